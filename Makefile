@@ -1,0 +1,40 @@
+# Every command of the project; `make help` lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+SEEDS ?= 300
+
+.PHONY: help install serve test check simulate lock clean
+.DEFAULT_GOAL := help
+
+help:  ## list the commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: .venv/installed  ## set up .venv (done by the other commands when needed)
+
+.venv/installed: pyproject.toml requirements.lock
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	@touch $@
+
+serve: install  ## start the store on 127.0.0.1:9000, data in ./data
+	$(BIN)/bucketlog serve --data data
+
+test: install  ## run all tests
+	$(BIN)/pytest
+
+check: install  ## formatting, lints, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+simulate: install  ## run the simulation over SEEDS seeds
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+lock: install  ## write requirements.lock anew from pyproject.toml
+	$(BIN)/pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --extra dev --no-annotate --no-header --no-emit-index-url --python-version 3.11 -o requirements.lock pyproject.toml
+
+clean:  ## remove what the other commands made, except ./data
+	rm -rf .venv build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info

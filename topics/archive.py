@@ -1,0 +1,91 @@
+"""Kept records (events) moved out of the journal: one folder a partition, files of frames named by their first offset.
+
+Rules: only durable records come here, in order, each once (`next_offset` tells where to go on after a crash). A file is
+read whole: it is at most `FILE_BYTES` long and read only by those who go far back.
+"""
+
+from collections.abc import Sequence
+
+from topics.disk import Disk, File
+from topics.frame import pack, unpack
+from topics.log import LogCorrupt, Record
+
+FILE_BYTES = 4 << 20  # ~6,000 events: what one reader far behind the end holds in memory
+
+
+class Archive:
+    def __init__(self, disk: Disk, folder: str) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._firsts = [int(name.removesuffix(".log")) for name in disk.names(folder)]
+        self._cache: tuple[int, list[Record]] | None = None
+        self._file: File | None = None
+        self._end = 0
+        self.next_offset = self._firsts[0] if self._firsts else 0
+        if self._firsts:
+            self._recover_last()
+
+    @property
+    def earliest(self) -> int | None:
+        return self._firsts[0] if self._firsts else None
+
+    async def append(self, records: Sequence[Record]) -> None:
+        """Append what lies at or above `next_offset`; durable on return."""
+        for record in (each for each in records if each.offset >= self.next_offset):
+            if self._file is None or self._end >= FILE_BYTES:
+                await self._roll(record.offset)
+            assert self._file is not None
+            frame = pack(0, 0, record)
+            self._file.write(frame, self._end)
+            self._end += len(frame)
+            self.next_offset = record.offset + 1
+        if self._file is not None:
+            await self._file.sync()
+        self._cache = None
+
+    def read(self, offset: int, records_max: int) -> list[Record]:
+        """Records from the first offset >= `offset` on, of one file; empty if none is archived."""
+        for first, following in zip(self._firsts, [*self._firsts[1:], self.next_offset], strict=True):
+            if offset < following:
+                return [each for each in self._load(first) if each.offset >= offset][:records_max]
+        return []
+
+    def trim(self, before: int) -> None:
+        """Remove the files that lie wholly below `before`."""
+        while len(self._firsts) > 1 and self._firsts[1] <= before:
+            self._disk.remove(self._path(self._firsts.pop(0)))
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _load(self, first: int) -> list[Record]:
+        if self._cache is None or self._cache[0] != first:
+            file = self._disk.open(self._path(first))
+            data = file.read(file.size(), 0)
+            file.close()
+            frames = list(unpack(data))
+            if (frames[-1].end if frames else 0) < len(data):
+                raise LogCorrupt(f"{self._path(first)} is damaged; restore the file from a copy")
+            self._cache = (first, [frame.record for frame in frames])
+        return self._cache[1]
+
+    async def _roll(self, first: int) -> None:
+        if self._file is not None:
+            await self._file.sync()
+            self._file.close()
+        self._file, self._end = self._disk.open(self._path(first)), 0
+        self._disk.sync_folder(self._folder)
+        self._firsts.append(first)
+
+    def _recover_last(self) -> None:
+        self._file = self._disk.open(self._path(self._firsts[-1]))
+        data = self._file.read(self._file.size(), 0)
+        self.next_offset = self._firsts[-1]
+        for frame in unpack(data):
+            self._end, self.next_offset = frame.end, frame.record.offset + 1
+        if self._end < len(data):
+            self._file.truncate(self._end)  # torn while it was being archived: the journal still has the rest
+
+    def _path(self, first: int) -> str:
+        return f"{self._folder}/{first:020}.log"

@@ -1,0 +1,164 @@
+"""The `Disk` port below the log's and the volumes' files, so that a test can lose what was not synced.
+
+Rules: paths are relative to the disk's root. What `write` returned from survives the end of the process; what
+`write_synced`, `sync` or `sync_folder` returned from survives a power cut. `write_synced` covers only its own bytes
+(RWF_DSYNC); `sync` covers all bytes written to that file before it. A file's name is durable after `sync_folder`.
+Errors: `OSError`, as the operating system gives it.
+"""
+
+import asyncio
+import ctypes
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+KEEP_SIZE_PUNCH_HOLE = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, linux/falloc.h
+SYNC_THREADS = 4  # the journal's and a few volumes' syncs at once
+
+
+class File(Protocol):
+    def read(self, size: int, at: int) -> bytes:
+        """Up to `size` bytes from `at`; shorter only at the end of the file."""
+        ...
+
+    def write(self, data: bytes | bytearray | memoryview, at: int) -> None: ...
+
+    async def write_synced(self, data: bytes | bytearray | memoryview, at: int) -> None: ...
+
+    async def sync(self) -> None: ...
+
+    def size(self) -> int: ...
+
+    def truncate(self, size: int) -> None:
+        """Set the size and sync it."""
+        ...
+
+    def punch(self, at: int, size: int) -> None:
+        """Give the range's whole blocks back to the file system; they read as zeros. Best effort."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Disk(Protocol):
+    def open(self, path: str) -> File:
+        """Open for reading and writing; created empty, with its folders, where missing."""
+        ...
+
+    def names(self, folder: str) -> list[str]:
+        """Sorted names of the files in a folder; empty where it is missing."""
+        ...
+
+    def load(self, path: str) -> bytes | None:
+        """A small file whole; None where it is missing."""
+        ...
+
+    def store(self, path: str, data: bytes) -> None:
+        """Replace a small file atomically and durably."""
+        ...
+
+    def remove(self, path: str) -> None: ...
+
+    def sync_folder(self, folder: str) -> None: ...
+
+
+class OsFile:
+    def __init__(self, path: Path, threads: ThreadPoolExecutor) -> None:
+        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._threads = threads
+
+    def read(self, size: int, at: int) -> bytes:
+        return os.pread(self._fd, size, at)
+
+    def write(self, data: bytes | bytearray | memoryview, at: int) -> None:
+        _write_all(self._fd, data, at, 0)
+
+    async def write_synced(self, data: bytes | bytearray | memoryview, at: int) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._threads, _write_all, self._fd, data, at, os.RWF_DSYNC)
+
+    async def sync(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, os.fdatasync, self._fd)
+
+    def size(self) -> int:
+        return os.fstat(self._fd).st_size
+
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._fd, size)
+        os.fsync(self._fd)
+
+    def punch(self, at: int, size: int) -> None:
+        _libc.fallocate(self._fd, KEEP_SIZE_PUNCH_HOLE, ctypes.c_int64(at), ctypes.c_int64(size))
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class OsDisk:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._threads = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="disk")
+        root.mkdir(parents=True, exist_ok=True)
+
+    def open(self, path: str) -> OsFile:
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return OsFile(target, self._threads)
+
+    def names(self, folder: str) -> list[str]:
+        path = self._root / folder
+        return sorted(entry.name for entry in path.iterdir() if entry.is_file()) if path.is_dir() else []
+
+    def load(self, path: str) -> bytes | None:
+        target = self._root / path
+        return target.read_bytes() if target.exists() else None
+
+    def store(self, path: str, data: bytes) -> None:
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = target.with_name(target.name + ".new")
+        with fresh.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(target)
+        _sync_folder(target.parent)
+
+    def remove(self, path: str) -> None:
+        (self._root / path).unlink(missing_ok=True)
+
+    def sync_folder(self, folder: str) -> None:
+        _sync_folder(self._root / folder)
+
+    def close(self) -> None:
+        self._threads.shutdown()
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _write_all(fd: int, data: bytes | bytearray | memoryview, at: int, flags: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwritev(fd, [view], at, flags)
+        view = view[written:]
+        at += written
+
+
+def _sync_folder(path: Path) -> None:
+    """Sync a folder and, because it may be new itself, the one above."""
+    for each in (path, path.parent):
+        with _folder(each) as fd:
+            os.fsync(fd)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -1,0 +1,52 @@
+"""How a record lies in a file of the embedded log.
+
+    length u32 | crc32c u32 | topic u16 | partition u16 | offset u64 | time_ms u64 | key length u32 | key | value
+
+little endian; `length` counts what follows the crc, and the crc covers the same bytes. A length of 0 marks the end: files
+are filled with zeros ahead of the writer.
+"""
+
+import struct
+from collections.abc import Iterator
+
+import msgspec
+from awscrt.checksums import crc32c
+
+from topics.log import Record
+
+_PREFIX = struct.Struct("<II")
+_HEAD = struct.Struct("<HHQQI")
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    topic: int
+    partition: int
+    record: Record
+    end: int  # position behind the frame
+
+
+def pack(topic: int, partition: int, record: Record) -> bytes:
+    body = (
+        _HEAD.pack(topic, partition, record.offset, record.time_ms, len(record.key)) + record.key + record.value
+    )
+    return _PREFIX.pack(len(body), crc32c(body)) + body
+
+
+def unpack(data: bytes, start: int = 0) -> Iterator[Frame]:
+    """Frames from `start` on, until the end mark or the first that is torn or corrupt (the last `end` tells where)."""
+    position = start
+    while position + _PREFIX.size <= len(data):
+        length, crc = _PREFIX.unpack_from(data, position)
+        end = position + _PREFIX.size + length
+        body = data[position + _PREFIX.size : end]
+        if length < _HEAD.size or end > len(data) or crc32c(body) != crc:
+            return
+        topic, partition, offset, time_ms, key_length = _HEAD.unpack_from(body)
+        value_at = _HEAD.size + key_length
+        yield Frame(topic, partition, Record(offset, time_ms, body[_HEAD.size : value_at], body[value_at:]), end)
+        position = end
+
+
+def is_end(data: bytes, position: int) -> bool:
+    """Whether the file ends cleanly at `position`: nothing, or the zeros of the end mark."""
+    return not any(data[position : position + _PREFIX.size])

@@ -1,0 +1,118 @@
+"""The write-ahead journal: one sequence of segment files for all topics, so that one sync serves a batch.
+
+Assumptions: one writer. A segment is filled with zeros before its first use, because a synced write into allocated blocks
+needs no commit of the file system's own journal (measured: 0.10 ms against 0.21 ms when the file grows).
+Each segment starts with a checkpoint (JSON): the next offset, the earliest offset and the last time of every partition, so
+that a segment can go without the offsets being forgotten.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from topics.disk import Disk, File
+from topics.frame import Frame, is_end, pack, unpack
+from topics.log import LogCorrupt, Record
+
+SEGMENT_BYTES = 64 << 20  # ~10 s of small PUTs at full speed; what a start has to read again
+CHECKPOINT_TOPIC = 0xFFFF
+_FOLDER = "journal"
+_ZEROS = bytes(1 << 20)
+
+
+class Checkpoint(msgspec.Struct):
+    """State of each partition ("topic/number") when a segment began."""
+
+    next_offsets: dict[str, int] = {}
+    earliest: dict[str, int] = {}
+    time_ms: int = 0
+
+
+class Segment:
+    def __init__(self, number: int, file: File) -> None:
+        self.number = number
+        self.file = file
+        self.end = 0  # where the next frame goes
+
+
+class Journal:
+    def __init__(self, disk: Disk, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._disk = disk
+        self._segment_bytes = segment_bytes
+        self.sealed: list[int] = []
+        self.active: Segment | None = None
+
+    def recover(self) -> Iterator[Frame]:
+        """All frames in order, checkpoints included; cuts the torn tail of the last segment.
+
+        Raises `LogCorrupt` for a bad frame in an earlier segment: those were whole when the next one began.
+        """
+        numbers = [int(name.removesuffix(".log")) for name in self._disk.names(_FOLDER)]
+        for number in numbers:
+            file = self._disk.open(_path(number))
+            data = file.read(file.size(), 0)
+            end = 0
+            for frame in unpack(data):
+                end = frame.end
+                yield frame
+            if number != numbers[-1]:
+                if not is_end(data, end):
+                    raise LogCorrupt(f"{_path(number)} is damaged at byte {end}; restore the file from a copy")
+                file.close()
+                self.sealed.append(number)
+            else:
+                self.active = Segment(number, file)
+                self.active.end = end
+                if not is_end(data, end) or any(data[end:]):
+                    file.truncate(end)  # zeros again behind the cut: stale bytes must never look like frames
+                    _fill(file, self._segment_bytes)
+
+    def is_full(self, adding: int) -> bool:
+        return self.active is None or self.active.end + adding > self._segment_bytes
+
+    async def roll(self, checkpoint: Checkpoint) -> None:
+        """Start a new segment, durable with its checkpoint; the one before is sealed."""
+        number = 0
+        if self.active is not None:
+            number = self.active.number + 1
+            self.active.file.close()
+            self.sealed.append(self.active.number)
+        file = self._disk.open(_path(number))
+        _fill(file, self._segment_bytes)
+        head = pack(CHECKPOINT_TOPIC, 0, Record(0, checkpoint.time_ms, b"", msgspec.json.encode(checkpoint)))
+        file.write(head, 0)
+        await file.sync()
+        self._disk.sync_folder(_FOLDER)
+        self.active = Segment(number, file)
+        self.active.end = len(head)
+
+    async def write(self, data: bytes) -> None:
+        """Append frames to the active segment, durable on return. After an error nothing of them remains."""
+        assert self.active is not None
+        segment = self.active
+        try:
+            await segment.file.write_synced(data, segment.end)
+        except OSError:
+            segment.file.truncate(segment.end)
+            _fill(segment.file, self._segment_bytes)
+            raise
+        segment.end += len(data)
+
+    def remove(self, number: int) -> None:
+        self._disk.remove(_path(number))
+        self.sealed.remove(number)
+
+    def close(self) -> None:
+        if self.active is not None:
+            self.active.file.close()
+
+
+def _path(number: int) -> str:
+    return f"{_FOLDER}/{number:012}.log"
+
+
+def _fill(file: File, size: int) -> None:
+    position = file.size()
+    while position < size:
+        file.write(_ZEROS[: size - position], position)
+        position += len(_ZEROS)

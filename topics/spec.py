@@ -1,0 +1,44 @@
+"""Which topics exist, how many partitions each has, and when a record becomes visible to readers.
+
+Rules: a partition count is fixed when the topic is created (a bucket's events must stay in one partition); the control
+partition is the one behind the last bucket partition and holds what belongs to no bucket.
+"""
+
+import enum
+import zlib
+
+import msgspec
+
+
+class Visible(enum.StrEnum):
+    """From when on readers of a topic see a record."""
+
+    APPENDED = "appended"  # at once: a command may be decided before it is synced, its event syncs both
+    DURABLE = "durable"  # only when synced: what a subscriber has seen never vanishes
+
+
+class TopicSpec(msgspec.Struct, frozen=True):
+    name: str
+    partitions: int
+    visible: Visible
+    kept: bool  # whether records stay until trimmed by an operator (true) or by their consumer (false)
+
+
+class TopicPartition(msgspec.Struct, frozen=True, order=True):
+    topic: str
+    partition: int
+
+
+BUCKET_PARTITIONS = 16  # enough to spread over the processors of a large cluster, few enough to scan one by one
+CONTROL_PARTITION = BUCKET_PARTITIONS
+GROUPS = 1  # one replication group until data nodes are placed by heartbeats
+
+COMMANDS = TopicSpec("commands", BUCKET_PARTITIONS + 1, Visible.APPENDED, kept=False)
+EVENTS = TopicSpec("events", BUCKET_PARTITIONS + 1, Visible.DURABLE, kept=True)
+WRITES = TopicSpec("writes", GROUPS, Visible.APPENDED, kept=False)
+ALL = (COMMANDS, EVENTS, WRITES)
+
+
+def bucket_partition(bucket: str) -> int:
+    """The partition of `commands` and `events` that a bucket lives in."""
+    return zlib.crc32(bucket.encode()) % BUCKET_PARTITIONS
