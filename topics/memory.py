@@ -84,7 +84,7 @@ class MemoryLog:
     def lose_unsynced(self) -> None:
         """What a power cut does: records that no durable append covered are gone, and their offsets with them."""
         for partition in self._partitions.values():
-            partition.drop_from(partition.durable_below)
+            partition.drop_between(partition.durable_below, partition.next_offset)
             partition.next_offset = partition.durable_below
 
     def _add(self, partition: Partition, entries: Sequence[Entry]) -> list[int]:

@@ -38,9 +38,9 @@ class Partition:
         if self.spec.visible is Visible.DURABLE:
             self.wake()
 
-    def drop_from(self, offset: int) -> None:
-        """Forget records that a failed append burned; their offsets are never used again."""
-        del self.records[self._index(offset) :]
+    def drop_between(self, start: int, end: int) -> None:
+        """Forget records that a failed append burned (offsets start..end-1)."""
+        del self.records[self._index(start) : self._index(end)]
 
     def drop_below(self, offset: int) -> None:
         """Forget records that are kept elsewhere or not at all."""

@@ -1,0 +1,182 @@
+"""The contract of the `Log` port, over every adapter."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from topics.disk import OsDisk
+from topics.embedded import EmbeddedLog
+from topics.log import VALUE_BYTES_MAX, Entry, Log, LogError, OffsetTrimmed, RecordTooLarge
+from topics.memory import MemoryLog
+from topics.spec import TopicPartition, TopicSpec, Visible
+
+AT = TopicPartition("commands", 1)
+DURABLE_AT = TopicPartition("events", 0)
+SPECS = (TopicSpec("commands", 2, Visible.APPENDED, kept=False), TopicSpec("events", 2, Visible.DURABLE, kept=True))
+Case = Callable[["Harness"], Awaitable[None]]
+
+
+class Harness:
+    """Opens a log, and opens it again as a new process would find it."""
+
+    def __init__(self, kind: str, root: Path) -> None:
+        self.kind = kind
+        self._root = root
+        self._memory = MemoryLog("memory", lambda: 1)
+        self._disks: list[OsDisk] = []
+
+    async def open(self) -> Log:
+        if self.kind == "memory":
+            return self._memory
+        self._disks.append(OsDisk(self._root))
+        return EmbeddedLog(self._disks[-1], segment_bytes=20_000)
+
+    async def reopen(self, log: Log) -> Log:
+        if isinstance(log, EmbeddedLog):
+            await log.close()
+        return await self.open()
+
+    def close(self) -> None:
+        for disk in self._disks:
+            disk.close()
+
+
+async def reads_back_in_order(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    first = await log.append(AT, [Entry(b"k", b"a"), Entry(b"", b"")], durable=False)
+    second = await log.append(AT, [Entry(b"k", b"c")], durable=True)
+    assert first + second == [0, 1, 2]
+    log = await harness.reopen(log)
+    records = await log.read(AT, 0)
+    assert [(each.offset, each.key, each.value) for each in records] == [(0, b"k", b"a"), (1, b"", b""), (2, b"k", b"c")]
+    assert [each.offset for each in await log.read(AT, 1, records_max=1)] == [1]
+    assert await log.read(AT, 3) == []
+    assert (await log.earliest(AT), await log.latest(AT)) == (0, 3)
+    assert await log.read(TopicPartition("commands", 0), 0) == []
+
+
+async def shows_durable_topics_only_when_synced(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    await log.append(DURABLE_AT, [Entry(b"", b"a")], durable=False)
+    assert (await log.latest(DURABLE_AT), await log.read(DURABLE_AT, 0)) == (0, [])
+    await log.append(AT, [Entry(b"", b"b")], durable=True)
+    assert [each.value for each in await log.read(DURABLE_AT, 0)] == [b"a"]
+
+
+async def follows(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    await log.append(DURABLE_AT, [Entry(b"", b"0")], durable=True)
+    stream = log.follow(DURABLE_AT, 0)
+    assert [each.value for each in await anext(stream)] == [b"0"]
+    waiting = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await log.append(DURABLE_AT, [Entry(b"", b"1")], durable=True)
+    assert [each.value for each in await waiting] == [b"1"]
+
+
+async def keeps_offsets_after_trimming_everything(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    for _ in range(40):  # several segments of the embedded journal
+        await log.append(AT, [Entry(b"", bytes(1000))], durable=True)
+    await log.trim(AT, 40)
+    await log.trim(AT, 20)  # never goes back
+    assert (await log.earliest(AT), await log.latest(AT), await log.read(AT, 40)) == (40, 40, [])
+    with pytest.raises(OffsetTrimmed):
+        await log.read(AT, 39)
+    for _ in range(40):  # roll, so that the trimmed segments go
+        await log.append(DURABLE_AT, [Entry(b"", bytes(1000))], durable=True)
+    log = await harness.reopen(log)
+    assert await log.append(AT, [Entry(b"", b"next")], durable=True) == [40]
+    assert await log.earliest(AT) == 40
+
+
+async def keeps_kept_records_through_rolls(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    for number in range(100):
+        await log.append(DURABLE_AT, [Entry(b"", str(number).encode() + bytes(1000))], durable=True)
+        await log.append(AT, [Entry(b"", b"x")], durable=False)
+    await log.trim(AT, 100)
+    for opened in (log, await harness.reopen(log)):
+        found: list[int] = []
+        while batch := await opened.read(DURABLE_AT, len(found)):
+            found += [int(each.value.rstrip(bytes(1))) for each in batch]
+        assert found == list(range(100))
+
+
+async def refuses_what_is_too_large_whole(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    with pytest.raises(RecordTooLarge):
+        await log.append(AT, [Entry(b"", b"small"), Entry(b"k", bytes(VALUE_BYTES_MAX))], durable=True)
+    assert await log.append(AT, [Entry(b"", bytes(VALUE_BYTES_MAX))], durable=True) == [0]
+
+
+async def refuses_unknown_topics_and_changed_counts(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    await log.create_topics(SPECS)
+    with pytest.raises(LogError):
+        await log.append(TopicPartition("nowhere", 0), [Entry(b"", b"")], durable=True)
+    with pytest.raises(LogError):
+        await log.create_topics([TopicSpec("events", 3, Visible.DURABLE, kept=True)])
+
+
+async def keeps_its_identity(harness: Harness) -> None:
+    log = await harness.open()
+    identity = log.identity
+    log = await harness.reopen(log)
+    assert log.identity == identity
+
+
+async def is_monotonic_in_time(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    for _ in range(5):
+        await log.append(AT, [Entry(b"", b"")], durable=True)
+    times = [each.time_ms for each in await log.read(AT, 0)]
+    assert times == sorted(times)
+    assert times[0] > 0
+
+
+async def takes_concurrent_appends(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    entries = [Entry(str(number).encode(), bytes(50)) for number in range(200)]
+    offsets = await asyncio.gather(*(log.append(DURABLE_AT, [entry], durable=True) for entry in entries))
+    assert sorted(each[0] for each in offsets) == list(range(200))
+    records = await log.read(DURABLE_AT, 0)
+    assert [offsets[int(each.key)][0] for each in records] == list(range(200))
+
+
+CASES: list[Case] = [
+    reads_back_in_order,
+    shows_durable_topics_only_when_synced,
+    follows,
+    keeps_offsets_after_trimming_everything,
+    keeps_kept_records_through_rolls,
+    refuses_what_is_too_large_whole,
+    refuses_unknown_topics_and_changed_counts,
+    keeps_its_identity,
+    is_monotonic_in_time,
+    takes_concurrent_appends,
+]
+
+
+@pytest.mark.parametrize("kind", ["memory", "embedded"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+def test_log(kind: str, case: Case, tmp_path: Path) -> None:
+    harness = Harness(kind, tmp_path)
+
+    async def run() -> None:
+        await case(harness)
+
+    asyncio.run(run())
+    harness.close()

@@ -1,0 +1,111 @@
+"""What gateways ask for: the records of the topic `commands`. Private to one release line, so msgpack.
+
+Ids are minted by the gateway and carried here. A command whose append time is past its deadline is rejected, so that a
+late delivery can bring nothing back.
+"""
+
+import msgspec
+
+from topics.objects import Attributes, Checksum, Extent, Preconditions
+
+VERSION = 1
+
+
+class CreateBucket(msgspec.Struct, frozen=True, tag="CreateBucket"):
+    bucket: str
+    incarnation: str
+    region: str
+
+
+class DeleteBucket(msgspec.Struct, frozen=True, tag="DeleteBucket"):
+    bucket: str
+
+
+class PutObject(msgspec.Struct, frozen=True, tag="PutObject"):
+    bucket: str
+    key: str
+    size: int
+    etag: str
+    extents: list[Extent]
+    checksum: Checksum | None
+    attributes: Attributes
+    preconditions: Preconditions = Preconditions()
+    copied: bool = False
+
+
+class DeleteObject(msgspec.Struct, frozen=True, tag="DeleteObject"):
+    bucket: str
+    key: str
+    preconditions: Preconditions = Preconditions()
+
+
+class CreateUpload(msgspec.Struct, frozen=True, tag="CreateUpload"):
+    bucket: str
+    key: str
+    upload: str
+    checksum_algorithm: str
+    checksum_kind: str
+    attributes: Attributes
+
+
+class PutPart(msgspec.Struct, frozen=True, tag="PutPart"):
+    bucket: str
+    key: str
+    upload: str
+    number: int
+    size: int
+    etag: str
+    extents: list[Extent]
+    checksum: Checksum | None
+
+
+class PartName(msgspec.Struct, frozen=True, array_like=True):
+    number: int
+    etag: str
+    checksum: str = ""  # base64, where the client named it
+
+
+class CompleteUpload(msgspec.Struct, frozen=True, tag="CompleteUpload"):
+    bucket: str
+    key: str
+    upload: str
+    parts: list[PartName]
+    checksum: Checksum | None
+    size: int | None = None  # x-amz-mp-object-size
+    preconditions: Preconditions = Preconditions()
+
+
+class AbortUpload(msgspec.Struct, frozen=True, tag="AbortUpload"):
+    bucket: str
+    key: str
+    upload: str
+
+
+Body = (
+    CreateBucket | DeleteBucket | PutObject | DeleteObject | CreateUpload | PutPart | CompleteUpload | AbortUpload
+)
+
+
+class Command(msgspec.Struct, frozen=True):
+    request_id: str
+    principal: str  # canonical user id of who asks
+    reply_to: str  # the gateway that waits for the outcome
+    deadline_ms: int  # Unix time
+    body: Body
+    version: int = VERSION
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Command)
+
+
+def encode(command: Command) -> bytes:
+    return _encoder.encode(command)
+
+
+def decode(data: bytes) -> Command:
+    """Raises `ValueError` (msgspec's errors are ones) for what is not a command of this version."""
+    command = _decoder.decode(data)
+    if command.version != VERSION:
+        raise ValueError(f"command version {command.version} is not known to this release")
+    return command

@@ -1,0 +1,151 @@
+"""The system of record: what was decided. The records of the topic `events`, as JSON.
+
+Each event has a stable public part, named as in S3's event notifications (bucket, key, size, eTag, sequencer), and a part
+under "private" that may change with any release. Everything that `apply` needs is in the event; nothing is derived anew.
+A decision carries the claim it was made under (`epoch`), its place in it (`sequence`) and the offset of its command
+(`cause`); `topics.reader` tells which records count.
+"""
+
+import msgspec
+
+from topics.objects import Attributes, Checksum, Extent
+
+VERSION = 1
+
+
+class Claimed(msgspec.Struct, frozen=True, tag_field="eventName", tag="Claimed"):
+    """A new owner of the partition: decisions of earlier epochs that come behind it are void."""
+
+    owner: str
+
+
+class BucketCreated(msgspec.Struct, frozen=True, tag_field="eventName", tag="BucketCreated"):
+    bucket: str
+    owner: str
+    region: str
+    incarnation: str
+
+
+class BucketDeleted(msgspec.Struct, frozen=True, tag_field="eventName", tag="BucketDeleted"):
+    bucket: str
+
+
+class ObjectPrivate(msgspec.Struct, frozen=True, omit_defaults=True):
+    extents: list[Extent]
+    attributes: Attributes
+    checksum: Checksum | None = None
+
+
+class ObjectCreated(msgspec.Struct, frozen=True, tag_field="eventName", tag="ObjectCreated:Put"):
+    bucket: str
+    key: str
+    size: int
+    etag: str = msgspec.field(name="eTag")
+    version_id: str = msgspec.field(name="versionId")
+    private: ObjectPrivate
+
+
+class ObjectCopied(ObjectCreated, frozen=True, tag="ObjectCreated:Copy"):
+    """The same facts; only the name differs, as in S3."""
+
+
+class ObjectRemoved(msgspec.Struct, frozen=True, tag_field="eventName", tag="ObjectRemoved:Delete"):
+    bucket: str
+    key: str
+    version_id: str = msgspec.field(name="versionId")
+
+
+class UploadPrivate(msgspec.Struct, frozen=True):
+    attributes: Attributes
+    checksum_algorithm: str
+    checksum_kind: str
+    initiator: str
+
+
+class UploadCreated(msgspec.Struct, frozen=True, tag_field="eventName", tag="MultipartUpload:Created"):
+    bucket: str
+    key: str
+    upload_id: str = msgspec.field(name="uploadId")
+    private: UploadPrivate
+
+
+class PartPrivate(msgspec.Struct, frozen=True, omit_defaults=True):
+    extents: list[Extent]
+    checksum: Checksum | None = None
+
+
+class PartUploaded(msgspec.Struct, frozen=True, tag_field="eventName", tag="MultipartUpload:Part"):
+    bucket: str
+    key: str
+    upload_id: str = msgspec.field(name="uploadId")
+    part_number: int = msgspec.field(name="partNumber")
+    size: int
+    etag: str = msgspec.field(name="eTag")
+    private: PartPrivate
+
+
+class UploadAborted(msgspec.Struct, frozen=True, tag_field="eventName", tag="MultipartUpload:Aborted"):
+    bucket: str
+    key: str
+    upload_id: str = msgspec.field(name="uploadId")
+
+
+class CompletedPrivate(msgspec.Struct, frozen=True, omit_defaults=True):
+    parts: list[int]  # the part numbers taken, in order; their extents are facts of earlier events
+    checksum: Checksum | None = None
+
+
+class UploadCompleted(
+    msgspec.Struct, frozen=True, tag_field="eventName", tag="ObjectCreated:CompleteMultipartUpload"
+):
+    bucket: str
+    key: str
+    size: int
+    etag: str = msgspec.field(name="eTag")
+    version_id: str = msgspec.field(name="versionId")
+    upload_id: str = msgspec.field(name="uploadId")
+    private: CompletedPrivate
+
+
+Event = (
+    Claimed
+    | BucketCreated
+    | BucketDeleted
+    | ObjectCreated
+    | ObjectCopied
+    | ObjectRemoved
+    | UploadCreated
+    | PartUploaded
+    | UploadAborted
+    | UploadCompleted
+)
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One record of `events`."""
+
+    epoch: int
+    sequence: int  # 0 for the claim itself, then 1, 2, …
+    cause: int  # offset of the command; -1 for a claim
+    time_ms: int  # append time of the command, made monotonic in the partition
+    principal: str
+    request_id: str = msgspec.field(name="requestId")
+    sequencer: str  # hexadecimal, rising with the log's order; as S3's
+    event: Event
+    version: int = VERSION
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Decision)
+
+
+def encode(decision: Decision) -> bytes:
+    return _encoder.encode(decision)
+
+
+def decode(data: bytes) -> Decision:
+    """Raises `ValueError` (msgspec's errors are ones) for an event this release does not know."""
+    decision = _decoder.decode(data)
+    if decision.version != VERSION:
+        raise ValueError(f"event version {decision.version} is not known to this release; upgrade it")
+    return decision
