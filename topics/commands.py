@@ -81,8 +81,23 @@ class AbortUpload(msgspec.Struct, frozen=True, tag="AbortUpload"):
     upload: str
 
 
+class ForgetReleased(msgspec.Struct, frozen=True, tag="ForgetReleased"):
+    """From the release reactor: blobs unreferenced since before this position were given back to the volumes."""
+
+    partition: int
+    below: int
+
+
 Body = (
-    CreateBucket | DeleteBucket | PutObject | DeleteObject | CreateUpload | PutPart | CompleteUpload | AbortUpload
+    CreateBucket
+    | DeleteBucket
+    | PutObject
+    | DeleteObject
+    | CreateUpload
+    | PutPart
+    | CompleteUpload
+    | AbortUpload
+    | ForgetReleased
 )
 
 

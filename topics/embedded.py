@@ -86,9 +86,7 @@ class EmbeddedLog:
 
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
         partition = self._partition(at)
-        if partition.earliest <= offset < partition.floor and (
-            found := self._archives[at].read(offset, records_max)
-        ):
+        if partition.earliest <= offset < partition.floor and (found := self._archives[at].read(offset, records_max)):
             return found
         return partition.read(offset, records_max)
 
@@ -173,9 +171,7 @@ class EmbeddedLog:
         earliest = {_name(at): partition.earliest for at, partition in self._partitions.items()}
         await self._journal.roll(Checkpoint(ends, earliest, self._time_ms))
         for number in list(self._journal.sealed):
-            needed = any(
-                end > self._partitions[at].floor for at, end in self._segment_ends.get(number, {}).items()
-            )
+            needed = any(end > self._partitions[at].floor for at, end in self._segment_ends.get(number, {}).items())
             if needed:
                 break  # segments go in order, so that a start never finds a gap
             self._journal.remove(number)
@@ -194,7 +190,7 @@ class EmbeddedLog:
             self._time_ms = max(self._time_ms, frame.record.time_ms)
         numbers = [*self._journal.sealed, *([self._journal.active.number] if self._journal.active else [])]
         ends = {at: partition.next_offset for at, partition in self._partitions.items()}
-        self._segment_ends = {number: ends for number in numbers}
+        self._segment_ends = dict.fromkeys(numbers, ends)
         for partition in self._partitions.values():
             partition.made_durable(partition.next_offset)
             partition.trim(partition.earliest)

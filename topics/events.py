@@ -95,9 +95,7 @@ class CompletedPrivate(msgspec.Struct, frozen=True, omit_defaults=True):
     checksum: Checksum | None = None
 
 
-class UploadCompleted(
-    msgspec.Struct, frozen=True, tag_field="eventName", tag="ObjectCreated:CompleteMultipartUpload"
-):
+class UploadCompleted(msgspec.Struct, frozen=True, tag_field="eventName", tag="ObjectCreated:CompleteMultipartUpload"):
     bucket: str
     key: str
     size: int
@@ -105,6 +103,12 @@ class UploadCompleted(
     version_id: str = msgspec.field(name="versionId")
     upload_id: str = msgspec.field(name="uploadId")
     private: CompletedPrivate
+
+
+class BlobsReleased(msgspec.Struct, frozen=True, tag_field="eventName", tag="BlobsReleased"):
+    """Blobs that no object refers to since a position below `below` went back to the volumes."""
+
+    below: int
 
 
 Event = (
@@ -118,6 +122,7 @@ Event = (
     | PartUploaded
     | UploadAborted
     | UploadCompleted
+    | BlobsReleased
 )
 
 

@@ -26,9 +26,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 
 
 def pack(topic: int, partition: int, record: Record) -> bytes:
-    body = (
-        _HEAD.pack(topic, partition, record.offset, record.time_ms, len(record.key)) + record.key + record.value
-    )
+    body = _HEAD.pack(topic, partition, record.offset, record.time_ms, len(record.key)) + record.key + record.value
     return _PREFIX.pack(len(body), crc32c(body)) + body
 
 

@@ -51,7 +51,11 @@ async def reads_back_in_order(harness: Harness) -> None:
     assert first + second == [0, 1, 2]
     log = await harness.reopen(log)
     records = await log.read(AT, 0)
-    assert [(each.offset, each.key, each.value) for each in records] == [(0, b"k", b"a"), (1, b"", b""), (2, b"k", b"c")]
+    assert [(each.offset, each.key, each.value) for each in records] == [
+        (0, b"k", b"a"),
+        (1, b"", b""),
+        (2, b"k", b"c"),
+    ]
     assert [each.offset for each in await log.read(AT, 1, records_max=1)] == [1]
     assert await log.read(AT, 3) == []
     assert (await log.earliest(AT), await log.latest(AT)) == (0, 3)

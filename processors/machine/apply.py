@@ -1,0 +1,167 @@
+"""`apply`: the only writer of the view. An unknown event stops loudly; a fact missing from the view does too.
+
+Whatever loses its last reference here is noted as garbage under the event's position; the release reactor gives it back
+to the volumes, and `BlobsReleased` clears the note.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import assert_never
+
+from processors.machine import tables
+from processors.view import Overlay
+from topics import events
+from topics.objects import Extent
+from topics.reader import ReaderState
+
+HASH_BYTES = 16
+
+
+def digest(previous: bytes, value: bytes) -> bytes:
+    """The running hash behind a record, from the one before it."""
+    return hashlib.blake2b(previous + value, digest_size=HASH_BYTES).digest()
+
+
+def fold(view: Overlay, log: str, offset: int, value: bytes) -> bool:
+    """Fold one record of `events` into the view, data and progress together; False where the record is void.
+
+    Raises `ValueError` for a record that no codec knows.
+    """
+    before = tables.meta(view)
+    decision = events.decode(value)
+    reader = ReaderState(before.epoch, before.sequence).accept(decision)
+    running = digest(before.hash, value)
+    if reader is None:
+        after = tables.Meta(
+            log, offset + 1, before.epoch, before.sequence, before.cause, before.time_ms, running, before.hash
+        )
+    else:
+        cause = max(before.cause, decision.cause)
+        after = tables.Meta(log, offset + 1, reader.epoch, reader.sequence, cause, decision.time_ms, running, before.hash)
+        apply(view, offset, decision)
+    tables.put(view, tables.META_KEY, after)
+    return reader is not None
+
+
+def apply(view: Overlay, position: int, decision: events.Decision) -> None:
+    event = decision.event
+    match event:
+        case events.Claimed():
+            pass
+        case events.BucketCreated():
+            row = tables.Bucket(event.owner, event.region, event.incarnation, decision.time_ms)
+            tables.put(view, tables.bucket_key(event.bucket), row)
+        case events.BucketDeleted():
+            _delete_bucket(view, position, event)
+        case events.ObjectCreated() | events.ObjectCopied():
+            _put_object(view, position, event, decision.time_ms)
+        case events.ObjectRemoved():
+            bucket = _bucket(view, event.bucket)
+            _unreference(view, position, bucket, event.key)
+            view.delete(tables.object_key(bucket.incarnation, event.key))
+        case events.UploadCreated():
+            bucket, private = _bucket(view, event.bucket), event.private
+            upload = tables.Upload(
+                decision.time_ms,
+                private.initiator,
+                private.attributes,
+                private.checksum_algorithm,
+                private.checksum_kind,
+            )
+            tables.put(view, tables.upload_key(bucket.incarnation, event.key, event.upload_id), upload)
+        case events.PartUploaded():
+            _put_part(view, position, event, decision.time_ms)
+        case events.UploadCompleted():
+            _complete(view, position, event, decision.time_ms)
+        case events.UploadAborted():
+            bucket = _bucket(view, event.bucket)
+            _drop_upload(view, position, bucket, event.key, event.upload_id, keep=())
+        case events.BlobsReleased():
+            for at, _ in list(tables.garbage(view)):
+                if at < event.below:
+                    view.delete(tables.garbage_key(at))
+        case _:
+            assert_never(event)
+
+
+def _bucket(view: Overlay, name: str) -> tables.Bucket:
+    bucket = tables.bucket(view, name)
+    if bucket is None:
+        raise ValueError(f"event on bucket {name}, which is not in the view: rebuild the view")
+    return bucket
+
+
+def _delete_bucket(view: Overlay, position: int, event: events.BucketDeleted) -> None:
+    bucket = _bucket(view, event.bucket)
+    for key, upload_id, _ in list(tables.uploads(view, bucket.incarnation)):
+        _drop_upload(view, position, bucket, key, upload_id, keep=())
+    view.delete(tables.bucket_key(event.bucket))
+
+
+def _put_object(view: Overlay, position: int, event: events.ObjectCreated, time_ms: int) -> None:
+    bucket, private = _bucket(view, event.bucket), event.private
+    _unreference(view, position, bucket, event.key)
+    row = tables.Object(
+        event.size,
+        event.etag,
+        time_ms,
+        event.version_id,
+        private.attributes,
+        private.extents,
+        private.checksum,
+    )
+    tables.put(view, tables.object_key(bucket.incarnation, event.key), row)
+
+
+def _put_part(view: Overlay, position: int, event: events.PartUploaded, time_ms: int) -> None:
+    replaced = tables.part(view, event.upload_id, event.part_number)
+    if replaced is not None:
+        _discard(view, position, replaced.extents)
+    row = tables.Part(event.size, event.etag, time_ms, event.private.extents, event.private.checksum)
+    tables.put(view, tables.part_key(event.upload_id, event.part_number), row)
+
+
+def _complete(view: Overlay, position: int, event: events.UploadCompleted, time_ms: int) -> None:
+    bucket = _bucket(view, event.bucket)
+    upload = tables.upload(view, bucket.incarnation, event.key, event.upload_id)
+    parts = [(number, tables.part(view, event.upload_id, number)) for number in event.private.parts]
+    if upload is None or any(part is None for _, part in parts):
+        raise ValueError(f"upload {event.upload_id} is not whole in the view: rebuild the view")
+    taken = [(number, part) for number, part in parts if part is not None]
+    _unreference(view, position, bucket, event.key)
+    row = tables.Object(
+        event.size,
+        event.etag,
+        time_ms,
+        event.version_id,
+        upload.attributes,
+        [extent for _, part in taken for extent in part.extents],
+        event.private.checksum,
+        event.upload_id,
+        [(number, part.size, part.checksum.value if part.checksum else "") for number, part in taken],
+    )
+    tables.put(view, tables.object_key(bucket.incarnation, event.key), row)
+    _drop_upload(view, position, bucket, event.key, event.upload_id, keep=event.private.parts)
+
+
+def _drop_upload(
+    view: Overlay, position: int, bucket: tables.Bucket, key: str, upload_id: str, keep: Iterable[int]
+) -> None:
+    kept = set(keep)
+    for number, part in list(tables.parts(view, upload_id)):
+        if number not in kept:
+            _discard(view, position, part.extents)
+        view.delete(tables.part_key(upload_id, number))
+    view.delete(tables.upload_key(bucket.incarnation, key, upload_id))
+
+
+def _unreference(view: Overlay, position: int, bucket: tables.Bucket, key: str) -> None:
+    existing = tables.current(view, bucket.incarnation, key)
+    if existing is not None:
+        _discard(view, position, existing.extents)
+
+
+def _discard(view: Overlay, position: int, extents: Iterable[Extent]) -> None:
+    blobs = [(extent.group, extent.blob) for extent in extents]
+    if blobs:
+        tables.put(view, tables.garbage_key(position), tables.garbage_at(view, position) + blobs)

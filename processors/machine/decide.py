@@ -1,0 +1,157 @@
+"""`decide`: a command against the view gives an event or none, and a reply. Reads, never writes.
+
+| command | rejected with | event |
+|---|---|---|
+| CreateBucket | BucketAlreadyOwnedByYou, BucketAlreadyExists | BucketCreated |
+| DeleteBucket | NoSuchBucket, BucketNotEmpty | BucketDeleted |
+| PutObject | NoSuchBucket, NoSuchKey, PreconditionFailed | ObjectCreated:Put or :Copy |
+| DeleteObject | NoSuchBucket, NoSuchKey, PreconditionFailed | ObjectRemoved:Delete; none where there is no such key |
+| CreateUpload | NoSuchBucket | MultipartUpload:Created |
+| PutPart | NoSuchBucket, NoSuchUpload | MultipartUpload:Part |
+| CompleteUpload | as PutObject, NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall | ObjectCreated:CompleteMultipartUpload |
+| AbortUpload | NoSuchBucket, NoSuchUpload | MultipartUpload:Aborted |
+| ForgetReleased | | BlobsReleased |
+"""
+
+from typing import NamedTuple, assert_never
+
+import msgspec
+
+from processors.machine import complete, tables
+from processors.machine.rejection import Rejected
+from processors.view import Readable
+from topics import commands, events
+from topics.objects import Preconditions
+from topics.replies import Reply
+
+NULL_VERSION = "null"  # S3's version id in a bucket without versioning
+_DONE = Reply("")  # nothing to tell but that it is done
+
+
+class Outcome(NamedTuple):
+    event: events.Event | None
+    reply: Reply
+
+
+def decide(view: Readable, command: commands.Command, time_ms: int) -> Outcome:
+    """`time_ms` is the partition's clock: the log's append time of the command, made monotonic."""
+    try:
+        if time_ms > command.deadline_ms:
+            raise Rejected("RequestTimeout", "The command reached the log after its deadline.")
+        event, reply = _decide(view, command)
+    except Rejected as rejected:
+        return Outcome(None, Reply(command.request_id, rejected.code, rejected.message, time_ms=time_ms))
+    return Outcome(event, msgspec.structs.replace(reply, request_id=command.request_id, time_ms=time_ms))
+
+
+def _decide(view: Readable, command: commands.Command) -> tuple[events.Event | None, Reply]:
+    body = command.body
+    match body:
+        case commands.CreateBucket():
+            return _create_bucket(view, body, command.principal), _DONE
+        case commands.DeleteBucket():
+            return _delete_bucket(view, body), _DONE
+        case commands.PutObject():
+            return _put_object(view, body), Reply("", etag=body.etag, version_id=NULL_VERSION)
+        case commands.DeleteObject():
+            return _delete_object(view, body), _DONE
+        case commands.CreateUpload():
+            _bucket(view, body.bucket)
+            private = events.UploadPrivate(body.attributes, body.checksum_algorithm, body.checksum_kind, command.principal)
+            return events.UploadCreated(body.bucket, body.key, body.upload, private), _DONE
+        case commands.PutPart():
+            _upload(view, body)
+            part = events.PartPrivate(body.extents, body.checksum)
+            event = events.PartUploaded(body.bucket, body.key, body.upload, body.number, body.size, body.etag, part)
+            return event, Reply("", etag=body.etag)
+        case commands.CompleteUpload():
+            return _complete_upload(view, body)
+        case commands.AbortUpload():
+            _upload(view, body)
+            return events.UploadAborted(body.bucket, body.key, body.upload), _DONE
+        case commands.ForgetReleased():
+            return events.BlobsReleased(body.below), _DONE
+        case _:
+            assert_never(body)
+
+
+def _create_bucket(view: Readable, body: commands.CreateBucket, principal: str) -> events.Event:
+    existing = tables.bucket(view, body.bucket)
+    if existing is not None:
+        if existing.owner == principal:
+            raise Rejected("BucketAlreadyOwnedByYou")
+        raise Rejected("BucketAlreadyExists")
+    return events.BucketCreated(body.bucket, principal, body.region, body.incarnation)
+
+
+def _delete_bucket(view: Readable, body: commands.DeleteBucket) -> events.Event:
+    bucket = _bucket(view, body.bucket)
+    if next(tables.objects(view, bucket.incarnation), None) is not None:
+        raise Rejected("BucketNotEmpty")
+    return events.BucketDeleted(body.bucket)
+
+
+def _put_object(view: Readable, body: commands.PutObject) -> events.Event:
+    bucket = _bucket(view, body.bucket)
+    check(tables.current(view, bucket.incarnation, body.key), body.preconditions)
+    private = events.ObjectPrivate(body.extents, body.attributes, body.checksum)
+    kind = events.ObjectCopied if body.copied else events.ObjectCreated
+    return kind(body.bucket, body.key, body.size, body.etag, NULL_VERSION, private)
+
+
+def _delete_object(view: Readable, body: commands.DeleteObject) -> events.Event | None:
+    bucket = _bucket(view, body.bucket)
+    existing = tables.current(view, bucket.incarnation, body.key)
+    if existing is None:
+        return None
+    check(existing, body.preconditions)
+    return events.ObjectRemoved(body.bucket, body.key, NULL_VERSION)
+
+
+def _complete_upload(view: Readable, body: commands.CompleteUpload) -> tuple[events.Event | None, Reply]:
+    bucket = _bucket(view, body.bucket)
+    existing = tables.current(view, bucket.incarnation, body.key)
+    upload = tables.upload(view, bucket.incarnation, body.key, body.upload)
+    if upload is None and existing is not None and existing.upload == body.upload:
+        # a client that never saw our answer asks again: it gets the same one
+        return None, Reply("", etag=existing.etag, checksum=existing.checksum, version_id=NULL_VERSION)
+    if upload is None:
+        raise Rejected("NoSuchUpload")
+    check(existing, body.preconditions)
+    whole = complete.join(view, upload, body)
+    event = events.UploadCompleted(
+        body.bucket,
+        body.key,
+        whole.size,
+        whole.etag,
+        NULL_VERSION,
+        body.upload,
+        events.CompletedPrivate([part.number for part in body.parts], whole.checksum),
+    )
+    return event, Reply("", etag=whole.etag, version_id=NULL_VERSION, size=whole.size, checksum=whole.checksum)
+
+
+def check(existing: tables.Object | None, wanted: Preconditions) -> None:
+    """Raise what a write's If-Match and If-None-Match ask for (S3 API: Conditional writes)."""
+    if wanted.if_match:
+        if existing is None:
+            raise Rejected("NoSuchKey")
+        if wanted.if_match not in ("*", existing.etag):
+            raise Rejected("PreconditionFailed")
+    if wanted.if_none_match and existing is not None and wanted.if_none_match in ("*", existing.etag):
+        raise Rejected("PreconditionFailed")
+
+
+def _bucket(view: Readable, name: str) -> tables.Bucket:
+    bucket = tables.bucket(view, name)
+    if bucket is None:
+        raise Rejected("NoSuchBucket")
+    return bucket
+
+
+def _upload(view: Readable, body: commands.PutPart | commands.AbortUpload) -> tables.Upload:
+    bucket = _bucket(view, body.bucket)
+    upload = tables.upload(view, bucket.incarnation, body.key, body.upload)
+    if upload is None:
+        raise Rejected("NoSuchUpload")
+    return upload

@@ -1,0 +1,164 @@
+"""What the view holds: the tables, their keys' byte layout, and the row types.
+
+    b 00 bucket                              Bucket
+    o 00 incarnation key                     Object     (current objects; what listings scan)
+    u 00 incarnation key 00 upload           Upload
+    p 00 upload number(u16)                  Part
+    g 00 position(u64)                       list of blobs without a reference since that position
+    m 00                                     Meta
+
+An incarnation is 32 hexadecimal digits, so that a bucket's deletion and re-creation never mix. Integers are big endian.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from processors.view import Overlay, Readable
+from topics.objects import Attributes, Checksum, Extent
+
+
+class Meta(msgspec.Struct, frozen=True, array_like=True):
+    """How far the view has come; committed in one batch with the data."""
+
+    log: str = ""  # the log's identity
+    offset: int = 0  # next offset of `events` to fold
+    epoch: int = 0
+    sequence: int = 0
+    cause: int = -1  # offset of the last decided command
+    time_ms: int = 0  # the partition's clock
+    hash: bytes = b""  # running hash of the records folded
+    previous: bytes = b""  # the same without the last record, so that one record is enough to check it
+
+
+class Bucket(msgspec.Struct, frozen=True, array_like=True):
+    owner: str
+    region: str
+    incarnation: str
+    created_ms: int
+
+
+class Object(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    size: int
+    etag: str
+    modified_ms: int
+    version_id: str
+    attributes: Attributes
+    extents: list[Extent]
+    checksum: Checksum | None = None
+    upload: str = ""  # the multipart upload that made it
+    parts: list[tuple[int, int, str]] = []  # number, size and checksum of each part
+
+
+class Upload(msgspec.Struct, frozen=True, array_like=True):
+    initiated_ms: int
+    initiator: str
+    attributes: Attributes
+    checksum_algorithm: str
+    checksum_kind: str
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    size: int
+    etag: str
+    modified_ms: int
+    extents: list[Extent]
+    checksum: Checksum | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_meta = msgspec.msgpack.Decoder(Meta)
+_bucket = msgspec.msgpack.Decoder(Bucket)
+_object = msgspec.msgpack.Decoder(Object)
+_upload = msgspec.msgpack.Decoder(Upload)
+_part = msgspec.msgpack.Decoder(Part)
+_blobs = msgspec.msgpack.Decoder(list[tuple[int, str]])
+
+META_KEY = b"m\0"
+Row = Meta | Bucket | Object | Upload | Part | list[tuple[int, str]]
+
+
+def bucket_key(bucket: str) -> bytes:
+    return b"b\0" + bucket.encode()
+
+
+def object_key(incarnation: str, key: str) -> bytes:
+    return b"o\0" + incarnation.encode() + key.encode()
+
+
+def upload_key(incarnation: str, key: str, upload: str) -> bytes:
+    return b"u\0" + incarnation.encode() + key.encode() + b"\0" + upload.encode()
+
+
+def part_key(upload: str, number: int) -> bytes:
+    return b"p\0" + upload.encode() + number.to_bytes(2, "big")
+
+
+def garbage_key(position: int) -> bytes:
+    return b"g\0" + position.to_bytes(8, "big")
+
+
+def put(view: Overlay, key: bytes, row: Row) -> None:
+    view.put(key, _encode(row))
+
+
+def meta(view: Readable) -> Meta:
+    row = view.get(META_KEY)
+    return Meta() if row is None else _meta.decode(row)
+
+
+def bucket(view: Readable, name: str) -> Bucket | None:
+    row = view.get(bucket_key(name))
+    return None if row is None else _bucket.decode(row)
+
+
+def buckets(view: Readable) -> Iterator[tuple[str, Bucket]]:
+    for key, row in view.scan(b"b\0", b"b\1"):
+        yield key[2:].decode(), _bucket.decode(row)
+
+
+def current(view: Readable, incarnation: str, key: str) -> Object | None:
+    row = view.get(object_key(incarnation, key))
+    return None if row is None else _object.decode(row)
+
+
+def objects(view: Readable, incarnation: str, start: bytes = b"", end: bytes = b"\xff") -> Iterator[tuple[bytes, Object]]:
+    """Current objects with start <= key < end (keys as UTF-8, whose bytes stay below 0xff)."""
+    prefix = b"o\0" + incarnation.encode()
+    for key, row in view.scan(prefix + start, prefix + end):
+        yield key[len(prefix) :], _object.decode(row)
+
+
+def upload(view: Readable, incarnation: str, key: str, upload_id: str) -> Upload | None:
+    row = view.get(upload_key(incarnation, key, upload_id))
+    return None if row is None else _upload.decode(row)
+
+
+def uploads(view: Readable, incarnation: str, start: bytes = b"") -> Iterator[tuple[str, str, Upload]]:
+    """(key, upload id, row) of the uploads in progress, by key and then by upload id."""
+    prefix = b"u\0" + incarnation.encode()
+    for key, row in view.scan(prefix + start, prefix + b"\xff"):
+        name, _, upload_id = key[len(prefix) :].rpartition(b"\0")
+        yield name.decode(), upload_id.decode(), _upload.decode(row)
+
+
+def part(view: Readable, upload_id: str, number: int) -> Part | None:
+    row = view.get(part_key(upload_id, number))
+    return None if row is None else _part.decode(row)
+
+
+def parts(view: Readable, upload_id: str, after: int = 0) -> Iterator[tuple[int, Part]]:
+    end = b"p\0" + upload_id.encode() + b"\xff\xff\xff"
+    for key, row in view.scan(part_key(upload_id, after + 1), end):
+        yield int.from_bytes(key[-2:], "big"), _part.decode(row)
+
+
+def garbage_at(view: Readable, position: int) -> list[tuple[int, str]]:
+    row = view.get(garbage_key(position))
+    return [] if row is None else _blobs.decode(row)
+
+
+def garbage(view: Readable) -> Iterator[tuple[int, list[tuple[int, str]]]]:
+    """(position, blobs as (group, id)) of what waits to be released."""
+    for key, row in view.scan(b"g\0", b"g\1"):
+        yield int.from_bytes(key[2:], "big"), _blobs.decode(row)
