@@ -1,0 +1,1 @@
+"""Payloads on disks: volumes, the blob index, consumption of `writes`, and the client that gateways use."""

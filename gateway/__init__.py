@@ -1,0 +1,1 @@
+"""The HTTP gateway: S3 operations, authentication and authorisation. Stateless."""

@@ -6,6 +6,7 @@ their count; a full-object checksum is the CRC of the whole, combined from the p
 
 import base64
 import hashlib
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ _DIGEST: dict[str, Callable[[bytes], bytes]] = {
 def join(view: Readable, upload: tables.Upload, body: CompleteUpload) -> Whole:
     """Raises `Rejected` with InvalidPartOrder, InvalidPart, EntityTooSmall, InvalidRequest or BadDigest."""
     numbers = [part.number for part in body.parts]
-    if any(after <= before for before, after in zip(numbers, numbers[1:], strict=False)):
+    if any(after <= before for before, after in itertools.pairwise(numbers)):
         raise Rejected("InvalidPartOrder")
     parts = []
     for wanted in body.parts:

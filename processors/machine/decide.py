@@ -8,7 +8,7 @@
 | DeleteObject | NoSuchBucket, NoSuchKey, PreconditionFailed | ObjectRemoved:Delete; none where there is no such key |
 | CreateUpload | NoSuchBucket | MultipartUpload:Created |
 | PutPart | NoSuchBucket, NoSuchUpload | MultipartUpload:Part |
-| CompleteUpload | as PutObject, NoSuchUpload, InvalidPart, InvalidPartOrder, EntityTooSmall | ObjectCreated:CompleteMultipartUpload |
+| CompleteUpload | as PutObject, NoSuchUpload, see `complete` | ObjectCreated:CompleteMultipartUpload |
 | AbortUpload | NoSuchBucket, NoSuchUpload | MultipartUpload:Aborted |
 | ForgetReleased | | BlobsReleased |
 """

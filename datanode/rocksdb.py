@@ -1,0 +1,46 @@
+"""The blob index's table in RocksDB (raw mode; batches are synced only by `sync`, for volumes can rebuild them)."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from rocksdict import Options, Rdict, ReadOptions, WriteBatch
+
+WRITE_BUFFER_BYTES = 16 << 20
+LOG_FILES_MAX = 2
+
+
+class RocksTable:
+    def __init__(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
+        options.set_keep_log_file_num(LOG_FILES_MAX)
+        options.optimize_for_point_lookup(32)
+        self._database = Rdict(str(path), options)
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._database.get(key)
+        return value
+
+    def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
+        bounds = ReadOptions()
+        bounds.set_iterate_upper_bound(end)
+        bounds.set_total_order_seek(True)
+        pairs: Iterator[tuple[bytes, bytes]] = self._database.items(from_key=start, read_opt=bounds)
+        return pairs
+
+    def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
+        batch = WriteBatch(raw_mode=True)
+        for key, value in changes.items():
+            if value is None:
+                batch.delete(key)
+            else:
+                batch.put(key, value)
+        self._database.write(batch)
+
+    def sync(self) -> None:
+        self._database.flush_wal(True)
+
+    def close(self) -> None:
+        self._database.close()
