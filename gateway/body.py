@@ -1,0 +1,154 @@
+"""A request's body as it arrives: plain, or aws-chunked (signed or not, with or without trailers).
+
+Source: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks" of the S3 API. A
+chunk is passed on only when its signature holds. Bounds: a chunk 16 MiB (SDKs send 64 KiB to 1 MiB), a line 1 KiB.
+"""
+
+import hmac
+import re
+from collections.abc import AsyncIterator
+
+from gateway import checksums
+from gateway.errors import S3Error
+from gateway.request import Request
+from gateway.sigv4 import UNSIGNED
+
+CHUNK_BYTES_MAX = 16 << 20
+LINE_BYTES_MAX = 1 << 10
+TRAILER_LINES_MAX = 16
+_STREAMING = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
+_STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?")
+
+
+class ClientGone(Exception):
+    """The client broke off; there is nobody to answer."""
+
+
+class Body:
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._mode = request.headers.get("x-amz-content-sha256", UNSIGNED)
+        self._is_chunked = self._mode in _STREAMING or self._mode == _STREAMING_UNSIGNED
+        if self._mode.startswith("STREAMING-") and not self._is_chunked:
+            raise S3Error("NotImplemented", f"x-amz-content-sha256 {self._mode} is not supported.")
+        is_digest = re.fullmatch(r"[0-9a-f]{64}", self._mode) is not None
+        if not (is_digest or self._is_chunked or self._mode == UNSIGNED):
+            raise S3Error("InvalidArgument", "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-… or a SHA-256.")
+        trailer = request.headers.get("x-amz-trailer", "").strip().lower().removeprefix("x-amz-checksum-").upper()
+        if trailer and trailer not in checksums.ALGORITHMS:
+            raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported.")
+        self.length = self._length()
+        self.digests = checksums.BodyDigests(request.headers, trailer, signed=self._mode if is_digest else "")
+        self.trailers: dict[str, str] = {}
+        self._buffer = bytearray()
+        self._ended = False
+
+    def _length(self) -> int:
+        headers = self._request.headers
+        text = headers.get("x-amz-decoded-content-length" if self._is_chunked else "content-length", "")
+        if not text and not self._is_chunked and "transfer-encoding" not in headers:
+            text = "0" if self._request.method != "PUT" else ""
+        if not re.fullmatch(r"\d{1,15}", text):
+            raise S3Error("MissingContentLength")
+        return int(text)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The decoded bytes; raises unless exactly `length` came. `finish` tells whether the digests hold."""
+        received = 0
+        async for data in self._decoded() if self._is_chunked else self._plain():
+            received += len(data)
+            if received > self.length:
+                raise S3Error("IncompleteBody", "More bytes than announced were sent.")
+            self.digests.update(data)
+            yield data
+        if received != self.length:
+            raise S3Error("IncompleteBody")
+
+    async def whole(self, size_max: int) -> bytes:
+        """A small body, verified. Raises MaxMessageLengthExceeded over `size_max` bytes."""
+        if self.length > size_max:
+            raise S3Error("MaxMessageLengthExceeded")
+        data = b"".join([chunk async for chunk in self.chunks()])
+        self.digests.finish(self.trailers)
+        return data
+
+    async def _plain(self) -> AsyncIterator[bytes]:
+        while not self._ended:
+            if data := await self._more():
+                yield data
+
+    async def _more(self) -> bytes:
+        message = await self._request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        self._ended = not message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        return body
+
+    async def _decoded(self) -> AsyncIterator[bytes]:
+        signing = self._request.signing if self._mode in _STREAMING else None
+        previous = signing.seed if signing else ""
+        while True:
+            match = _CHUNK.fullmatch(await self._line())
+            if match is None or (signing is not None and match[2] is None):
+                raise S3Error("InvalidRequest", "The chunk header is malformed.")
+            size = int(match[1], 16)
+            if size > CHUNK_BYTES_MAX:
+                raise S3Error("InvalidRequest", "The chunk is too large.")
+            data = await self._exactly(size)
+            if signing is not None:
+                previous = self._check(signing.chunk(previous, data), match[2])
+            if size == 0:
+                break
+            if await self._exactly(2) != b"\r\n":
+                raise S3Error("InvalidRequest", "The chunk is malformed.")
+            yield data
+        await self._read_trailers(previous)
+
+    async def _read_trailers(self, previous: str) -> None:
+        lines = b""
+        for _ in range(TRAILER_LINES_MAX):
+            line = await self._line(at_end_ok=True)
+            if not line:
+                break
+            name, _, value = line.decode("latin-1").partition(":")
+            if name == "x-amz-trailer-signature":
+                expected = self._request.signing.trailer(previous, lines)
+                self._check(expected, value.strip().encode())
+                continue
+            self.trailers[name.strip().lower()] = value.strip()
+            lines += line + b"\n"
+        announced = self._request.headers.get("x-amz-trailer", "").strip().lower()
+        if announced and announced not in self.trailers:
+            raise S3Error("InvalidRequest", "The announced trailer is missing.")
+        while not self._ended:
+            await self._more()
+
+    @staticmethod
+    def _check(expected: str, received: bytes) -> str:
+        if not hmac.compare_digest(expected.encode(), received):
+            raise S3Error("SignatureDoesNotMatch")
+        return expected
+
+    async def _line(self, *, at_end_ok: bool = False) -> bytes:
+        while (end := self._buffer.find(b"\r\n")) < 0:
+            if len(self._buffer) > LINE_BYTES_MAX:
+                raise S3Error("InvalidRequest", "A chunk header is too long.")
+            if self._ended:
+                if at_end_ok and not self._buffer:
+                    return b""
+                raise S3Error("IncompleteBody")
+            self._buffer += await self._more()
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        return line
+
+    async def _exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            if self._ended:
+                raise S3Error("IncompleteBody")
+            self._buffer += await self._more()
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data

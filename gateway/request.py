@@ -1,0 +1,89 @@
+"""A request as the S3 operations see it: bucket, key, decoded query, headers by lower-case name.
+
+Bounds: headers 16 KiB together, keys 1,024 bytes (S3), everything UTF-8.
+"""
+
+import re
+import secrets
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import Receive, Scope
+
+from gateway.errors import S3Error
+
+HEADER_BYTES_MAX = 16 << 10
+KEY_BYTES_MAX = 1024
+_BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+
+
+class Request:
+    __slots__ = ("bucket", "headers", "id", "key", "method", "path", "principal", "query", "receive", "signing")
+
+    def __init__(self, scope: Scope, receive: Receive, domain: str) -> None:
+        self.id = secrets.token_hex(8).upper()
+        self.method: str = scope["method"]
+        self.receive = receive
+        self.principal = ""
+        self.signing: Any = None  # set by authentication where chunks of the body are signed too
+        self.headers: dict[str, str] = {}
+        size = 0
+        for raw_name, raw_value in scope["headers"]:
+            size += len(raw_name) + len(raw_value)
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip()
+            self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
+        if size > HEADER_BYTES_MAX:
+            raise S3Error("RequestHeaderSectionTooLarge")
+        self.path = _decode(scope.get("raw_path") or scope["path"].encode())
+        self.query: dict[str, str] = {}
+        for field in scope["query_string"].split(b"&"):
+            if field:
+                name_, _, value_ = field.partition(b"=")
+                self.query[_decode(name_.replace(b"+", b" "))] = _decode(value_.replace(b"+", b" "))
+        self.bucket, self.key = self._address(domain)
+        if len(self.key.encode()) > KEY_BYTES_MAX:
+            raise S3Error("KeyTooLongError")
+
+    @property
+    def resource(self) -> str:
+        return self.path
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """A number of the query, cut to `high`. Raises InvalidArgument."""
+        text = self.query.get(name, "")
+        if not text:
+            return default
+        if not re.fullmatch(r"-?\d{1,12}", text) or int(text) < low:
+            raise S3Error("InvalidArgument", f"Provided {name} not an integer or within integer range")
+        return min(int(text), high)
+
+    def _address(self, domain: str) -> tuple[str, str]:
+        """Virtual-host style where the host ends with the domain, else path style."""
+        host = self.headers.get("host", "").partition(":")[0]
+        if domain and host.endswith("." + domain):
+            return host.removesuffix("." + domain), self.path[1:]
+        bucket, _, key = self.path[1:].partition("/")
+        return bucket, key
+
+
+def is_bucket_name(name: str) -> bool:
+    """S3 API: Bucket naming rules; "--at--" is reserved for views of the past."""
+    return (
+        _BUCKET_NAME.fullmatch(name) is not None
+        and ".." not in name
+        and _ADDRESS.fullmatch(name) is None
+        and "--at--" not in name
+        and not name.startswith(("xn--", "sthree-"))
+        and not name.endswith(("-s3alias", "--ol-s3"))
+    )
+
+
+def _decode(raw: bytes) -> str:
+    try:
+        text = unquote_to_bytes(raw).decode()
+    except UnicodeDecodeError:
+        raise S3Error("InvalidURI") from None
+    if "\0" in text:
+        raise S3Error("InvalidURI", "NUL is not allowed.")
+    return text

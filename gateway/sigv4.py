@@ -1,0 +1,165 @@
+"""AWS Signature Version 4: by header, by presigned URL, and of the chunks of a streamed body.
+
+Source: "Authenticating Requests (AWS Signature Version 4)" of the S3 API. Signatures are compared in constant time; a
+request may be at most 15 minutes off our clock; every x-amz-* header must be signed.
+"""
+
+import calendar
+import functools
+import hashlib
+import hmac
+import re
+import time
+from typing import NamedTuple, Protocol
+from urllib.parse import quote
+
+from gateway.errors import S3Error
+from gateway.request import Request
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SKEW_S_MAX = 15 * 60
+EXPIRES_S_MAX = 7 * 24 * 3600
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+UNSIGNED = "UNSIGNED-PAYLOAD"
+_DATE = re.compile(r"\d{8}T\d{6}Z")
+_HEADER = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})")
+
+
+class Credentials(Protocol):
+    """Who holds an access key. Implementations never show the secret in a repr."""
+
+    def secret(self, access_key: str) -> str | None: ...
+
+    def user(self, access_key: str) -> str:
+        """The canonical user id of the key's owner."""
+        ...
+
+
+class Claim(NamedTuple):
+    """What a request says of its own signature."""
+
+    access_key: str
+    scope: str  # date/region/service/aws4_request
+    signed: list[str]
+    signature: str
+    date: str
+
+
+class Signing(NamedTuple):
+    """What the chunks of the body are signed with."""
+
+    key: bytes
+    date: str
+    scope: str
+    seed: str
+
+    def chunk(self, previous: str, data: bytes) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        return self._sign(f"{ALGORITHM}-PAYLOAD", previous, f"{EMPTY_SHA256}\n{digest}")
+
+    def trailer(self, previous: str, lines: bytes) -> str:
+        return self._sign(f"{ALGORITHM}-TRAILER", previous, hashlib.sha256(lines).hexdigest())
+
+    def _sign(self, kind: str, previous: str, digests: str) -> str:
+        text = f"{kind}\n{self.date}\n{self.scope}\n{previous}\n{digests}"
+        return hmac.digest(self.key, text.encode(), "sha256").hex()
+
+
+def authenticate(request: Request, credentials: Credentials, now_s: float | None = None) -> None:
+    """Set `request.principal` and `request.signing`, or raise the S3 error of what is wrong."""
+    now = time.time() if now_s is None else now_s
+    if "authorization" in request.headers:
+        claim = _from_header(request, now)
+        payload_hash = request.headers.get("x-amz-content-sha256", "")
+        if not payload_hash:
+            raise S3Error("MissingSecurityHeader", "Missing required header for this request: x-amz-content-sha256")
+    elif "X-Amz-Signature" in request.query or "X-Amz-Algorithm" in request.query:
+        claim = _from_query(request, now)
+        payload_hash = request.headers.get("x-amz-content-sha256", UNSIGNED)
+    else:
+        raise S3Error("AccessDenied")
+    unsigned = [n for n in request.headers if (n == "host" or n.startswith("x-amz-")) and n not in claim.signed]
+    if unsigned:
+        raise S3Error("AccessDenied", f"There were headers present in the request which were not signed: {unsigned[0]}")
+    secret = credentials.secret(claim.access_key)
+    if secret is None:
+        raise S3Error("InvalidAccessKeyId")
+    key = signing_key(secret, claim.scope)
+    expected = _signature(key, claim, canonical_request(request, claim.signed, payload_hash))
+    if not hmac.compare_digest(expected, claim.signature):
+        raise S3Error("SignatureDoesNotMatch")
+    request.principal = credentials.user(claim.access_key)
+    request.signing = Signing(key, claim.date, claim.scope, claim.signature)
+
+
+@functools.lru_cache(maxsize=1024)  # the derivation is most of a signature's cost, and the same all day
+def signing_key(secret: str, scope: str) -> bytes:
+    key = b"AWS4" + secret.encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+def canonical_request(request: Request, signed: list[str], payload_hash: str) -> str:
+    query = "&".join(
+        sorted(
+            f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}"
+            for name, value in request.query.items()
+            if name != "X-Amz-Signature"
+        )
+    )
+    headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signed)
+    path = quote(request.path, safe="/-_.~")
+    return f"{request.method}\n{path}\n{query}\n{headers}\n{';'.join(signed)}\n{payload_hash}"
+
+
+def _signature(key: bytes, claim: Claim, canonical: str) -> str:
+    digest = hashlib.sha256(canonical.encode()).hexdigest()
+    text = f"{ALGORITHM}\n{claim.date}\n{claim.scope}\n{digest}"
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def _from_header(request: Request, now: float) -> Claim:
+    algorithm, _, rest = request.headers["authorization"].partition(" ")
+    match = _HEADER.fullmatch(rest.strip())
+    if algorithm != ALGORITHM or match is None:
+        if algorithm == "AWS":
+            raise S3Error("InvalidRequest", "Signature version 2 is retired; please use AWS4-HMAC-SHA256.")
+        raise S3Error("AuthorizationHeaderMalformed")
+    date = request.headers.get("x-amz-date", "")
+    if not _DATE.fullmatch(date):
+        raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
+    if abs(_seconds(date) - now) > SKEW_S_MAX:
+        raise S3Error("RequestTimeTooSkewed")
+    return _claim(match[1], match[2], match[3], date, "AuthorizationHeaderMalformed")
+
+
+def _from_query(request: Request, now: float) -> Claim:
+    query = request.query
+    wrong = "AuthorizationQueryParametersError"
+    date, expires = query.get("X-Amz-Date", ""), query.get("X-Amz-Expires", "")
+    if query.get("X-Amz-Algorithm") != ALGORITHM or not _DATE.fullmatch(date):
+        raise S3Error(wrong)
+    if not re.fullmatch(r"\d{1,7}", expires) or not 1 <= int(expires) <= EXPIRES_S_MAX:
+        raise S3Error(wrong, "X-Amz-Expires must be between 1 second and a week")
+    if _seconds(date) - now > SKEW_S_MAX:
+        raise S3Error("AccessDenied", "Request is not yet valid")
+    if _seconds(date) + int(expires) < now:
+        raise S3Error("AccessDenied", "Request has expired")
+    signature = query.get("X-Amz-Signature", "")
+    return _claim(query.get("X-Amz-Credential", ""), query.get("X-Amz-SignedHeaders", ""), signature, date, wrong)
+
+
+def _claim(credential: str, signed: str, signature: str, date: str, wrong: str) -> Claim:
+    access_key, _, scope = credential.partition("/")
+    parts = scope.split("/")
+    if len(parts) != 4 or parts[0] != date[:8] or parts[2:] != ["s3", "aws4_request"]:
+        raise S3Error(wrong, "The credential scope must be <date>/<region>/s3/aws4_request, of the request's date.")
+    return Claim(access_key, scope, signed.split(";"), signature, date)
+
+
+def _seconds(date: str) -> float:
+    try:
+        return calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
+    except ValueError:
+        raise S3Error("AccessDenied", "The date is not valid.") from None
