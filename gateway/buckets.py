@@ -1,0 +1,93 @@
+"""Bucket operations: ListBuckets, CreateBucket, HeadBucket, DeleteBucket, GetBucketLocation, GetBucketVersioning."""
+
+import uuid
+
+from gateway import xml
+from gateway.body import Body
+from gateway.context import Gateway, Response, xml_response
+from gateway.errors import S3Error
+from gateway.request import Request, is_bucket_name
+from topics import commands
+
+DEFAULT_REGION = "us-east-1"
+
+
+async def list_buckets(gateway: Gateway, request: Request) -> Response:
+    prefix, after = request.query.get("prefix", ""), request.query.get("continuation-token", "")
+    limit = request.integer("max-buckets", 10_000, 1, 10_000)
+    found = [
+        (name, row)
+        for name, row in await gateway.reads.buckets()
+        if row.owner == request.principal and name.startswith(prefix) and name > after
+    ]
+    rows = [
+        xml.element(
+            "Bucket",
+            [
+                xml.text("Name", name),
+                xml.text("CreationDate", xml.timestamp(row.created_ms)),
+                xml.text("BucketRegion", row.region),
+            ],
+        )
+        for name, row in found[:limit]
+    ]
+    parts = [owner("Owner", request.principal), xml.element("Buckets", rows)]
+    if prefix:
+        parts.append(xml.text("Prefix", prefix))
+    if len(found) > limit:
+        parts.append(xml.text("ContinuationToken", found[limit - 1][0]))
+    return xml_response(xml.document("ListAllMyBucketsResult", parts))
+
+
+async def create_bucket(gateway: Gateway, request: Request) -> Response:
+    if not is_bucket_name(request.bucket):
+        raise S3Error("InvalidBucketName")
+    if request.headers.get("x-amz-bucket-object-lock-enabled", "").lower() == "true":
+        raise S3Error("NotImplemented", "Object Lock is not implemented yet.")
+    region = await _location(request) or gateway.region
+    if region != gateway.region:
+        raise S3Error("IllegalLocationConstraintException")
+    body = commands.CreateBucket(request.bucket, uuid.uuid4().hex, region)
+    try:
+        await gateway.commander.submit(request.id, request.principal, body)
+    except S3Error as error:
+        # S3 in us-east-1 answers an owner's second creation with success
+        if error.code != "BucketAlreadyOwnedByYou" or gateway.region != DEFAULT_REGION:
+            raise
+    return Response(200, [("location", f"/{request.bucket}")])
+
+
+async def head_bucket(gateway: Gateway, request: Request) -> Response:
+    bucket = await gateway.bucket(request)
+    return Response(200, [("x-amz-bucket-region", bucket.region), ("content-type", "application/xml")])
+
+
+async def delete_bucket(gateway: Gateway, request: Request) -> Response:
+    await gateway.bucket(request)
+    await gateway.commander.submit(request.id, request.principal, commands.DeleteBucket(request.bucket))
+    return Response(204)
+
+
+async def bucket_location(gateway: Gateway, request: Request) -> Response:
+    bucket = await gateway.bucket(request)
+    region = "" if bucket.region == DEFAULT_REGION else bucket.region  # as S3 says it
+    body = (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<LocationConstraint xmlns="{xml.NAMESPACE}">{region}</LocationConstraint>'
+    )
+    return xml_response(body.encode())
+
+
+async def bucket_versioning(gateway: Gateway, request: Request) -> Response:
+    await gateway.bucket(request)
+    return xml_response(xml.document("VersioningConfiguration", []))
+
+
+def owner(name: str, user: str) -> str:
+    return xml.element(name, [xml.text("ID", user), xml.text("DisplayName", user)])
+
+
+async def _location(request: Request) -> str:
+    data = await Body(request).whole(xml.BODY_BYTES_MAX) if request.headers.get("content-length", "0") != "0" else b""
+    if not data:
+        return ""
+    return xml.child(xml.parse(data, "CreateBucketConfiguration"), "LocationConstraint") or ""

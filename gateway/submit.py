@@ -1,0 +1,54 @@
+"""Commands to the log, replies back to the requests that wait for them. A command is never sent twice.
+
+A timeout is ServiceUnavailable with an unknown outcome. More than `WAITING_MAX` requests in wait is SlowDown.
+"""
+
+import asyncio
+import time
+
+from gateway.errors import S3Error
+from topics import commands
+from topics.log import Entry, Log
+from topics.replies import Reply
+from topics.spec import TopicPartition, bucket_partition
+
+DEADLINE_MS = 30_000  # as long as SDKs wait for an answer at most, half of it
+WAITING_MAX = 4096
+
+
+class Commander:
+    def __init__(self, log: Log, gateway: str, *, durable: bool) -> None:
+        """`durable=False` where the event's append syncs the command too: the embedded log."""
+        self._log = log
+        self._gateway = gateway
+        self._durable = durable
+        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+
+    def send(self, gateway: str, reply: Reply) -> None:
+        """`processors.runtime.Replies`: the outcome of a command; unknown and late ones are dropped."""
+        waiter = self._waiting.get(reply.request_id)
+        if gateway == self._gateway and waiter is not None and not waiter.done():
+            waiter.set_result(reply)
+
+    async def submit(self, request_id: str, principal: str, body: commands.Body) -> Reply:
+        """The reply to a command that was carried out. Raises `S3Error` for a rejection or a timeout, or `LogError`."""
+        if len(self._waiting) >= WAITING_MAX:
+            raise S3Error("SlowDown")
+        now_ms = time.time_ns() // 1_000_000
+        name = body.bucket if not isinstance(body, commands.ForgetReleased) else ""
+        partition = bucket_partition(name) if name else getattr(body, "partition", 0)
+        command = commands.Command(request_id, principal, self._gateway, now_ms + DEADLINE_MS, body)
+        entry = Entry(name.encode(), commands.encode(command))
+        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiting[request_id] = waiter
+        try:
+            await self._log.append(TopicPartition("commands", partition), [entry], durable=self._durable)
+            async with asyncio.timeout(DEADLINE_MS / 1000):
+                reply = await waiter
+        except TimeoutError:
+            raise S3Error("ServiceUnavailable") from None
+        finally:
+            del self._waiting[request_id]
+        if reply.error:
+            raise S3Error(reply.error, reply.message if reply.error != "ServiceUnavailable" else "")
+        return reply
