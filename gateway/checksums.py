@@ -42,6 +42,8 @@ def new(algorithm: str) -> Digest:
             return _Crc(checksums.crc32c, 4)
         case "CRC64NVME":
             return _Crc(checksums.crc64nvme, 8)
+        case "MD5":
+            return hashlib.md5(usedforsecurity=False)
         case "SHA1":
             return hashlib.sha1(usedforsecurity=False)
         case _:

@@ -30,6 +30,7 @@ _TABLE: dict[str, tuple[int, str]] = {
     "InvalidPart": (400, "One or more of the specified parts could not be found, or their ETag did not match."),
     "InvalidPartOrder": (400, "The list of parts was not in ascending order."),
     "InvalidPartNumber": (416, "The requested partnumber is not satisfiable."),
+    "InvalidStorageClass": (400, "The storage class you specified is not valid."),
     "InvalidRange": (416, "The requested range is not satisfiable."),
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidURI": (400, "Couldn't parse the specified URI."),

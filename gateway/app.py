@@ -1,0 +1,92 @@
+"""The ASGI application: authenticates, routes, answers; every failure becomes the S3 error that `errors` names."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway import router, xml
+from gateway.body import ClientGone
+from gateway.context import XML, Gateway, Response
+from gateway.errors import S3Error, as_s3_error
+from gateway.request import Request
+from gateway.sigv4 import authenticate
+
+log = logging.getLogger(__name__)
+
+
+class S3App:
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request: Request | None = None
+        try:
+            request = Request(scope, receive, self._gateway.domain)
+            authenticate(request, self._gateway.credentials)
+            response = await router.route(request)(self._gateway, request)
+        except ClientGone:
+            return
+        except Exception as error:  # noqa: BLE001 - the one place where failures become answers
+            response = _error_response(error, request)
+        await _send(response, send, request)
+
+
+def create_app(gateway: Gateway, is_ready: Callable[[], bool]) -> ASGIApp:
+    """The S3 API at /, and what load balancers ask: /healthz (the process lives), /readyz (it can serve)."""
+
+    async def healthz(_: object) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: object) -> PlainTextResponse:
+        return PlainTextResponse("ready\n") if is_ready() else PlainTextResponse("not ready\n", 503)
+
+    s3 = S3App(gateway)
+    others = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", s3)])
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # requests for objects do not pay for Starlette's routing
+        is_s3 = scope["type"] == "http" and scope["path"] not in ("/healthz", "/readyz")
+        await (s3 if is_s3 else others)(scope, receive, send)
+
+    return app
+
+
+def _error_response(error: Exception, request: Request | None) -> Response:
+    failure = as_s3_error(error)
+    if failure.status >= 500 and not isinstance(error, S3Error):
+        log.error("request %s failed: %s", request.id if request else "-", error, exc_info=error)
+    if failure.status == 304 or (request is not None and request.method == "HEAD"):
+        return Response(failure.status)
+    parts = [
+        xml.text("Code", failure.code),
+        xml.text("Message", failure.message),
+        xml.text("Resource", request.path if request else ""),
+        xml.text("RequestId", request.id if request else ""),
+    ]
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{xml.element("Error", parts)}'.encode()
+    return Response(failure.status, [XML], body)
+
+
+async def _send(response: Response, send: Send, request: Request | None) -> None:
+    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
+    if request is not None:
+        headers.append((b"x-amz-request-id", request.id.encode()))
+    body = response.body
+    has_length = any(name == b"content-length" for name, _ in headers)
+    if isinstance(body, bytes) and not has_length and response.status not in (204, 304):
+        headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    if isinstance(body, bytes):
+        await send({"type": "http.response.body", "body": body})
+    else:
+        await _stream(body, send)
+
+
+async def _stream(body: AsyncIterator[bytes], send: Send) -> None:
+    async for chunk in body:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

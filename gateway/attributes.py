@@ -1,0 +1,66 @@
+"""What a client stores with an object: system headers and user metadata, from a request's headers and back to them."""
+
+from gateway.errors import S3Error
+from gateway.request import Request
+from topics.objects import Attributes, Checksum, Preconditions
+
+METADATA_BYTES_MAX = 2 << 10  # S3: names and values of the user metadata together
+_SYSTEM = (
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "expires",
+    "x-amz-website-redirect-location",
+)
+_META = "x-amz-meta-"
+_UNSUPPORTED = (
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-object-lock-mode",
+    "x-amz-object-lock-legal-hold",
+    "x-amz-tagging",
+)
+_STORAGE_CLASSES = ("STANDARD", "REDUCED_REDUNDANCY")
+
+
+def from_headers(request: Request) -> Attributes:
+    """Raises MetadataTooLarge, InvalidStorageClass, or NotImplemented for what would silently be lost."""
+    headers = request.headers
+    for name in _UNSUPPORTED:
+        if headers.get(name):
+            raise S3Error("NotImplemented", f"{name} is not implemented yet.")
+    if headers.get("x-amz-server-side-encryption"):
+        raise S3Error("NotImplemented", "Server-side encryption is not implemented yet.")
+    storage_class = headers.get("x-amz-storage-class", "STANDARD")
+    if storage_class not in _STORAGE_CLASSES:
+        raise S3Error("InvalidStorageClass")
+    metadata = {name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)}
+    if sum(len(name) + len(value) for name, value in metadata.items()) > METADATA_BYTES_MAX:
+        raise S3Error("MetadataTooLarge")
+    system = {name: headers[name] for name in _SYSTEM if name in headers}
+    encoding = [e.strip() for e in system.get("content-encoding", "").split(",") if e.strip() not in ("", "aws-chunked")]
+    system.pop("content-encoding", None)
+    if encoding:
+        system["content-encoding"] = ",".join(encoding)
+    content_type = headers.get("content-type") or "binary/octet-stream"
+    return Attributes(content_type, system, metadata, storage_class)
+
+
+def to_headers(attributes: Attributes) -> list[tuple[str, str]]:
+    headers = [("content-type", attributes.content_type), *attributes.headers.items()]
+    headers += [(_META + name, value) for name, value in attributes.metadata.items()]
+    if attributes.storage_class != "STANDARD":
+        headers.append(("x-amz-storage-class", attributes.storage_class))
+    return headers
+
+
+def checksum_headers(checksum: Checksum | None) -> list[tuple[str, str]]:
+    if checksum is None:
+        return []
+    return [(f"x-amz-checksum-{checksum.algorithm.lower()}", checksum.value), ("x-amz-checksum-type", checksum.kind)]
+
+
+def preconditions(request: Request) -> Preconditions:
+    """Of a write: If-Match and If-None-Match."""
+    headers = request.headers
+    return Preconditions(headers.get("if-match", "").strip('"'), headers.get("if-none-match", "").strip('"'))

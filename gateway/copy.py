@@ -1,0 +1,110 @@
+"""CopyObject and UploadPartCopy. The bytes are copied: extents belong to one object each until clones are built."""
+
+import base64
+from collections.abc import AsyncIterator
+from urllib.parse import unquote
+
+from gateway import attributes, checksums, payload, xml
+from gateway.context import Gateway, Response, xml_response
+from gateway.errors import S3Error
+from gateway.get import byte_range, check_conditions
+from gateway.put import PUT_BYTES_MAX, submit
+from gateway.request import Request
+from processors.reads import Object
+from topics import commands
+from topics.objects import Attributes, Checksum, Extent
+
+_PREFIX = "x-amz-copy-source-"
+
+
+async def copy_object(gateway: Gateway, request: Request) -> Response:
+    await gateway.bucket(request)
+    directive = request.headers.get("x-amz-metadata-directive", "COPY").upper()
+    if directive not in ("COPY", "REPLACE"):
+        raise S3Error("InvalidArgument", "Unknown metadata directive.")
+    bucket, key, found = await source(gateway, request)
+    if found.size > PUT_BYTES_MAX:
+        raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
+    given = attributes.from_headers(request)
+    changes_class = given.storage_class != found.attributes.storage_class
+    if (bucket, key) == (request.bucket, request.key) and directive == "COPY" and not changes_class:
+        raise S3Error(
+            "InvalidRequest",
+            "This copy request is illegal because it is trying to copy an object to itself without changing the "
+            "object's metadata, storage class, website redirect location or encryption attributes.",
+        )
+    kept = given
+    if directive == "COPY":
+        old = found.attributes
+        kept = Attributes(old.content_type, old.headers, old.metadata, given.storage_class)
+    extents, etag, checksum = await copy_bytes(gateway, request, found, 0, found.size)
+    wanted = attributes.preconditions(request)
+    command = commands.PutObject(
+        request.bucket, request.key, found.size, etag, extents, checksum, kept, wanted, copied=True
+    )
+    reply = await submit(gateway, request, command, extents)
+    return _result("CopyObjectResult", etag, reply.time_ms, checksum)
+
+
+async def upload_part_copy(gateway: Gateway, request: Request, upload: str, number: int) -> Response:
+    _, _, found = await source(gateway, request)
+    start, size = 0, found.size
+    if f"{_PREFIX}range" in request.headers:
+        wanted = request.headers[f"{_PREFIX}range"]
+        span = byte_range(wanted, found.size)
+        if span is None or not wanted.removeprefix("bytes=").startswith(f"{span[0]}-{span[0] + span[1] - 1}"):
+            raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last.")
+        start, size = span
+    extents, etag, checksum = await copy_bytes(gateway, request, found, start, size)
+    command = commands.PutPart(request.bucket, request.key, upload, number, size, etag, extents, checksum)
+    reply = await submit(gateway, request, command, extents)
+    return _result("CopyPartResult", etag, reply.time_ms, None)
+
+
+async def source(gateway: Gateway, request: Request) -> tuple[str, str, Object]:
+    """(bucket, key, object) of x-amz-copy-source, its conditions checked."""
+    path, _, version = request.headers["x-amz-copy-source"].partition("?versionId=")
+    bucket_name, _, key = unquote(path).removeprefix("/").partition("/")
+    if not bucket_name or not key:
+        raise S3Error("InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+    bucket = await gateway.reads.bucket(bucket_name)
+    if bucket is None:
+        raise S3Error("NoSuchBucket")
+    if bucket.owner != request.principal:
+        raise S3Error("AccessDenied")
+    if version not in ("", "null"):
+        raise S3Error("NoSuchVersion")
+    found = await gateway.reads.current(bucket_name, bucket, key)
+    if found is None:
+        raise S3Error("NoSuchKey")
+    check_conditions(request.headers, found, _PREFIX)
+    return bucket_name, key, found
+
+
+async def copy_bytes(
+    gateway: Gateway, request: Request, found: Object, start: int, size: int
+) -> tuple[list[Extent], str, Checksum]:
+    algorithm = checksums.wanted_algorithm(request.headers)
+    if not algorithm and found.checksum is not None:
+        algorithm = found.checksum.algorithm
+    algorithm = algorithm or checksums.DEFAULT
+    md5, digest = checksums.new("MD5"), checksums.new(algorithm)
+
+    async def passing() -> AsyncIterator[bytes]:
+        async for chunk in payload.read(gateway.blobs, found.extents, start, size):
+            md5.update(chunk)
+            digest.update(chunk)
+            yield chunk
+
+    if size <= payload.INLINE_BYTES_MAX:
+        extents = await payload.put_inline(gateway.blobs, b"".join([chunk async for chunk in passing()]))
+    else:
+        extents = await payload.write_extents(gateway.blobs, passing(), size)
+    return extents, md5.digest().hex(), Checksum(algorithm, base64.b64encode(digest.digest()).decode())
+
+
+def _result(name: str, etag: str, time_ms: int, checksum: Checksum | None) -> Response:
+    parts = [xml.text("LastModified", xml.timestamp(time_ms)), xml.text("ETag", f'"{etag}"')]
+    if checksum is not None:
+        parts += [xml.text(f"Checksum{checksum.algorithm}", checksum.value), xml.text("ChecksumType", checksum.kind)]
+    return xml_response(xml.document(name, parts))

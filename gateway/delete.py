@@ -1,0 +1,68 @@
+"""DeleteObject and DeleteObjects. One command a key, so that no decision is ever half in the log."""
+
+import asyncio
+from xml.etree.ElementTree import Element
+
+from gateway import attributes, xml
+from gateway.body import Body
+from gateway.context import Gateway, Response, xml_response
+from gateway.errors import S3Error
+from gateway.request import KEY_BYTES_MAX, Request
+from topics import commands
+from topics.log import LogError
+from topics.objects import Preconditions
+
+KEYS_MAX = 1000  # S3
+
+
+async def delete_object(gateway: Gateway, request: Request) -> Response:
+    await gateway.bucket(request)
+    version = request.query.get("versionId", "null")
+    if version != "null":
+        return Response(204)  # no such version: nothing to delete, as S3 answers
+    command = commands.DeleteObject(request.bucket, request.key, attributes.preconditions(request))
+    try:
+        await gateway.commander.submit(request.id, request.principal, command)
+    except S3Error as error:
+        if error.code != "NoSuchKey":
+            raise
+    return Response(204)
+
+
+async def delete_objects(gateway: Gateway, request: Request) -> Response:
+    await gateway.bucket(request)
+    headers = request.headers
+    if "content-md5" not in headers and not any(
+        name.startswith(("x-amz-checksum-", "x-amz-sdk-checksum", "x-amz-trailer")) for name in headers
+    ):
+        raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+    tree = xml.parse(await Body(request).whole(xml.BODY_BYTES_MAX), "Delete")
+    wanted = tree.findall("Object")
+    if not 1 <= len(wanted) <= KEYS_MAX:
+        raise S3Error("MalformedXML")
+    is_quiet = (xml.child(tree, "Quiet") or "").strip().lower() == "true"
+    rows = await asyncio.gather(*(_delete(gateway, request, number, each) for number, each in enumerate(wanted)))
+    shown = [row for row in rows if not (is_quiet and row.startswith("<Deleted>"))]
+    return xml_response(xml.document("DeleteResult", shown))
+
+
+async def _delete(gateway: Gateway, request: Request, number: int, wanted: Element) -> str:
+    key = xml.child(wanted, "Key")
+    if not key:
+        raise S3Error("MalformedXML")
+    version = xml.child(wanted, "VersionId")
+    shown = [xml.text("Key", key)] + ([xml.text("VersionId", version)] if version else [])
+    if version not in (None, "null", ""):
+        return xml.element("Deleted", shown)
+    try:
+        if len(key.encode()) > KEY_BYTES_MAX:
+            raise S3Error("KeyTooLongError")
+        condition = Preconditions((xml.child(wanted, "ETag") or "").strip('"'))
+        command = commands.DeleteObject(request.bucket, key, condition)
+        await gateway.commander.submit(f"{request.id}-{number}", request.principal, command)
+    except (S3Error, LogError) as error:
+        if isinstance(error, S3Error) and error.code == "NoSuchKey":
+            return xml.element("Deleted", shown)
+        failure = error if isinstance(error, S3Error) else S3Error("ServiceUnavailable")
+        return xml.element("Error", [*shown, xml.text("Code", failure.code), xml.text("Message", failure.message)])
+    return xml.element("Deleted", shown)

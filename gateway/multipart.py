@@ -1,0 +1,219 @@
+"""Multipart uploads: create, upload part, complete, abort, list parts, list uploads (S3 API)."""
+
+import re
+import uuid
+from xml.etree.ElementTree import Element
+
+from gateway import attributes, checksums, copy, payload, xml
+from gateway.body import Body
+from gateway.buckets import owner
+from gateway.context import Gateway, Response, xml_response
+from gateway.errors import S3Error
+from gateway.list import encoder
+from gateway.put import PUT_BYTES_MAX, submit
+from gateway.request import Request
+from processors.reads import Upload
+from topics import commands
+from topics.objects import Checksum
+
+PARTS_MAX = 10_000
+_PAGE_MAX = 1000
+_COMPOSITE_ONLY = ("SHA1", "SHA256")
+
+
+async def create_upload(gateway: Gateway, request: Request) -> Response:
+    kept = attributes.from_headers(request)
+    await gateway.bucket(request)
+    algorithm = checksums.wanted_algorithm(request.headers)
+    kind = request.headers.get("x-amz-checksum-type", "").upper()
+    if kind not in ("", "COMPOSITE", "FULL_OBJECT"):
+        raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
+    if kind and not algorithm:
+        raise S3Error("InvalidRequest", "The x-amz-checksum-type header can only be used with x-amz-checksum-algorithm.")
+    if (kind == "FULL_OBJECT" and algorithm in _COMPOSITE_ONLY) or (kind == "COMPOSITE" and algorithm == "CRC64NVME"):
+        raise S3Error("InvalidRequest", f"The {kind} checksum type cannot be used with the {algorithm.lower()} algorithm.")
+    kind = kind or ("FULL_OBJECT" if algorithm in ("", "CRC64NVME") else "COMPOSITE")
+    upload = uuid.uuid4().hex
+    command = commands.CreateUpload(request.bucket, request.key, upload, algorithm or checksums.DEFAULT, kind, kept)
+    await gateway.commander.submit(request.id, request.principal, command)
+    headers = [("x-amz-checksum-algorithm", algorithm), ("x-amz-checksum-type", kind)] if algorithm else []
+    parts = [xml.text("Bucket", request.bucket), xml.text("Key", request.key), xml.text("UploadId", upload)]
+    return Response(
+        200, [("content-type", "application/xml"), *headers], xml.document("InitiateMultipartUploadResult", parts)
+    )
+
+
+async def upload_part(gateway: Gateway, request: Request) -> Response:
+    number = _part_number(request)
+    upload = await _upload(gateway, request)
+    if "x-amz-copy-source" in request.headers:
+        return await copy.upload_part_copy(gateway, request, request.query["uploadId"], number)
+    request.headers.setdefault("x-amz-sdk-checksum-algorithm", upload.checksum_algorithm)
+    body = Body(request)
+    if body.length > PUT_BYTES_MAX:
+        raise S3Error("EntityTooLarge")
+    stored = await payload.store(gateway.blobs, body)
+    command = commands.PutPart(
+        request.bucket,
+        request.key,
+        request.query["uploadId"],
+        number,
+        stored.size,
+        stored.etag,
+        stored.extents,
+        stored.checksum,
+    )
+    await submit(gateway, request, command, stored.extents)
+    shown = attributes.checksum_headers(stored.checksum)[:1]
+    return Response(200, [("etag", f'"{stored.etag}"'), *shown])
+
+
+async def complete_upload(gateway: Gateway, request: Request) -> Response:
+    await gateway.bucket(request)
+    tree = xml.parse(await Body(request).whole(xml.BODY_BYTES_MAX), "CompleteMultipartUpload")
+    parts = [_part(each) for each in tree.findall("Part")]
+    if not parts:
+        raise S3Error("MalformedXML")
+    if len(parts) > PARTS_MAX:
+        raise S3Error("InvalidArgument", f"A multipart upload has at most {PARTS_MAX} parts.")
+    size = request.headers.get("x-amz-mp-object-size")
+    if size is not None and not re.fullmatch(r"\d{1,15}", size):
+        raise S3Error("InvalidRequest", "Value for x-amz-mp-object-size header is invalid.")
+    command = commands.CompleteUpload(
+        request.bucket,
+        request.key,
+        request.query["uploadId"],
+        parts,
+        _whole_checksum(request),
+        int(size) if size is not None else None,
+        attributes.preconditions(request),
+    )
+    reply = await gateway.commander.submit(request.id, request.principal, command)
+    host = request.headers.get("host", "")
+    rows = [
+        xml.text("Location", f"http://{host}/{request.bucket}/{request.key}"),
+        xml.text("Bucket", request.bucket),
+        xml.text("Key", request.key),
+        xml.text("ETag", f'"{reply.etag}"'),
+    ]
+    if reply.checksum is not None:
+        rows += [
+            xml.text(f"Checksum{reply.checksum.algorithm}", reply.checksum.value),
+            xml.text("ChecksumType", reply.checksum.kind),
+        ]
+    return xml_response(xml.document("CompleteMultipartUploadResult", rows))
+
+
+async def abort_upload(gateway: Gateway, request: Request) -> Response:
+    await gateway.bucket(request)
+    command = commands.AbortUpload(request.bucket, request.key, request.query["uploadId"])
+    await gateway.commander.submit(request.id, request.principal, command)
+    return Response(204)
+
+
+async def list_parts(gateway: Gateway, request: Request) -> Response:
+    upload = await _upload(gateway, request)
+    limit = request.integer("max-parts", _PAGE_MAX, 0, _PAGE_MAX)
+    after = request.integer("part-number-marker", 0, 0, PARTS_MAX)
+    found = await gateway.reads.parts(request.bucket, request.query["uploadId"], after, limit + 1)
+    page = found[:limit]
+    rows = [
+        xml.text("Bucket", request.bucket),
+        xml.text("Key", request.key),
+        xml.text("UploadId", request.query["uploadId"]),
+        owner("Initiator", upload.initiator),
+        owner("Owner", upload.initiator),
+        xml.text("StorageClass", upload.attributes.storage_class),
+        xml.text("ChecksumAlgorithm", upload.checksum_algorithm),
+        xml.text("ChecksumType", upload.checksum_kind),
+        xml.text("PartNumberMarker", after),
+        xml.text("MaxParts", limit),
+        xml.text("IsTruncated", str(len(found) > limit).lower()),
+    ]
+    if page:
+        rows.append(xml.text("NextPartNumberMarker", page[-1][0]))
+    for number, part in page:
+        row = [
+            xml.text("PartNumber", number),
+            xml.text("LastModified", xml.timestamp(part.modified_ms)),
+            xml.text("ETag", f'"{part.etag}"'),
+            xml.text("Size", part.size),
+        ]
+        if part.checksum is not None:
+            row.append(xml.text(f"Checksum{part.checksum.algorithm}", part.checksum.value))
+        rows.append(xml.element("Part", row))
+    return xml_response(xml.document("ListPartsResult", rows))
+
+
+async def list_uploads(gateway: Gateway, request: Request) -> Response:
+    bucket = await gateway.bucket(request)
+    query, encode = request.query, encoder(request)
+    limit = request.integer("max-uploads", _PAGE_MAX, 1, _PAGE_MAX)
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+    after = (query.get("key-marker", ""), query.get("upload-id-marker", ""))
+    found = await gateway.reads.uploads(request.bucket, bucket, prefix, delimiter, after, limit)
+    rows = [
+        xml.text("Bucket", request.bucket),
+        xml.text("KeyMarker", encode(after[0])),
+        xml.text("UploadIdMarker", after[1]),
+        xml.text("Prefix", encode(prefix)),
+        xml.text("MaxUploads", limit),
+        xml.text("IsTruncated", str(bool(found.next_key)).lower()),
+    ]
+    if delimiter:
+        rows.append(xml.text("Delimiter", encode(delimiter)))
+    if query.get("encoding-type"):
+        rows.append(xml.text("EncodingType", "url"))
+    if found.next_key:
+        rows += [
+            xml.text("NextKeyMarker", encode(found.next_key)),
+            xml.text("NextUploadIdMarker", found.next_upload),
+        ]
+    rows += [_upload_row(encode(key), upload, row) for key, upload, row in found.uploads]
+    rows += [xml.element("CommonPrefixes", [xml.text("Prefix", encode(each))]) for each in found.prefixes]
+    return xml_response(xml.document("ListMultipartUploadsResult", rows))
+
+
+def _upload_row(key: str, upload: str, row: Upload) -> str:
+    return xml.element(
+        "Upload",
+        [
+            xml.text("Key", key),
+            xml.text("UploadId", upload),
+            owner("Initiator", row.initiator),
+            owner("Owner", row.initiator),
+            xml.text("StorageClass", row.attributes.storage_class),
+            xml.text("Initiated", xml.timestamp(row.initiated_ms)),
+        ],
+    )
+
+
+async def _upload(gateway: Gateway, request: Request) -> Upload:
+    bucket = await gateway.bucket(request)
+    found = await gateway.reads.upload(request.bucket, bucket, request.key, request.query["uploadId"])
+    if found is None:
+        raise S3Error("NoSuchUpload")
+    return found
+
+
+def _part_number(request: Request) -> int:
+    text = request.query.get("partNumber", "")
+    if not re.fullmatch(r"\d{1,6}", text) or not 1 <= int(text) <= PARTS_MAX:
+        raise S3Error("InvalidArgument", f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive")
+    return int(text)
+
+
+def _part(each: Element) -> commands.PartName:
+    number, etag = xml.child(each, "PartNumber"), xml.child(each, "ETag")
+    if number is None or etag is None or not re.fullmatch(r"\s*\d{1,6}\s*", number):
+        raise S3Error("MalformedXML")
+    sums = [value for a in checksums.ALGORITHMS if (value := xml.child(each, f"Checksum{a}"))]
+    return commands.PartName(int(number), etag.strip().strip('"'), sums[0] if sums else "")
+
+
+def _whole_checksum(request: Request) -> Checksum | None:
+    """x-amz-checksum-* of a completion names the object's checksum, not the request body's."""
+    found = checksums.given(request.headers)
+    for algorithm in checksums.ALGORITHMS:
+        request.headers.pop(f"x-amz-checksum-{algorithm.lower()}", None)
+    return found

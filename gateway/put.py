@@ -1,0 +1,51 @@
+"""PutObject: the payload first, then its command."""
+
+from gateway import attributes, payload
+from gateway.body import Body
+from gateway.context import Gateway, Response
+from gateway.errors import S3Error
+from gateway.request import Request
+from processors.reads import Object
+from topics import commands
+from topics.objects import Extent, Preconditions
+from topics.replies import Reply
+
+PUT_BYTES_MAX = 5 << 30  # S3: one PUT
+
+
+async def put_object(gateway: Gateway, request: Request) -> Response:
+    wanted, kept = attributes.preconditions(request), attributes.from_headers(request)
+    body = Body(request)
+    if body.length > PUT_BYTES_MAX:
+        raise S3Error("EntityTooLarge")
+    bucket = await gateway.bucket(request)
+    if wanted != Preconditions():  # spares the client the upload; decided for good in the log
+        check_early(await gateway.reads.current(request.bucket, bucket, request.key), wanted)
+    stored = await payload.store(gateway.blobs, body)
+    command = commands.PutObject(
+        request.bucket, request.key, stored.size, stored.etag, stored.extents, stored.checksum, kept, wanted
+    )
+    reply = await submit(gateway, request, command, stored.extents)
+    return Response(200, [("etag", f'"{reply.etag}"'), *attributes.checksum_headers(stored.checksum)])
+
+
+async def submit(
+    gateway: Gateway, request: Request, command: commands.PutObject | commands.PutPart, extents: list[Extent]
+) -> Reply:
+    """Submit a command that names blobs; they are given back if it was rejected, not if its outcome is unknown."""
+    try:
+        return await gateway.commander.submit(request.id, request.principal, command)
+    except S3Error as error:
+        if error.code not in ("ServiceUnavailable", "InternalError"):
+            await payload.release(gateway.blobs, extents)
+        raise
+
+
+def check_early(existing: Object | None, wanted: Preconditions) -> None:
+    if wanted.if_match:
+        if existing is None:
+            raise S3Error("NoSuchKey")
+        if wanted.if_match not in ("*", existing.etag):
+            raise S3Error("PreconditionFailed")
+    if wanted.if_none_match and existing is not None and wanted.if_none_match in ("*", existing.etag):
+        raise S3Error("PreconditionFailed")
