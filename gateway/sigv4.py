@@ -85,7 +85,7 @@ def authenticate(request: Request, credentials: Credentials, now_s: float | None
     if secret is None:
         raise S3Error("InvalidAccessKeyId")
     key = signing_key(secret, claim.scope)
-    expected = _signature(key, claim, canonical_request(request, claim.signed, payload_hash))
+    expected = sign(key, claim, canonical_request(request, claim.signed, payload_hash))
     if not hmac.compare_digest(expected, claim.signature):
         raise S3Error("SignatureDoesNotMatch")
     request.principal = credentials.user(claim.access_key)
@@ -113,7 +113,7 @@ def canonical_request(request: Request, signed: list[str], payload_hash: str) ->
     return f"{request.method}\n{path}\n{query}\n{headers}\n{';'.join(signed)}\n{payload_hash}"
 
 
-def _signature(key: bytes, claim: Claim, canonical: str) -> str:
+def sign(key: bytes, claim: Claim, canonical: str) -> str:
     digest = hashlib.sha256(canonical.encode()).hexdigest()
     text = f"{ALGORITHM}\n{claim.date}\n{claim.scope}\n{digest}"
     return hmac.digest(key, text.encode(), "sha256").hex()

@@ -67,10 +67,11 @@ class PartitionRuntime:
         self._decided_below = self._meta.cause + 1
         self.is_claimed = True
 
-    async def run(self) -> None:
-        """Decide commands for ever; ends with an exception only."""
+    async def run(self, *, claimed: bool = False) -> None:
+        """Decide commands for ever; ends with an exception only. `claimed` where `claim` was called before."""
         while True:
-            await self._claim_patiently()
+            if not (claimed and self.is_claimed):
+                await self._claim_patiently()
             start = self._decided_below
             try:
                 start = max(start, await self._first_command())

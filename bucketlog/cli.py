@@ -1,0 +1,99 @@
+"""The command line: `bucketlog serve`, `bucketlog events tail`."""
+
+import http.client
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlencode, urlsplit
+
+import typer
+
+from bucketlog import credentials, server, settings
+from bucketlog.events import PATH
+from gateway.request import Request
+from gateway.sigv4 import ALGORITHM, EMPTY_SHA256, Claim, canonical_request, sign, signing_key
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help="An S3-compatible object store whose database is a log.")
+events_app = typer.Typer(no_args_is_help=True, help="The event stream.")
+app.add_typer(events_app, name="events")
+
+DataOption = Annotated[Path | None, typer.Option(help="Data folder [default: ./data].")]
+
+
+@app.callback()
+def root() -> None:
+    """Keeps `serve` a command of its own."""
+
+
+@app.command()
+def serve(
+    data: DataOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on [default: 9000].")] = None,
+    region: Annotated[str | None, typer.Option(help="Region of the buckets [default: us-east-1].")] = None,
+    domain: Annotated[str | None, typer.Option(help="Domain for virtual-host style addresses.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file, TOML.", envvar="BUCKETLOG_CONFIG")] = None,
+) -> None:
+    """Run the whole store in one process."""
+    flags: dict[str, object] = {"data": data, "host": host, "port": port, "region": region, "domain": domain}
+    raise SystemExit(server.run(_settings(config, flags)))
+
+
+@events_app.command()
+def tail(
+    bucket: Annotated[str, typer.Option(help="Only this bucket's events.")] = "",
+    start: Annotated[str, typer.Option("--from", help="beginning, now, or partition:offset[,…].")] = "beginning",
+    endpoint: Annotated[str, typer.Option(help="The store's address.")] = "http://127.0.0.1:9000",
+    data: DataOption = None,
+) -> None:
+    """Print events as they come, one JSON object a line."""
+    found = _settings(None, {"data": data})
+    keys, _ = credentials.load(found, found.data)
+    query = urlencode({"bucket": bucket, "from": start})
+    address = urlsplit(endpoint)
+    connection = http.client.HTTPConnection(address.hostname or "127.0.0.1", address.port or 80)
+    try:
+        connection.request("GET", f"{PATH}?{query}", headers=_signed(address.netloc, query, found.region, keys))
+        response = connection.getresponse()
+        for line in response:
+            sys.stdout.write(line.decode())
+            sys.stdout.flush()
+    except OSError as error:
+        print(f"bucketlog: {endpoint} cannot be reached: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        return
+    if response.status != 200:
+        raise SystemExit(1)
+
+
+def _signed(host: str, query: str, region: str, keys: credentials.RootCredentials) -> dict[str, str]:
+    date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    scope = f"{date[:8]}/{region}/s3/aws4_request"
+    headers = {"host": host, "x-amz-content-sha256": EMPTY_SHA256, "x-amz-date": date}
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    asgi = {"method": "GET", "path": PATH, "query_string": query.encode(), "headers": raw}
+    request = Request(asgi, _no_body, "")
+    claim = Claim(keys.access_key, scope, sorted(headers), "", date)
+    secret = keys.secret(keys.access_key) or ""
+    signature = sign(signing_key(secret, scope), claim, canonical_request(request, claim.signed, EMPTY_SHA256))
+    credential = f"Credential={keys.access_key}/{scope}"
+    headers["authorization"] = f"{ALGORITHM} {credential},SignedHeaders={';'.join(claim.signed)},Signature={signature}"
+    return headers
+
+
+async def _no_body() -> dict[str, object]:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def _settings(config: Path | None, flags: dict[str, object]) -> settings.Settings:
+    try:
+        return settings.load(config, flags)
+    except ValueError as error:
+        print(f"bucketlog: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def main() -> None:
+    app()

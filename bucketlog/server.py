@@ -1,0 +1,97 @@
+"""`bucketlog serve`: the store behind uvicorn, from the first line it prints to the exit code.
+
+Stopping (SIGTERM, SIGINT): in-flight requests end, at most 8 s; then the volumes are synced and the log is closed.
+"""
+
+import asyncio
+import gc
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from bucketlog import credentials
+from bucketlog.events import create_events_app
+from bucketlog.folder import DataFolder, FolderRefused
+from bucketlog.settings import Settings
+from bucketlog.store import Store
+from gateway.app import create_app
+from gateway.context import Gateway
+from processors.runtime import ViewMismatch
+from topics.log import LogError
+
+GRACE_S = 8
+SWITCH_INTERVAL_S = 0.0005  # a sync's thread gets the interpreter back ten times sooner than by default
+BACKLOG = 2048
+
+
+def serve(settings: Settings) -> None:
+    """Runs until a signal. Raises `FolderRefused`, `OSError` (the port), `ValueError` (settings), `LogError`."""
+    folder = DataFolder(settings.data)
+    root, is_new = credentials.load(settings, folder.path)
+    listener = _listen(settings.host, settings.port)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    uvloop.run(_serve(settings, folder.path, root, is_new, listener))
+    folder.close()
+
+
+async def _serve(
+    settings: Settings, data: Path, root: credentials.RootCredentials, is_new: bool, listener: socket.socket
+) -> None:
+    store = Store(data)
+    gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
+    app = create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root)
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    await store.start()
+    gc.collect()
+    gc.freeze()  # what lives from the start on is not looked through again
+    _greet(settings, root, is_new)
+    await uvicorn.Server(config).serve(sockets=[listener])
+    await store.stop()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(f"cannot listen on {host}:{port}: {error.strerror}") from error
+    listener.listen(BACKLOG)
+    return listener
+
+
+def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) -> None:
+    endpoint = f"http://{settings.host}:{settings.port}"
+    print(f"bucketlog serves S3 at {endpoint}, data in {settings.data.resolve()}")
+    if is_new:
+        secret = root.secret(root.access_key)
+        print(f"  access key id {root.access_key}, secret access key {secret} (kept in credentials.json there)")
+    print(
+        f"  try: AWS_ACCESS_KEY_ID={root.access_key} AWS_SECRET_ACCESS_KEY=… aws --endpoint-url {endpoint} s3 mb s3://photos"
+    )
+    sys.stdout.flush()
+
+
+def run(settings: Settings) -> int:
+    """`serve`, with each failure that an operator can mend as one line; the exit code."""
+    try:
+        serve(settings)
+    except (FolderRefused, LogError, ViewMismatch, OSError, ValueError) as error:
+        print(f"bucketlog: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        pass
+    return 0

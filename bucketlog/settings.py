@@ -1,0 +1,42 @@
+"""Settings of `bucketlog serve`: flags win over the environment (BUCKETLOG_…), the environment over the file.
+
+The file is TOML, named by BUCKETLOG_CONFIG or --config, with the same names in lower case.
+"""
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="BUCKETLOG_", extra="forbid")
+
+    data: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = 9000
+    region: str = "us-east-1"
+    domain: str = ""  # for virtual-host style addresses: bucket.DOMAIN
+    access_key_id: str = ""
+    secret_access_key: SecretStr = SecretStr("")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(config: Path | None, flags: dict[str, object]) -> Settings:
+    """Raises `ValueError` (pydantic's errors are ones) for what cannot be a setting."""
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=config)
+
+    return FromFile(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]

@@ -1,0 +1,101 @@
+"""The whole store in one process on the embedded log: what `bucketlog serve` runs, without its HTTP server."""
+
+import asyncio
+import logging
+import shutil
+import uuid
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from datanode.client import GROUP, LocalBlobs
+from datanode.consumer import WritesConsumer
+from datanode.index import BlobIndex
+from datanode.rocksdb import RocksTable
+from datanode.store import VolumeStore
+from gateway.submit import Commander
+from processors.reads import ViewReads
+from processors.releases import release_garbage
+from processors.rocksdb import RocksView
+from processors.runtime import PartitionRuntime, ViewMismatch
+from topics import spec
+from topics.commands import ForgetReleased
+from topics.disk import OsDisk
+from topics.embedded import EmbeddedLog
+from topics.log import LogError
+
+GATEWAY = "local"
+HOUSEKEEPING_S = 1.0  # how long garbage and decided commands wait to be given back
+log_ = logging.getLogger(__name__)
+
+
+class Store:
+    def __init__(self, data: Path) -> None:
+        self._disk = OsDisk(data)
+        self.log = EmbeddedLog(self._disk)
+        volumes = VolumeStore(self._disk, BlobIndex(RocksTable(data / "index")))
+        self._volumes = volumes
+        self._consumer = WritesConsumer(self.log, volumes, GROUP)
+        self.blobs = LocalBlobs(self.log, volumes, self._consumer)
+        self.commander = Commander(self.log, GATEWAY, durable=False)
+        self._views = [RocksView(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
+        self.reads = ViewReads(self._views)
+        owner = uuid.uuid4().hex
+        self._runtimes = [
+            PartitionRuntime(self.log, view, number, owner, self.commander) for number, view in enumerate(self._views)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def is_ready(self) -> bool:
+        return all(runtime.is_claimed for runtime in self._runtimes) and not any(task.done() for task in self._tasks)
+
+    async def start(self) -> None:
+        """Serve from here on; returns when every partition is claimed. Raises what keeps a partition from it."""
+        await self.log.create_topics(spec.ALL)
+        self._run("writes", self._consumer.run())
+        for number, runtime in enumerate(self._runtimes):
+            await runtime.claim()
+            self._run(f"partition {number}", runtime.run(claimed=True))
+        self._run("housekeeping", self._keep_house())
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._consumer.trim()
+        await self.log.close()
+        self._volumes.close()
+        for view in self._views:
+            view.close()
+        self._disk.close()
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(_report)
+        self._tasks.append(task)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            try:
+                for number, view in enumerate(self._views):
+                    await self._runtimes[number].trim()
+                    await release_garbage(self.log, view, number, self._forget)
+            except LogError:
+                log_.exception("housekeeping could not write the log; it will try again")
+
+    async def _forget(self, partition: int, below: int) -> None:
+        await self.commander.submit(uuid.uuid4().hex, GATEWAY, ForgetReleased(partition, below))
+
+
+def discard_derived(data: Path) -> None:
+    """Remove what the next start builds anew from the log and the volumes."""
+    for name in ("view", "index"):
+        shutil.rmtree(data / name, ignore_errors=True)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        advice = "" if isinstance(error, ViewMismatch) else "; restart bucketlog, and report it if it comes again"
+        log_.critical("%s stopped: %s%s", task.get_name(), error, advice, exc_info=error)
