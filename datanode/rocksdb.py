@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from rocksdict import Options, Rdict, ReadOptions, WriteBatch
+from rocksdict import Options, Rdict, WriteBatch
 
 WRITE_BUFFER_BYTES = 16 << 20
 LOG_FILES_MAX = 2
@@ -16,7 +16,6 @@ class RocksTable:
         options.create_if_missing(True)
         options.set_write_buffer_size(WRITE_BUFFER_BYTES)
         options.set_keep_log_file_num(LOG_FILES_MAX)
-        options.optimize_for_point_lookup(32)
         self._database = Rdict(str(path), options)
 
     def get(self, key: bytes) -> bytes | None:
@@ -24,11 +23,11 @@ class RocksTable:
         return value
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        bounds = ReadOptions()
-        bounds.set_iterate_upper_bound(end)
-        bounds.set_total_order_seek(True)
-        pairs: Iterator[tuple[bytes, bytes]] = self._database.items(from_key=start, read_opt=bounds)
-        return pairs
+        # compared here: an upper bound in ReadOptions is freed with them while the iterator still reads it
+        for key, value in self._database.items(from_key=start):
+            if key >= end:
+                return
+            yield key, value
 
     def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
         batch = WriteBatch(raw_mode=True)

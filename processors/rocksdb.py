@@ -6,7 +6,7 @@ The log is what is durable; RocksDB's own write-ahead log only spares a start th
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, ReadOptions, WriteBatch
+from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
 
 WRITE_BUFFER_BYTES = 8 << 20  # times 17 partitions: stays far below the process's bound of 300 MiB
 CACHE_BYTES = 64 << 20  # shared by all partitions
@@ -40,10 +40,11 @@ class RocksView:
         return value
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
-        bounds = ReadOptions()
-        bounds.set_iterate_upper_bound(end)
-        pairs: Iterator[tuple[bytes, bytes]] = self._database.items(from_key=start, read_opt=bounds)
-        return pairs
+        # compared here: an upper bound in ReadOptions is freed with them while the iterator still reads it
+        for key, value in self._database.items(from_key=start):
+            if key >= end:
+                return
+            yield key, value
 
     def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
         batch = WriteBatch(raw_mode=True)

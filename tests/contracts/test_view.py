@@ -49,3 +49,15 @@ def test_overlay_reads_as_if_committed(
     committed.commit(second)
     assert list(overlay.scan(start, end)) == list(committed.scan(start, end))
     assert all(overlay.get(key) == committed.get(key) for key in first | second)
+
+
+def test_scan_outlives_its_caller_and_other_work(open_view: Open) -> None:
+    view = open_view()
+    view.commit({b"k%03d" % number: b"v" for number in range(300)})
+    scan = view.scan(b"k", b"l")
+    seen = []
+    for key, _ in scan:
+        seen.append(key)
+        view.commit({b"a" + key: b"other"})
+    assert seen == [b"k%03d" % number for number in range(300)]
+    view.close()
