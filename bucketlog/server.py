@@ -5,8 +5,11 @@ Stopping (SIGTERM, SIGINT): in-flight requests end, at most 8 s; then the volume
 
 import asyncio
 import gc
+import signal
 import socket
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -56,8 +59,19 @@ async def _serve(
     gc.collect()
     gc.freeze()  # what lives from the start on is not looked through again
     _greet(settings, root, is_new)
-    await uvicorn.Server(config).serve(sockets=[listener])
+    await _Server(config).serve(sockets=[listener])
     await store.stop()
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn raises the signal that stopped it again; here stopping is a success, with exit code 0."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        yield
 
 
 def _listen(host: str, port: int) -> socket.socket:

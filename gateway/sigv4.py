@@ -13,6 +13,7 @@ import time
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
+from gateway import sigv2
 from gateway.errors import S3Error
 from gateway.request import Request
 
@@ -73,6 +74,11 @@ def authenticate(request: Request, credentials: Credentials, now_s: float | None
         payload_hash = request.headers.get("x-amz-content-sha256", "")
         if not payload_hash:
             raise S3Error("MissingSecurityHeader", "Missing required header for this request: x-amz-content-sha256")
+    elif sigv2.is_presigned(request):
+        access_key = request.query["AWSAccessKeyId"]
+        sigv2.check(request, _secret(credentials, access_key), now)
+        request.principal = credentials.user(access_key)
+        return
     elif "X-Amz-Signature" in request.query or "X-Amz-Algorithm" in request.query:
         claim = _from_query(request, now)
         payload_hash = request.headers.get("x-amz-content-sha256", UNSIGNED)
@@ -81,15 +87,19 @@ def authenticate(request: Request, credentials: Credentials, now_s: float | None
     unsigned = [n for n in request.headers if (n == "host" or n.startswith("x-amz-")) and n not in claim.signed]
     if unsigned:
         raise S3Error("AccessDenied", f"There were headers present in the request which were not signed: {unsigned[0]}")
-    secret = credentials.secret(claim.access_key)
-    if secret is None:
-        raise S3Error("InvalidAccessKeyId")
-    key = signing_key(secret, claim.scope)
+    key = signing_key(_secret(credentials, claim.access_key), claim.scope)
     expected = sign(key, claim, canonical_request(request, claim.signed, payload_hash))
     if not hmac.compare_digest(expected, claim.signature):
         raise S3Error("SignatureDoesNotMatch")
     request.principal = credentials.user(claim.access_key)
     request.signing = Signing(key, claim.date, claim.scope, claim.signature)
+
+
+def _secret(credentials: Credentials, access_key: str) -> str:
+    secret = credentials.secret(access_key)
+    if secret is None:
+        raise S3Error("InvalidAccessKeyId")
+    return secret
 
 
 @functools.lru_cache(maxsize=1024)  # the derivation is most of a signature's cost, and the same all day

@@ -1,0 +1,81 @@
+"""A real `bucketlog serve` in a process of its own, on a free port, for tests that kill it or talk to it."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+ACCESS_KEY, SECRET_KEY, REGION = "tester", "tester-secret", "us-east-1"
+START_S = 30
+
+
+class Server:
+    def __init__(self, data: Path, *, env: Mapping[str, str] | None = None) -> None:
+        self.data = data
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._env = {
+            **os.environ,
+            "BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY,
+            "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY,
+            **(env or {}),
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Server":
+        bucketlog = Path(sys.executable).with_name("bucketlog")
+        arguments = [str(bucketlog), "serve", "--data", str(self.data), "--port", str(self.port)]
+        self.process = subprocess.Popen(arguments, env=self._env, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_S
+        while not self._is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the server did not start; exit code {self.process.poll()}")
+            time.sleep(0.05)
+        return self
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def client(self, **options: Any) -> Any:
+        config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **options)
+        return boto3.session.Session().client(
+            "s3",
+            endpoint_url=self.endpoint,
+            aws_access_key_id=ACCESS_KEY,
+            aws_secret_access_key=SECRET_KEY,
+            region_name=REGION,
+            config=config,
+        )
+
+    def _end(self, signal_number: int) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal_number)
+        return self.process.wait(timeout=15)
+
+    def _is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/readyz", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
