@@ -19,7 +19,7 @@ from bucketlog import credentials
 from bucketlog.events import create_events_app
 from bucketlog.folder import DataFolder, FolderRefused
 from bucketlog.settings import Settings
-from bucketlog.store import Store
+from bucketlog.store import open_store
 from gateway.app import create_app
 from gateway.context import Gateway
 from processors.runtime import ViewMismatch
@@ -43,7 +43,7 @@ def serve(settings: Settings) -> None:
 async def _serve(
     settings: Settings, data: Path, root: credentials.RootCredentials, is_new: bool, listener: socket.socket
 ) -> None:
-    store = Store(data)
+    store = open_store(data)
     gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
     app = create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root)
     config = uvicorn.Config(

@@ -2,15 +2,15 @@
 
 import asyncio
 import logging
-import shutil
+import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 from datanode.client import GROUP, LocalBlobs
 from datanode.consumer import WritesConsumer
-from datanode.index import BlobIndex
+from datanode.index import BlobIndex, Table
 from datanode.rocksdb import RocksTable
 from datanode.store import VolumeStore
 from gateway.submit import Commander
@@ -18,9 +18,10 @@ from processors.reads import ViewReads
 from processors.releases import release_garbage
 from processors.rocksdb import RocksView
 from processors.runtime import PartitionRuntime, ViewMismatch
+from processors.view import View
 from topics import spec
 from topics.commands import ForgetReleased
-from topics.disk import OsDisk
+from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
 from topics.log import LogError
 
@@ -29,20 +30,29 @@ HOUSEKEEPING_S = 1.0  # how long garbage and decided commands wait to be given b
 log_ = logging.getLogger(__name__)
 
 
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def open_store(data: Path) -> "Store":
+    """The store of a data folder, on files and RocksDB. Raises `LogError`, `OSError`."""
+    views = [RocksView(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
+    return Store(OsDisk(data), RocksTable(data / "index"), views, now_ms)
+
+
 class Store:
-    def __init__(self, data: Path) -> None:
-        self._disk = OsDisk(data)
-        self.log = EmbeddedLog(self._disk)
-        volumes = VolumeStore(self._disk, BlobIndex(RocksTable(data / "index")))
-        self._volumes = volumes
-        self._consumer = WritesConsumer(self.log, volumes, GROUP)
-        self.blobs = LocalBlobs(self.log, volumes, self._consumer)
-        self.commander = Commander(self.log, GATEWAY, durable=False)
-        self._views = [RocksView(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
-        self.reads = ViewReads(self._views)
+    def __init__(self, disk: Disk, index: Table, views: Sequence[View], clock_ms: Callable[[], int]) -> None:
+        self._disk = disk
+        self.log = EmbeddedLog(disk, clock_ms)
+        self._volumes = VolumeStore(disk, BlobIndex(index))
+        self._consumer = WritesConsumer(self.log, self._volumes, GROUP)
+        self.blobs = LocalBlobs(self.log, self._volumes, self._consumer)
+        self.commander = Commander(self.log, GATEWAY, clock_ms, durable=False)
+        self._views = views
+        self.reads = ViewReads(views)
         owner = uuid.uuid4().hex
         self._runtimes = [
-            PartitionRuntime(self.log, view, number, owner, self.commander) for number, view in enumerate(self._views)
+            PartitionRuntime(self.log, view, number, owner, self.commander) for number, view in enumerate(views)
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -87,12 +97,6 @@ class Store:
 
     async def _forget(self, partition: int, below: int) -> None:
         await self.commander.submit(uuid.uuid4().hex, GATEWAY, ForgetReleased(partition, below))
-
-
-def discard_derived(data: Path) -> None:
-    """Remove what the next start builds anew from the log and the volumes."""
-    for name in ("view", "index"):
-        shutil.rmtree(data / name, ignore_errors=True)
 
 
 def _report(task: asyncio.Task[None]) -> None:

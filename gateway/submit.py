@@ -4,7 +4,7 @@ A timeout is ServiceUnavailable with an unknown outcome. More than `WAITING_MAX`
 """
 
 import asyncio
-import time
+from collections.abc import Callable
 
 from gateway.errors import S3Error
 from topics import commands
@@ -17,10 +17,11 @@ WAITING_MAX = 4096
 
 
 class Commander:
-    def __init__(self, log: Log, gateway: str, *, durable: bool) -> None:
+    def __init__(self, log: Log, gateway: str, clock_ms: Callable[[], int], *, durable: bool) -> None:
         """`durable=False` where the event's append syncs the command too: the embedded log."""
         self._log = log
         self._gateway = gateway
+        self._clock_ms = clock_ms
         self._durable = durable
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
 
@@ -34,7 +35,7 @@ class Commander:
         """The reply to a command that was carried out. Raises `S3Error` for a rejection or a timeout, or `LogError`."""
         if len(self._waiting) >= WAITING_MAX:
             raise S3Error("SlowDown")
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._clock_ms()
         name = body.bucket if not isinstance(body, commands.ForgetReleased) else ""
         partition = bucket_partition(name) if name else getattr(body, "partition", 0)
         command = commands.Command(request_id, principal, self._gateway, now_ms + DEADLINE_MS, body)

@@ -64,6 +64,8 @@ class Disk(Protocol):
 
     def sync_folder(self, folder: str) -> None: ...
 
+    def close(self) -> None: ...
+
 
 class OsFile:
     def __init__(self, path: Path, threads: ThreadPoolExecutor) -> None:

@@ -7,9 +7,8 @@ at start. After a failed write the records of that batch are gone and their offs
 """
 
 import asyncio
-import time
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
@@ -32,7 +31,8 @@ class _Manifest(msgspec.Struct):
 
 
 class EmbeddedLog:
-    def __init__(self, disk: Disk, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, disk: Disk, clock_ms: Callable[[], int], *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self._clock_ms = clock_ms
         self._disk = disk
         self._journal = Journal(disk, segment_bytes)
         self._partitions: dict[TopicPartition, Partition] = {}
@@ -71,7 +71,7 @@ class EmbeddedLog:
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
         check_size(entries)
         partition = self._partition(at)
-        self._time_ms = max(self._time_ms, time.time_ns() // 1_000_000)
+        self._time_ms = max(self._time_ms, self._clock_ms())
         first = partition.next_offset
         records = [Record(first + i, self._time_ms, entry.key, entry.value) for i, entry in enumerate(entries)]
         for record in records:

@@ -31,7 +31,7 @@ class Harness:
         if self.kind == "memory":
             return self._memory
         self._disks.append(OsDisk(self._root))
-        return EmbeddedLog(self._disks[-1], segment_bytes=20_000)
+        return EmbeddedLog(self._disks[-1], lambda: 1, segment_bytes=20_000)
 
     async def reopen(self, log: Log) -> Log:
         if isinstance(log, EmbeddedLog):

@@ -1,0 +1,120 @@
+"""A disk in memory that knows what was synced. `power_cut` throws away a seeded part of what was not.
+
+An unsynced write may be lost, kept, or torn at a 512-byte sector, each by itself: the order of writes means nothing to a
+disk. A synced write takes a step of the loop, and a cut in the middle of it tears it.
+"""
+
+import asyncio
+import random
+
+from topics.disk import File
+
+SECTOR = 512
+
+
+class SimulatedFile:
+    def __init__(self, disk: "SimulatedDisk") -> None:
+        self._disk = disk
+        self.data = bytearray()
+        self.stable = bytearray()
+        self.pending: list[tuple[int, bytes]] = []
+
+    def read(self, size: int, at: int) -> bytes:
+        return bytes(self.data[at : at + size])
+
+    def write(self, data: bytes | bytearray | memoryview, at: int) -> None:
+        _write(self.data, bytes(data), at)
+        self.pending.append((at, bytes(data)))
+
+    async def write_synced(self, data: bytes | bytearray | memoryview, at: int) -> None:
+        self._disk.maybe_fail()
+        self.write(data, at)
+        written = self.pending[-1]
+        await asyncio.sleep(self._disk.rng.random() * 0.002)
+        if not self._disk.skips_sync and written in self.pending:
+            self.pending.remove(written)
+            _write(self.stable, written[1], written[0])
+
+    async def sync(self) -> None:
+        covered = list(self.pending)
+        await asyncio.sleep(self._disk.rng.random() * 0.002)
+        if not self._disk.skips_sync:
+            for each in covered:
+                if each in self.pending:
+                    self.pending.remove(each)
+                    _write(self.stable, each[1], each[0])
+
+    def size(self) -> int:
+        return len(self.data)
+
+    def truncate(self, size: int) -> None:
+        for content in (self.data, self.stable):
+            del content[size:]
+        self.pending = [(at, data[: size - at]) for at, data in self.pending if at < size]
+
+    def punch(self, at: int, size: int) -> None:
+        del at, size
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def power_cut(self, rng: random.Random) -> None:
+        for at, data in self.pending:
+            kept = rng.random()
+            if kept < 0.4:
+                _write(self.stable, data, at)
+            elif kept < 0.6:
+                for start in range(0, len(data), SECTOR):
+                    if rng.random() < 0.5:
+                        _write(self.stable, data[start : start + SECTOR], at + start)
+        self.pending = []
+        self.data = bytearray(self.stable)
+
+
+class SimulatedDisk:
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.skips_sync = False
+        self.failures = 0
+        self._files: dict[str, SimulatedFile] = {}
+        self._synced_names: set[str] = set()
+        self._small: dict[str, bytes] = {}
+
+    def open(self, path: str) -> File:
+        return self._files.setdefault(path, SimulatedFile(self))
+
+    def names(self, folder: str) -> list[str]:
+        return sorted(path.rpartition("/")[2] for path in self._files if path.rpartition("/")[0] == folder)
+
+    def load(self, path: str) -> bytes | None:
+        return self._small.get(path)
+
+    def store(self, path: str, data: bytes) -> None:
+        self._small[path] = data
+
+    def remove(self, path: str) -> None:
+        self._files.pop(path, None)
+
+    def sync_folder(self, folder: str) -> None:
+        self._synced_names |= {path for path in self._files if path.rpartition("/")[0] == folder}
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def maybe_fail(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise OSError(28, "No space left on device (by the test's wish)")
+
+    def power_cut(self) -> None:
+        for path in list(self._files):
+            if path not in self._synced_names and self.rng.random() < 0.5:
+                del self._files[path]
+            else:
+                self._files[path].power_cut(self.rng)
+
+
+def _write(content: bytearray, data: bytes, at: int) -> None:
+    if len(content) < at:
+        content.extend(bytes(at - len(content)))
+    content[at : at + len(data)] = data

@@ -1,0 +1,63 @@
+"""An event loop in virtual time that runs ready callbacks in a seeded order and stops dead after a number of steps."""
+
+import asyncio
+import random
+import selectors
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Deadlock(Exception):
+    """Nothing is ready and no timer is set."""
+
+
+class _Selector(selectors.SelectSelector):
+    loop: "SimulatedLoop"
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        if timeout is None:
+            raise Deadlock
+        self.loop.now_s += max(timeout, 0)
+        return []
+
+
+class SimulatedLoop(asyncio.SelectorEventLoop):
+    def __init__(self, rng: random.Random, now_s: float) -> None:
+        selector = _Selector()
+        self.now_s = now_s
+        self.steps_left: int | None = None
+        self._rng = rng
+        super().__init__(selector)
+        selector.loop = self
+
+    def time(self) -> float:
+        return self.now_s
+
+    def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """Inline: a thread's order would not come from the seed."""
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as error:  # noqa: BLE001 - handed on to who awaits
+            future.set_exception(error)
+        return future
+
+    def _run_once(self) -> None:
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        if len(ready) > 1:
+            shuffled = list(ready)
+            self._rng.shuffle(shuffled)
+            ready.clear()
+            ready.extend(shuffled)
+        if self.steps_left is not None:
+            self.steps_left -= 1
+            if self.steps_left < 0:
+                raise Crash
+        self.now_s += 0.0005
+        super()._run_once()  # type: ignore[misc]
+
+
+class Crash(Exception):
+    """The process ended between two steps."""
