@@ -12,7 +12,8 @@ from datanode.client import GROUP, LocalBlobs
 from datanode.consumer import WritesConsumer
 from datanode.index import BlobIndex, Table
 from datanode.rocksdb import RocksTable
-from datanode.store import VolumeStore
+from datanode.store import VOLUME_BYTES, VolumeStore
+from gateway.errors import S3Error
 from gateway.submit import Commander
 from processors.reads import ViewReads
 from processors.releases import release_garbage
@@ -23,6 +24,7 @@ from topics import spec
 from topics.commands import ForgetReleased
 from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
+from topics.journal import SEGMENT_BYTES
 from topics.log import LogError
 
 GATEWAY = "local"
@@ -41,10 +43,19 @@ def open_store(data: Path) -> "Store":
 
 
 class Store:
-    def __init__(self, disk: Disk, index: Table, views: Sequence[View], clock_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        index: Table,
+        views: Sequence[View],
+        clock_ms: Callable[[], int],
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        volume_bytes: int = VOLUME_BYTES,
+    ) -> None:
         self._disk = disk
-        self.log = EmbeddedLog(disk, clock_ms)
-        self._volumes = VolumeStore(disk, BlobIndex(index))
+        self.log = EmbeddedLog(disk, clock_ms, segment_bytes=segment_bytes)
+        self._volumes = VolumeStore(disk, BlobIndex(index), volume_bytes=volume_bytes)
         self._consumer = WritesConsumer(self.log, self._volumes, GROUP)
         self.blobs = LocalBlobs(self.log, self._volumes, self._consumer)
         self.commander = Commander(self.log, GATEWAY, clock_ms, durable=False)
@@ -92,8 +103,8 @@ class Store:
                 for number, view in enumerate(self._views):
                     await self._runtimes[number].trim()
                     await release_garbage(self.log, view, number, self._forget)
-            except LogError:
-                log_.exception("housekeeping could not write the log; it will try again")
+            except (LogError, OSError, S3Error) as error:
+                log_.error("housekeeping could not write the log and will try again: %s", error)
 
     async def _forget(self, partition: int, below: int) -> None:
         await self.commander.submit(uuid.uuid4().hex, GATEWAY, ForgetReleased(partition, below))

@@ -78,9 +78,9 @@ class PartitionRuntime:
                 async for batch in self._log.follow(self._commands, start):
                     for position in range(0, len(batch), BATCH_COMMANDS_MAX):
                         await self.handle(batch[position : position + BATCH_COMMANDS_MAX])
-            except LogError:
+            except LogError as error:
                 self.is_claimed = False
-                log_.exception("partition %d: append failed; claiming anew", self._commands.partition)
+                log_.error("partition %d: append failed, claiming anew: %s", self._commands.partition, error)
 
     async def handle(self, batch: Sequence[Record]) -> None:
         """Decide a batch of commands and make the decisions durable, then reply. Raises `LogError` if that failed."""

@@ -3,12 +3,14 @@
 Appends gather in memory; one writer task takes all that waits and puts it into the journal with one synced write. What was
 appended unsynced leaves in that same write. When the journal rolls, kept records move into the archive, and segments in
 which nothing is needed any more are removed. Records that are not archived are held in memory; the journal is read only
-at start. After a failed write the records of that batch are gone and their offsets burned; the next append tries again.
+at start. After a failed write the records that somebody waited for are gone and their offsets burned; those that nobody
+waited for stay for the next write: their appender was told that they are in the log.
 """
 
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -22,12 +24,21 @@ from topics.partition import Partition
 from topics.spec import TopicPartition, TopicSpec
 
 _MANIFEST = "log.json"
-UNSYNCED_BYTES_MAX = 8 << 20  # unsynced appends beyond this are written without waiting for a durable one
+UNSYNCED_BYTES_MAX = 8 << 20  # beyond this an append waits for a sync first
 
 
 class _Manifest(msgspec.Struct):
     identity: str
     topics: list[TopicSpec] = []  # a topic's number in the frames is its place here
+
+
+class _Pending(NamedTuple):
+    """A frame on its way to the journal; `durable` where somebody waits for it."""
+
+    frame: bytes
+    partition: Partition
+    offset: int
+    durable: bool
 
 
 class EmbeddedLog:
@@ -39,7 +50,7 @@ class EmbeddedLog:
         self._archives: dict[TopicPartition, Archive] = {}
         self._numbers: dict[str, int] = {}
         self._segment_ends: dict[int, dict[TopicPartition, int]] = {}  # last offset + 1 that each segment holds
-        self._buffer: list[bytes] = []
+        self._buffer: list[_Pending] = []
         self._buffered_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
@@ -71,16 +82,18 @@ class EmbeddedLog:
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
         check_size(entries)
         partition = self._partition(at)
+        if self._buffered_bytes > UNSYNCED_BYTES_MAX:
+            await self._synced()
         self._time_ms = max(self._time_ms, self._clock_ms())
         first = partition.next_offset
         records = [Record(first + i, self._time_ms, entry.key, entry.value) for i, entry in enumerate(entries)]
         for record in records:
             frame = pack(self._numbers[at.topic], at.partition, record)
-            self._buffer.append(frame)
+            self._buffer.append(_Pending(frame, partition, record.offset, durable))
             self._buffered_bytes += len(frame)
         if records:
             partition.add(records)
-        if durable or self._buffered_bytes > UNSYNCED_BYTES_MAX:
+        if durable:
             await self._synced()
         return [record.offset for record in records]
 
@@ -130,7 +143,8 @@ class EmbeddedLog:
 
     async def _write(self) -> None:
         while self._waiters:
-            data, self._buffer, self._buffered_bytes = b"".join(self._buffer), [], 0
+            batch, self._buffer, self._buffered_bytes = self._buffer, [], 0
+            data = b"".join([each.frame for each in batch])
             waiters, self._waiters = self._waiters, []
             ends = {at: partition.next_offset for at, partition in self._partitions.items()}
             try:
@@ -138,7 +152,7 @@ class EmbeddedLog:
                     await self._roll()
                 await self._journal.write(data)
             except (OSError, LogError) as error:
-                self._burn(ends)
+                self._burn(batch)
                 self._finish(waiters, LogError(f"the log cannot be written ({error}); check the disk's space and health"))
                 continue
             assert self._journal.active is not None
@@ -157,9 +171,14 @@ class EmbeddedLog:
             else:
                 waiter.set_exception(error)
 
-    def _burn(self, ends: dict[TopicPartition, int]) -> None:
-        for at, end in ends.items():
-            self._partitions[at].drop_between(self._partitions[at].durable_below, end)
+    def _burn(self, batch: Sequence["_Pending"]) -> None:
+        """After a failed write: who waited is told, so those records go; whoever did not wait was promised theirs."""
+        for each in batch:
+            if each.durable:
+                each.partition.drop_between(each.offset, each.offset + 1)
+        kept = [each for each in batch if not each.durable]
+        self._buffer = kept + self._buffer
+        self._buffered_bytes += sum(len(each.frame) for each in kept)
 
     async def _roll(self) -> None:
         """Seal the segment: archive what is kept, remove segments that hold nothing needed, begin a new one."""

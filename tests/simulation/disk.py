@@ -31,18 +31,24 @@ class SimulatedFile:
         self.write(data, at)
         written = self.pending[-1]
         await asyncio.sleep(self._disk.rng.random() * 0.002)
-        if not self._disk.skips_sync and written in self.pending:
-            self.pending.remove(written)
-            _write(self.stable, written[1], written[0])
+        if not self._disk.skips_sync:
+            self._settle([written])
 
     async def sync(self) -> None:
         covered = list(self.pending)
         await asyncio.sleep(self._disk.rng.random() * 0.002)
         if not self._disk.skips_sync:
-            for each in covered:
-                if each in self.pending:
-                    self.pending.remove(each)
-                    _write(self.stable, each[1], each[0])
+            self._settle(covered)
+
+    def _settle(self, covered: list[tuple[int, bytes]]) -> None:
+        """These writes are stable now, and older unsynced bytes below them can no longer come up."""
+        for at, data in covered:
+            if (at, data) not in self.pending:
+                continue  # cut off, or already covered by a sync of the same writes
+            place = self.pending.index((at, data))
+            older = [piece for each in self.pending[:place] for piece in _outside(each, at, at + len(data))]
+            self.pending[: place + 1] = older
+            _write(self.stable, data, at)
 
     def size(self) -> int:
         return len(self.data)
@@ -112,6 +118,15 @@ class SimulatedDisk:
                 del self._files[path]
             else:
                 self._files[path].power_cut(self.rng)
+
+
+def _outside(write: tuple[int, bytes], start: int, end: int) -> list[tuple[int, bytes]]:
+    """The parts of a write below `start` and from `end` on."""
+    at, data = write
+    if at + len(data) <= start or at >= end:
+        return [write]
+    parts = [(at, data[: max(0, start - at)]), (max(at, end), data[max(0, end - at) :])]
+    return [part for part in parts if part[1]]
 
 
 def _write(content: bytearray, data: bytes, at: int) -> None:

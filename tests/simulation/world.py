@@ -1,0 +1,339 @@
+"""One seeded world: clients against the store, crashes, power cuts, failing disks, a zombie in the log; then the checks.
+
+Each key has one client that writes it (so what a read may return is known) and any client may read it. A value is a number
+in the payload; a write whose outcome is unknown may be read or not, until an acknowledged write of the same key follows.
+"""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+
+from bucketlog.store import Store
+from gateway import payload
+from gateway.errors import S3Error
+from processors.machine.apply import fold
+from processors.memory import MemoryView
+from processors.view import Overlay
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.loop import Crash, SimulatedLoop
+from topics import commands, events, spec
+from topics.log import Entry, LogError
+from topics.objects import Attributes, Extent, Preconditions
+from topics.reader import ReaderState
+from topics.spec import TopicPartition
+
+COMMANDS, FAULTS = 300, 5
+CLIENTS, KEYS_EACH = 4, 3
+BUCKETS = ("alpha", "beta")
+SEGMENT_BYTES, VOLUME_BYTES = 96 << 10, 256 << 10  # small, so that both roll many times
+START_S = 1_700_000_000.0
+Value = int | None  # None: no such key
+
+
+class InvariantBroken(Exception):
+    """Which invariant does not hold, and what was seen."""
+
+
+class MemoryTable(MemoryView):
+    def sync(self) -> None:
+        self._undo.clear()
+
+
+class KeyHistory:
+    """What a read of one key may return: the last acknowledged value, or one of an unknown or running write."""
+
+    def __init__(self) -> None:
+        self.acknowledged: Value = None
+        self.possible: set[Value] = set()
+
+    def allowed(self) -> set[Value]:
+        return {self.acknowledged, *self.possible}
+
+
+class World:
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.disk = SimulatedDisk(self.rng)
+        self.index = MemoryTable()
+        self.views = [MemoryView() for _ in range(spec.EVENTS.partitions)]
+        self.now_s = START_S
+        self.commands_done = 0
+        self.reached: Counter[str] = Counter()
+        self.histories = {
+            (bucket, client, key): KeyHistory()
+            for bucket in BUCKETS
+            for client in range(CLIENTS)
+            for key in range(KEYS_EACH)
+        }
+        self.acknowledged_requests: set[str] = set()
+        self.seen: dict[int, list[bytes]] = {}  # the subscriber's events by partition
+        self.positions: dict[int, tuple[int, ReaderState]] = {}
+        self.uploads: dict[str, tuple[str, int, int]] = {}
+        self.next_value = 1
+        self.next_request = 0
+        self.store: Store | None = None
+
+    def run(self) -> None:
+        """Raises `InvariantBroken`."""
+        for fault in range(FAULTS):
+            self._incarnation(COMMANDS // FAULTS * (fault + 1), crash=True)
+        self._incarnation(COMMANDS, crash=False)
+
+    def _incarnation(self, commands_until: int, *, crash: bool) -> None:
+        loop = SimulatedLoop(self.rng, self.now_s)
+        asyncio.set_event_loop(loop)
+        main = loop.create_task(self._live(loop, commands_until, crash=crash))
+        try:
+            loop.run_until_complete(main)
+        except Crash:
+            self.reached["crash"] += 1
+            self._after_crash()
+        finally:
+            self.now_s = loop.now_s + self.rng.random() * 2
+            self._abandon(loop)
+
+    def _after_crash(self) -> None:
+        if self.rng.random() < 0.7:
+            self.reached["power cut"] += 1
+            self.disk.power_cut()
+            for table in (self.index, *self.views):
+                table.lose_last(self.rng.randrange(4))
+        else:
+            self.reached["kill"] += 1
+        if self.rng.random() < 0.15:
+            self.reached["derived data removed"] += 1
+            self.index = MemoryTable()
+            self.views = [MemoryView() for _ in self.views]
+
+    @staticmethod
+    def _abandon(loop: SimulatedLoop) -> None:
+        """A dead process runs no `finally`: its tasks are dropped, not cancelled."""
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop._ready.clear()  # type: ignore[attr-defined]
+        loop.close()
+        asyncio.set_event_loop(None)
+
+    async def _live(self, loop: SimulatedLoop, commands_until: int, *, crash: bool) -> None:
+        if crash and self.rng.random() < 0.3:
+            loop.steps_left = self.rng.randrange(150)  # while it still recovers
+        store = self.store = Store(
+            self.disk,
+            self.index,
+            self.views,
+            lambda: int(loop.now_s * 1000),
+            segment_bytes=SEGMENT_BYTES,
+            volume_bytes=VOLUME_BYTES,
+        )
+        await store.start()
+        await self._check_all(store)
+        subscribers = [asyncio.create_task(self._subscribe(store, number)) for number in range(spec.BUCKET_PARTITIONS)]
+        faults = asyncio.create_task(self._trouble(store))
+        if self.commands_done == 0:
+            for bucket in BUCKETS:
+                with contextlib.suppress(S3Error):
+                    await self._submit(store, commands.CreateBucket(bucket, bucket.ljust(32, "0"), "us-east-1"))
+        clients = [asyncio.create_task(self._client(store, number, commands_until)) for number in range(CLIENTS)]
+        await asyncio.gather(*clients)
+        if crash:
+            loop.steps_left = self.rng.randrange(60)
+            await asyncio.gather(*(self._client(store, number, commands_until + 60) for number in range(CLIENTS)))
+            raise Crash
+        faults.cancel()
+        self.disk.failures = 0
+        await asyncio.sleep(3)  # housekeeping gives back what is garbage
+        await self._check_all(store)
+        await self._check_stream(store)
+        for task in subscribers:
+            task.cancel()
+        await store.stop()
+
+    # clients
+
+    async def _client(self, store: Store, number: int, commands_until: int) -> None:
+        while self.commands_done < commands_until:
+            self.commands_done += 1
+            bucket, key = self.rng.choice(BUCKETS), self.rng.randrange(KEYS_EACH)
+            kind = self.rng.choices(["put", "delete", "read", "multipart", "conditional"], [5, 2, 4, 1, 1])[0]
+            if kind == "read":
+                owner = self.rng.randrange(CLIENTS)
+                await self._read(store, bucket, owner, key)
+            else:
+                with contextlib.suppress(S3Error, LogError, OSError):
+                    await self._write(store, kind, bucket, number, key)
+            await asyncio.sleep(self.rng.random() * 0.01)
+
+    async def _write(self, store: Store, kind: str, bucket: str, client: int, key: int) -> None:
+        history = self.histories[bucket, client, key]
+        value: Value = None
+        if kind != "delete":
+            value, self.next_value = self.next_value, self.next_value + 1
+        history.possible.add(value)
+        name = f"{client}/{key}"
+        try:
+            match kind:
+                case "delete":
+                    await self._submit(store, commands.DeleteObject(bucket, name))
+                case "multipart":
+                    await self._multipart(store, bucket, name, value or 0)
+                case _:
+                    wanted = Preconditions(if_none_match="*") if kind == "conditional" else Preconditions()
+                    await self._put(store, bucket, name, value or 0, wanted)
+        except S3Error as error:
+            self.reached[f"{kind} rejected: {error.code}"] += 1
+            if error.code == "PreconditionFailed":
+                history.possible.discard(value)
+                if history.allowed() == {None}:
+                    raise InvariantBroken(f"ReadsAreLinearizable: {bucket}/{name} was there, and never was") from None
+            raise
+        self.reached[kind] += 1
+        history.acknowledged = value
+        history.possible.clear()
+
+    async def _put(self, store: Store, bucket: str, name: str, value: int, wanted: Preconditions) -> None:
+        data = content(value)
+        blob = f"{self.rng.getrandbits(128):032x}"
+        if value % 7 == 0:  # as a large one: straight into a volume
+            writer = store.blobs.create(blob, len(data))
+            await writer.write(data)
+            await writer.commit()
+            extents = [Extent(blob, 0, len(data), 0, -1)]
+        else:
+            extents = [Extent(blob, 0, len(data), 0, await store.blobs.put(blob, data))]
+        body = commands.PutObject(bucket, name, len(data), str(value), extents, None, Attributes(), wanted)
+        await self._submit(store, body)
+
+    async def _multipart(self, store: Store, bucket: str, name: str, value: int) -> None:
+        upload = f"{self.rng.getrandbits(128):032x}"
+        await self._submit(store, commands.CreateUpload(bucket, name, upload, "", "FULL_OBJECT", Attributes()))
+        data, blob = content(value), f"{self.rng.getrandbits(128):032x}"
+        extents = [Extent(blob, 0, len(data), 0, await store.blobs.put(blob, data))]
+        etag = f"{value:032x}"
+        await self._submit(store, commands.PutPart(bucket, name, upload, 1, len(data), etag, extents, None))
+        await self._submit(store, commands.CompleteUpload(bucket, name, upload, [commands.PartName(1, etag)], None))
+
+    async def _submit(self, store: Store, body: commands.Body) -> None:
+        self.next_request += 1
+        request = f"request-{self.next_request}"
+        reply = await store.commander.submit(request, "root", body)
+        if not isinstance(body, commands.DeleteObject) or reply.version_id:
+            self.acknowledged_requests.add(request)
+
+    async def _read(self, store: Store, bucket: str, client: int, key: int) -> None:
+        history = self.histories[bucket, client, key]
+        allowed = history.allowed()
+        found = await self._value(store, bucket, f"{client}/{key}")
+        if found not in allowed | history.allowed():
+            raise InvariantBroken(f"ReadsAreLinearizable: {bucket}/{client}/{key} is {found}, not one of {allowed}")
+        self.reached["read"] += 1
+
+    async def _value(self, store: Store, bucket: str, name: str) -> Value:
+        row = await store.reads.bucket(bucket)
+        found = await store.reads.current(bucket, row, name) if row else None
+        if found is None:
+            return None
+        try:
+            data = b"".join([chunk async for chunk in payload.read(store.blobs, found.extents, 0, found.size)])
+        except Exception as error:
+            again = await store.reads.current(bucket, row, name) if row else None
+            if again != found:  # replaced while it was being read: a reader tries again
+                return await self._value(store, bucket, name)
+            raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {bucket}/{name}: {error}") from error
+        value = int.from_bytes(data[:8], "big")
+        if data != content(value):
+            raise InvariantBroken(f"CorruptionIsNeverServed: {bucket}/{name}")
+        return value
+
+    # trouble
+
+    async def _trouble(self, store: Store) -> None:
+        while True:
+            await asyncio.sleep(self.rng.random() * 0.3)
+            match self.rng.randrange(4):
+                case 0:
+                    self.disk.failures = 1
+                    self.reached["disk full"] += 1
+                case 1 | 2:
+                    await self._zombie(store)
+                case _:
+                    await self._trim(store)
+
+    async def _zombie(self, store: Store) -> None:
+        """A late or repeated append of a former owner: an earlier decision again, or a new one under an old epoch."""
+        at = TopicPartition("events", spec.bucket_partition(self.rng.choice(BUCKETS)))
+        records = await store.log.read(at, await store.log.earliest(at))
+        decisions = [each for each in records if not isinstance(events.decode(each.value).event, events.Claimed)]
+        if not decisions:
+            return
+        value = self.rng.choice(decisions).value
+        if self.rng.random() < 0.5:
+            decision = events.decode(value)
+            removed = events.ObjectRemoved(self.rng.choice(BUCKETS), "0/0", "null")
+            late = self.rng.choice([0, 1, 2])
+            last = events.decode(records[-1].value)
+            value = events.encode(
+                events.Decision(
+                    max(last.epoch - 1, 0), last.sequence + late, decision.cause, decision.time_ms, "z", "z", "", removed
+                )
+            )
+        with contextlib.suppress(LogError):
+            await store.log.append(at, [Entry(b"", value)], durable=True)
+            self.reached["zombie append"] += 1
+
+    async def _trim(self, store: Store) -> None:
+        with contextlib.suppress(LogError, OSError):
+            await store._consumer.trim()
+            self.reached["trim"] += 1
+
+    # checks
+
+    async def _subscribe(self, store: Store, number: int) -> None:
+        """A subscriber that keeps its position over the store's crashes."""
+        at = TopicPartition("events", number)
+        offset, state = self.positions.get(number, (0, ReaderState()))
+        async for batch in store.log.follow(at, offset):
+            for record in batch:
+                accepted = state.accept(events.decode(record.value))
+                if accepted is not None:
+                    state = accepted
+                    self.seen.setdefault(number, []).append(record.value)
+                self.positions[number] = (record.offset + 1, state)
+
+    async def _check_all(self, store: Store) -> None:
+        for (bucket, client, key), history in self.histories.items():
+            name = f"{client}/{key}"
+            found = await self._value(store, bucket, name)
+            if found not in history.allowed():
+                raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {bucket}/{name} is {found}, not {history.allowed()}")
+            row = await store.reads.bucket(bucket)
+            listed = (await store.reads.listing(bucket, row, name, "", "", 1)).contents if row else []
+            if (found is not None) != bool(listed):
+                raise InvariantBroken(f"ReadsAreLinearizable: listing of {bucket}/{name} disagrees with its GET")
+
+    async def _check_stream(self, store: Store) -> None:
+        requests: Counter[str] = Counter()
+        for number in range(spec.BUCKET_PARTITIONS):
+            at = TopicPartition("events", number)
+            replay, counted, offset = MemoryView(), [], 0
+            while records := await store.log.read(at, offset):
+                overlay = Overlay(replay)
+                for record in records:
+                    if fold(overlay, store.log.identity, record.offset, record.value):
+                        counted.append(record.value)
+                replay.commit(overlay.changes)
+                offset = records[-1].offset + 1
+            if replay.rows != self.views[number].rows:
+                raise InvariantBroken(f"ViewEqualsReplay: partition {number}")
+            if counted != self.seen.get(number, []):
+                raise InvariantBroken(f"StreamIsComplete: a subscriber of {number} saw something else")
+            requests.update(events.decode(each).request_id for each in counted)
+        for request in self.acknowledged_requests:
+            if requests[request] != 1:
+                raise InvariantBroken(f"StreamIsComplete: {request} is there {requests[request]} times")
+
+
+def content(value: int) -> bytes:
+    """The payload that stands for a value; sizes from 8 bytes to some blocks."""
+    size = 8 + (value * 7919) % 3000 if value % 5 else 8 + (value * 7919) % 150_000
+    return value.to_bytes(8, "big") + bytes([value % 251]) * (size - 8)
