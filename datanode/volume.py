@@ -18,9 +18,8 @@ class Volume:
         self.garbage_bytes = 0
         self._file = file
         self._open_regions: set[int] = set()
-        self._dirty = False
         self._syncing: asyncio.Task[None] | None = None
-        self._written = 0  # counts writes, so that a sync knows what it covers
+        self._written = 1  # counts writes, so that a sync knows what it covers; a former process may have left some
         self._synced = 0
 
     def append(self, records: bytes) -> int:

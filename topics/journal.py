@@ -63,9 +63,10 @@ class Journal:
             else:
                 self.active = Segment(number, file)
                 self.active.end = end
-                if not is_end(data, end) or any(data[end:]):
-                    file.truncate(end)  # zeros again behind the cut: stale bytes must never look like frames
-                    _fill(file, self._segment_bytes)
+                is_torn = not is_end(data, end) or any(data[end:])
+                # syncs too: what a killed process left unsynced is about to be shown to readers
+                file.truncate(end if is_torn else file.size())
+                _fill(file, self._segment_bytes)  # zeros behind the cut: stale bytes must never look like frames
 
     def is_full(self, adding: int) -> bool:
         return self.active is None or self.active.end + adding > self._segment_bytes

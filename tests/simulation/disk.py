@@ -23,6 +23,8 @@ class SimulatedFile:
         return bytes(self.data[at : at + size])
 
     def write(self, data: bytes | bytearray | memoryview, at: int) -> None:
+        if self._disk.is_frozen:
+            return
         _write(self.data, bytes(data), at)
         self.pending.append((at, bytes(data)))
 
@@ -57,6 +59,8 @@ class SimulatedFile:
         for content in (self.data, self.stable):
             del content[size:]
         self.pending = [(at, data[: size - at]) for at, data in self.pending if at < size]
+        if not self._disk.skips_sync:
+            self._settle(list(self.pending))
 
     def punch(self, at: int, size: int) -> None:
         del at, size
@@ -82,6 +86,7 @@ class SimulatedDisk:
         self.rng = rng
         self.skips_sync = False
         self.failures = 0
+        self.is_frozen = False
         self._files: dict[str, SimulatedFile] = {}
         self._synced_names: set[str] = set()
         self._small: dict[str, bytes] = {}

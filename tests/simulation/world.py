@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
+from typing import Any
 
 from bucketlog.store import Store
 from gateway import payload
@@ -84,14 +85,17 @@ class World:
         loop = SimulatedLoop(self.rng, self.now_s)
         asyncio.set_event_loop(loop)
         main = loop.create_task(self._live(loop, commands_until, crash=crash))
+        has_crashed = False
         try:
             loop.run_until_complete(main)
         except Crash:
-            self.reached["crash"] += 1
-            self._after_crash()
+            has_crashed = True
         finally:
             self.now_s = loop.now_s + self.rng.random() * 2
             self._abandon(loop)
+        if has_crashed:
+            self.reached["crash"] += 1
+            self._after_crash()
 
     def _after_crash(self) -> None:
         if self.rng.random() < 0.7:
@@ -106,18 +110,23 @@ class World:
             self.index = MemoryTable()
             self.views = [MemoryView() for _ in self.views]
 
-    @staticmethod
-    def _abandon(loop: SimulatedLoop) -> None:
-        """A dead process runs no `finally`: its tasks are dropped, not cancelled."""
+    def _abandon(self, loop: SimulatedLoop) -> None:
+        """A dead process writes nothing more: what its coroutines do on their way out reaches no disk."""
+        self.disk.is_frozen = True
         for task in asyncio.all_tasks(loop):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coroutine: Any = task.get_coro()
+            with contextlib.suppress(BaseException):
+                coroutine.close()
         loop._ready.clear()  # type: ignore[attr-defined]
         loop.close()
         asyncio.set_event_loop(None)
+        self.disk.is_frozen = False
 
     async def _live(self, loop: SimulatedLoop, commands_until: int, *, crash: bool) -> None:
         if crash and self.rng.random() < 0.3:
             loop.steps_left = self.rng.randrange(150)  # while it still recovers
+        self.disk.failures = 0
         store = self.store = Store(
             self.disk,
             self.index,

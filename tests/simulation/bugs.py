@@ -1,0 +1,173 @@
+"""Bugs planted into the store, each of which the simulation must catch: proof that its invariants can fail."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from datanode.consumer import WritesConsumer
+from datanode.store import VolumeStore
+from datanode.volume import Volume
+from processors.machine import tables
+from processors.memory import MemoryView
+from processors.reads import ViewReads
+from processors.runtime import PartitionRuntime
+from processors.view import Overlay
+from tests.simulation.world import World
+from topics.embedded import EmbeddedLog
+from topics.events import Claimed, Decision
+from topics.log import Entry, Record
+from topics.reader import ReaderState
+
+Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch, World], None]
+
+
+def sync_skipped(patch: Patch, world: World) -> None:
+    del patch
+    world.disk.skips_sync = True
+
+
+def epoch_ignored(patch: Patch, world: World) -> None:
+    def accept(state: ReaderState, decision: Decision) -> ReaderState | None:
+        if isinstance(decision.event, Claimed):
+            return ReaderState(decision.epoch, 0) if decision.epoch > state.epoch else None
+        return ReaderState(state.epoch, decision.sequence) if decision.sequence == state.sequence + 1 else None
+
+    patch.setattr(ReaderState, "accept", accept)
+
+
+def sequence_ignored(patch: Patch, world: World) -> None:
+    def accept(state: ReaderState, decision: Decision) -> ReaderState | None:
+        if isinstance(decision.event, Claimed):
+            return ReaderState(decision.epoch, 0) if decision.epoch > state.epoch else None
+        return ReaderState(state.epoch, decision.sequence) if decision.epoch == state.epoch else None
+
+    patch.setattr(ReaderState, "accept", accept)
+
+
+def reply_before_durable(patch: Patch, world: World) -> None:
+    honest = EmbeddedLog.append
+
+    async def append(log: EmbeddedLog, at: Any, entries: Sequence[Entry], *, durable: bool) -> list[int]:
+        return await honest(log, at, entries, durable=durable and at.topic != "events")
+
+    patch.setattr(EmbeddedLog, "append", append)
+
+
+def offset_and_data_apart(patch: Patch, world: World) -> None:
+    honest = MemoryView.commit
+
+    def commit(view: MemoryView, changes: Mapping[bytes, bytes | None]) -> None:
+        honest(view, {key: row for key, row in changes.items() if key == tables.META_KEY})
+        honest(view, {key: row for key, row in changes.items() if key != tables.META_KEY})
+
+    patch.setattr(MemoryView, "commit", commit)
+
+
+def cause_ignored(patch: Patch, world: World) -> None:
+    honest = PartitionRuntime.claim
+
+    async def claim(runtime: PartitionRuntime) -> None:
+        await honest(runtime)
+        runtime._decided_below = 0
+
+    patch.setattr(PartitionRuntime, "claim", claim)
+
+
+def claim_skipped(patch: Patch, world: World) -> None:
+    async def claim(runtime: PartitionRuntime) -> None:
+        await runtime._catch_up()
+        runtime._decided_below = runtime._meta.cause + 1
+        runtime.is_claimed = True
+
+    patch.setattr(PartitionRuntime, "claim", claim)
+
+
+def trimmed_before_synced(patch: Patch, world: World) -> None:
+    async def trim(consumer: WritesConsumer) -> None:
+        await consumer._log.trim(consumer._at, consumer._position)
+
+    patch.setattr(WritesConsumer, "trim", trim)
+
+
+def volume_not_synced(patch: Patch, world: World) -> None:
+    async def sync(volume: Volume) -> None:
+        del volume
+
+    patch.setattr(Volume, "sync", sync)
+
+
+def former_process_not_synced(patch: Patch, world: World) -> None:
+    honest = Volume.__init__
+
+    def init(volume: Volume, *arguments: Any) -> None:
+        honest(volume, *arguments)
+        volume._written = 0
+
+    patch.setattr(Volume, "__init__", init)
+
+
+def index_trusted_blindly(patch: Patch, world: World) -> None:
+    patch.setattr(VolumeStore, "_has_whole", lambda store, blob, length: store.has(blob))
+
+
+def failed_write_drops_promised_records(patch: Patch, world: World) -> None:
+    honest = EmbeddedLog._burn
+
+    def burn(log: EmbeddedLog, batch: Sequence[Any]) -> None:
+        honest(log, [each._replace(durable=True) for each in batch])
+
+    patch.setattr(EmbeddedLog, "_burn", burn)
+
+
+def void_record_folded_as_ours(patch: Patch, world: World) -> None:
+    honest = PartitionRuntime._commit
+
+    async def commit(runtime: PartitionRuntime, overlay: Overlay, meta: tables.Meta, entries: Sequence[Entry]) -> None:
+        if entries:
+            await runtime._log.append(runtime._events, entries, durable=True)
+            runtime._view.commit(overlay.changes)
+            runtime._meta = meta
+        else:
+            await honest(runtime, overlay, meta, entries)
+
+    patch.setattr(PartitionRuntime, "_commit", commit)
+
+
+def decides_without_overlay(patch: Patch, world: World) -> None:
+    honest = PartitionRuntime._decide
+
+    def decide(runtime: PartitionRuntime, overlay: Overlay, meta: tables.Meta, command: Any, record: Record) -> Any:
+        return honest(runtime, Overlay(runtime._view), meta, command, record)
+
+    patch.setattr(PartitionRuntime, "_decide", decide)
+
+
+def listing_forgets_one(patch: Patch, world: World) -> None:
+    honest = ViewReads.listing
+
+    async def listing(reads: ViewReads, name: str, *arguments: Any) -> Any:
+        found = await honest(reads, name, *arguments)
+        return found._replace(contents=[row for row in found.contents if row[1].size % 11])
+
+    patch.setattr(ViewReads, "listing", listing)
+
+
+PLANTS: list[Plant] = [
+    sync_skipped,
+    epoch_ignored,
+    sequence_ignored,
+    reply_before_durable,
+    offset_and_data_apart,
+    cause_ignored,
+    claim_skipped,
+    trimmed_before_synced,
+    volume_not_synced,
+    former_process_not_synced,
+    index_trusted_blindly,
+    failed_write_drops_promised_records,
+    void_record_folded_as_ours,
+    decides_without_overlay,
+    listing_forgets_one,
+]
