@@ -114,7 +114,10 @@ class VolumeStore:
 
     def _recover(self) -> None:
         """Index what lies behind each volume's synced position; an empty index is built anew from all volumes."""
-        for name in self._disk.names(_FOLDER):
+        names = self._disk.names(_FOLDER)
+        if names:
+            self._disk.sync_folder(_FOLDER)  # a killed process may not have got to it
+        for name in names:
             number = int(name.removesuffix(".vol"))
             volume = self._volumes[number] = Volume(number, self._disk.open(_path(number)), 0)
             places: dict[bytes, Place | None] = {}

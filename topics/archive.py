@@ -23,6 +23,7 @@ class Archive:
         self._end = 0
         self.next_offset = self._firsts[0] if self._firsts else 0
         if self._firsts:
+            disk.sync_folder(folder)  # a killed process may not have got to it
             self._recover_last()
 
     @property

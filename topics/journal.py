@@ -48,6 +48,8 @@ class Journal:
         Raises `LogCorrupt` for a bad frame in an earlier segment: those were whole when the next one began.
         """
         numbers = [int(name.removesuffix(".log")) for name in self._disk.names(_FOLDER)]
+        if numbers:
+            self._disk.sync_folder(_FOLDER)  # a killed process may not have got to it
         for number in numbers:
             file = self._disk.open(_path(number))
             data = file.read(file.size(), 0)

@@ -16,6 +16,7 @@ from processors.view import Overlay
 from tests.simulation.world import World
 from topics.embedded import EmbeddedLog
 from topics.events import Claimed, Decision
+from topics.journal import Journal
 from topics.log import Entry, Record
 from topics.reader import ReaderState
 
@@ -108,6 +109,17 @@ def former_process_not_synced(patch: Patch, world: World) -> None:
     patch.setattr(Volume, "__init__", init)
 
 
+def journal_folder_not_synced_at_start(patch: Patch, world: World) -> None:
+    honest = Journal.recover
+
+    def recover(journal: Journal) -> Any:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(world.disk, "sync_folder", lambda folder: None)
+            yield from honest(journal)
+
+    patch.setattr(Journal, "recover", recover)
+
+
 def index_trusted_blindly(patch: Patch, world: World) -> None:
     patch.setattr(VolumeStore, "_has_whole", lambda store, blob, length: store.has(blob))
 
@@ -165,6 +177,7 @@ PLANTS: list[Plant] = [
     trimmed_before_synced,
     volume_not_synced,
     former_process_not_synced,
+    journal_folder_not_synced_at_start,
     index_trusted_blindly,
     failed_write_drops_promised_records,
     void_record_folded_as_ours,

@@ -9,7 +9,7 @@ from tests.simulation.world import World
 
 SEEDS = 300
 SLICE = 25
-SEEDS_TO_CATCH_A_BUG = 120
+SEEDS_TO_CATCH_A_BUG = 500
 
 
 @pytest.fixture(autouse=True)

@@ -153,6 +153,7 @@ class World:
         self.disk.failures = 0
         await asyncio.sleep(3)  # housekeeping gives back what is garbage
         await self._check_all(store)
+        await self._settle(store)
         await self._check_stream(store)
         for task in subscribers:
             task.cancel()
@@ -164,13 +165,14 @@ class World:
         while self.commands_done < commands_until:
             self.commands_done += 1
             bucket, key = self.rng.choice(BUCKETS), self.rng.randrange(KEYS_EACH)
-            kind = self.rng.choices(["put", "delete", "read", "multipart", "conditional"], [5, 2, 4, 1, 1])[0]
+            kind = self.rng.choices(["put", "delete", "read", "multipart", "conditional", "race"], [5, 2, 4, 1, 1, 1])[0]
             if kind == "read":
                 owner = self.rng.randrange(CLIENTS)
                 await self._read(store, bucket, owner, key)
             else:
                 with contextlib.suppress(S3Error, LogError, OSError):
-                    await self._write(store, kind, bucket, number, key)
+                    write = self._race if kind == "race" else self._write
+                    await write(store, kind, bucket, number, key)
             await asyncio.sleep(self.rng.random() * 0.01)
 
     async def _write(self, store: Store, kind: str, bucket: str, client: int, key: int) -> None:
@@ -199,6 +201,26 @@ class World:
         self.reached[kind] += 1
         history.acknowledged = value
         history.possible.clear()
+
+    async def _race(self, store: Store, kind: str, bucket: str, client: int, key: int) -> None:
+        """Two creations of one key at once, each on the condition that it is not there."""
+        history = self.histories[bucket, client, key]
+        values = [self.next_value, self.next_value + 1]
+        self.next_value += 2
+        history.possible |= set(values)
+        wanted = Preconditions(if_none_match="*")
+        puts = (self._put(store, bucket, f"{client}/{key}", value, wanted) for value in values)
+        outcomes = await asyncio.gather(*puts, return_exceptions=True)
+        won = [value for value, outcome in zip(values, outcomes, strict=True) if outcome is None]
+        if len(won) == len(values):
+            raise InvariantBroken(f"ReadsAreLinearizable: {bucket}/{client}/{key} was created twice")
+        for value, outcome in zip(values, outcomes, strict=True):
+            if isinstance(outcome, S3Error) and outcome.code == "PreconditionFailed":
+                history.possible.discard(value)
+        if won:
+            history.acknowledged = won[0]
+            history.possible.discard(won[0])
+        self.reached[kind] += 1
 
     async def _put(self, store: Store, bucket: str, name: str, value: int, wanted: Preconditions) -> None:
         data = content(value)
@@ -319,6 +341,15 @@ class World:
             listed = (await store.reads.listing(bucket, row, name, "", "", 1)).contents if row else []
             if (found is not None) != bool(listed):
                 raise InvariantBroken(f"ReadsAreLinearizable: listing of {bucket}/{name} disagrees with its GET")
+
+    async def _settle(self, store: Store) -> None:
+        """Wait until the subscriber has read what housekeeping wrote last."""
+        for number in range(spec.BUCKET_PARTITIONS):
+            at = TopicPartition("events", number)
+            for _ in range(100):
+                if self.positions.get(number, (0, None))[0] >= await store.log.latest(at):
+                    break
+                await asyncio.sleep(0.001)
 
     async def _check_stream(self, store: Store) -> None:
         requests: Counter[str] = Counter()
