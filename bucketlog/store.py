@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from topics.journal import SEGMENT_BYTES
 from topics.log import LogError
 
 GATEWAY = "local"
+RELEASE_AFTER_S = 60.0  # a GET that began before an overwrite may still be reading what was replaced
 HOUSEKEEPING_S = 1.0  # how long garbage and decided commands wait to be given back
 log_ = logging.getLogger(__name__)
 
@@ -52,7 +54,9 @@ class Store:
         *,
         segment_bytes: int = SEGMENT_BYTES,
         volume_bytes: int = VOLUME_BYTES,
+        release_after_s: float = RELEASE_AFTER_S,
     ) -> None:
+        self._release_after_s = release_after_s
         self._disk = disk
         self.log = EmbeddedLog(disk, clock_ms, segment_bytes=segment_bytes)
         self._volumes = VolumeStore(disk, BlobIndex(index), volume_bytes=volume_bytes)
@@ -97,14 +101,22 @@ class Store:
         self._tasks.append(task)
 
     async def _keep_house(self) -> None:
+        """Trims decided commands; releases what has been garbage for long enough."""
+        loop = asyncio.get_running_loop()
+        marks: deque[tuple[float, list[int]]] = deque()
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
+            marks.append((loop.time(), [runtime.meta.offset for runtime in self._runtimes]))
+            is_due = marks[0][0] + self._release_after_s <= loop.time()
             try:
                 for number, view in enumerate(self._views):
                     await self._runtimes[number].trim()
-                    await release_garbage(self.log, view, number, self._forget)
+                    if is_due:
+                        await release_garbage(self.log, view, number, marks[0][1][number], self._forget)
             except (LogError, OSError, S3Error) as error:
                 log_.error("housekeeping could not write the log and will try again: %s", error)
+            if is_due:
+                marks.popleft()
 
     async def _forget(self, partition: int, below: int) -> None:
         await self.commander.submit(uuid.uuid4().hex, GATEWAY, ForgetReleased(partition, below))

@@ -60,7 +60,7 @@ def _error_response(error: Exception, request: Request | None) -> Response:
     if failure.status >= 500 and not isinstance(error, S3Error):
         log.error("request %s failed: %s", request.id if request else "-", error, exc_info=error)
     if failure.status == 304 or (request is not None and request.method == "HEAD"):
-        return Response(failure.status)
+        return Response(failure.status, failure.headers)
     parts = [
         xml.text("Code", failure.code),
         xml.text("Message", failure.message),
@@ -68,13 +68,15 @@ def _error_response(error: Exception, request: Request | None) -> Response:
         xml.text("RequestId", request.id if request else ""),
     ]
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n{xml.element("Error", parts)}'.encode()
-    return Response(failure.status, [XML], body)
+    return Response(failure.status, [XML, *failure.headers], body)
 
 
 async def _send(response: Response, send: Send, request: Request | None) -> None:
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
     if request is not None:
         headers.append((b"x-amz-request-id", request.id.encode()))
+        if not request.is_drained:
+            headers.append((b"connection", b"close"))
     body = response.body
     has_length = any(name == b"content-length" for name, _ in headers)
     if isinstance(body, bytes) and not has_length and response.status not in (204, 304):

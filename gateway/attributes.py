@@ -38,10 +38,10 @@ def from_headers(request: Request) -> Attributes:
     if sum(len(name) + len(value) for name, value in metadata.items()) > METADATA_BYTES_MAX:
         raise S3Error("MetadataTooLarge")
     system = {name: headers[name] for name in _SYSTEM if name in headers}
-    encoding = [e.strip() for e in system.get("content-encoding", "").split(",") if e.strip() not in ("", "aws-chunked")]
-    system.pop("content-encoding", None)
-    if encoding:
-        system["content-encoding"] = ",".join(encoding)
+    if "aws-chunked" in system.get("content-encoding", ""):  # tells how the body came, not what the object is
+        kept = [each.strip() for each in system.pop("content-encoding").split(",") if each.strip() != "aws-chunked"]
+        if kept:
+            system["content-encoding"] = ", ".join(kept)
     content_type = headers.get("content-type") or "binary/octet-stream"
     return Attributes(content_type, system, metadata, storage_class)
 

@@ -82,7 +82,7 @@ class Body:
         message = await self._request.receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        self._ended = not message.get("more_body", False)
+        self._ended = self._request.is_drained = not message.get("more_body", False)
         body: bytes = message.get("body", b"")
         return body
 
@@ -107,23 +107,32 @@ class Body:
         await self._read_trailers(previous)
 
     async def _read_trailers(self, previous: str) -> None:
-        lines = b""
+        lines, is_signed = b"", False
+        signature_due = self._mode == _STREAMING[1]
         for _ in range(TRAILER_LINES_MAX):
             line = await self._line(at_end_ok=True)
-            if not line:
+            if not line and not (signature_due and not is_signed and not self._is_drained()):
                 break
+            if not line:
+                continue  # some SDKs put an empty line before the trailer's signature
             name, _, value = line.decode("latin-1").partition(":")
             if name == "x-amz-trailer-signature":
                 expected = self._request.signing.trailer(previous, lines)
                 self._check(expected, value.strip().encode())
+                is_signed = True
                 continue
             self.trailers[name.strip().lower()] = value.strip()
             lines += line + b"\n"
+        if signature_due and not is_signed:
+            raise S3Error("SignatureDoesNotMatch")
         announced = self._request.headers.get("x-amz-trailer", "").strip().lower()
         if announced and announced not in self.trailers:
             raise S3Error("InvalidRequest", "The announced trailer is missing.")
         while not self._ended:
             await self._more()
+
+    def _is_drained(self) -> bool:
+        return self._ended and not self._buffer
 
     @staticmethod
     def _check(expected: str, received: bytes) -> str:

@@ -62,9 +62,10 @@ _TABLE: dict[str, tuple[int, str]] = {
 class S3Error(Exception):
     """Raised anywhere in the gateway to answer with this S3 error."""
 
-    def __init__(self, code: str, message: str = "") -> None:
+    def __init__(self, code: str, message: str = "", headers: list[tuple[str, str]] | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.headers = headers or []  # of the answer, beside the error document
         self.status, usual = _TABLE.get(code, (500, "We encountered an internal error."))
         self.message = message or usual
 

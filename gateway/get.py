@@ -95,7 +95,6 @@ def check_conditions(headers: dict[str, str], found: Object, prefix: str) -> Non
     """The read conditions of RFC 9110 §13.2.2, also as x-amz-copy-source-*. Raises PreconditionFailed or NotModified."""
     match, none_match = headers.get(f"{prefix}if-match"), headers.get(f"{prefix}if-none-match")
     unmodified, modified = headers.get(f"{prefix}if-unmodified-since"), headers.get(f"{prefix}if-modified-since")
-    missed = "PreconditionFailed" if prefix else "NotModified"
     if match is not None:
         if not _names(match, found.etag):
             raise S3Error("PreconditionFailed")
@@ -103,9 +102,17 @@ def check_conditions(headers: dict[str, str], found: Object, prefix: str) -> Non
         raise S3Error("PreconditionFailed")
     if none_match is not None:
         if _names(none_match, found.etag):
-            raise S3Error(missed)
+            raise _missed(found, prefix)
     elif modified is not None and _seconds(modified) is not None and not _is_later(found, modified):
-        raise S3Error(missed)
+        raise _missed(found, prefix)
+
+
+def _missed(found: Object, prefix: str) -> S3Error:
+    """A copy fails; a read is told that what it has is current, with what names that (RFC 9110 §15.4.5)."""
+    if prefix:
+        return S3Error("PreconditionFailed")
+    modified = formatdate(found.modified_ms // 1000, usegmt=True)
+    return S3Error("NotModified", headers=[("etag", f'"{found.etag}"'), ("last-modified", modified)])
 
 
 def _names(header: str, etag: str) -> bool:

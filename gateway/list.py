@@ -34,12 +34,10 @@ async def list_objects(gateway: Gateway, request: Request) -> Response:
 async def list_objects_v2(gateway: Gateway, request: Request) -> Response:
     query, encode = request.query, encoder(request)
     token, start_after = query.get("continuation-token"), query.get("start-after", "")
-    if token == "":
-        raise S3Error("InvalidArgument", "The continuation token provided is incorrect")
     found, limit = await _find(gateway, request, _from_token(token) if token else start_after)
     parts = _head(request, encode, limit, is_truncated=bool(found.next_marker))
     parts.append(xml.text("KeyCount", len(found.contents) + len(found.prefixes)))
-    if token:
+    if token is not None:
         parts.append(xml.text("ContinuationToken", token))
     if found.next_marker:
         parts.append(xml.text("NextContinuationToken", base64.urlsafe_b64encode(found.next_marker.encode()).decode()))

@@ -70,6 +70,7 @@ async def upload_part(gateway: Gateway, request: Request) -> Response:
 
 async def complete_upload(gateway: Gateway, request: Request) -> Response:
     await gateway.bucket(request)
+    whole = _take_checksum(request)
     tree = xml.parse(await Body(request).whole(xml.BODY_BYTES_MAX), "CompleteMultipartUpload")
     parts = [_part(each) for each in tree.findall("Part")]
     if not parts:
@@ -84,7 +85,7 @@ async def complete_upload(gateway: Gateway, request: Request) -> Response:
         request.key,
         request.query["uploadId"],
         parts,
-        _whole_checksum(request),
+        whole,
         int(size) if size is not None else None,
         attributes.preconditions(request),
     )
@@ -211,7 +212,7 @@ def _part(each: Element) -> commands.PartName:
     return commands.PartName(int(number), etag.strip().strip('"'), sums[0] if sums else "")
 
 
-def _whole_checksum(request: Request) -> Checksum | None:
+def _take_checksum(request: Request) -> Checksum | None:
     """x-amz-checksum-* of a completion names the object's checksum, not the request body's."""
     found = checksums.given(request.headers)
     for algorithm in checksums.ALGORITHMS:

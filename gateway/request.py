@@ -19,7 +19,19 @@ _ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
 
 
 class Request:
-    __slots__ = ("bucket", "headers", "id", "key", "method", "path", "principal", "query", "receive", "signing")
+    __slots__ = (
+        "bucket",
+        "headers",
+        "id",
+        "is_drained",
+        "key",
+        "method",
+        "path",
+        "principal",
+        "query",
+        "receive",
+        "signing",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, domain: str) -> None:
         self.id = secrets.token_hex(8).upper()
@@ -31,10 +43,12 @@ class Request:
         size = 0
         for raw_name, raw_value in scope["headers"]:
             size += len(raw_name) + len(raw_value)
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1").strip()
+            name, value = raw_name.decode("latin-1"), _text(raw_value).strip()
             self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
         if size > HEADER_BYTES_MAX:
             raise S3Error("RequestHeaderSectionTooLarge")
+        # whether the whole body was read; an answer before that must end the connection
+        self.is_drained = self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers
         self.path = _decode(scope.get("raw_path") or scope["path"].encode())
         self.query: dict[str, str] = {}
         for field in scope["query_string"].split(b"&"):
@@ -77,6 +91,14 @@ def is_bucket_name(name: str) -> bool:
         and not name.startswith(("xn--", "sthree-"))
         and not name.endswith(("-s3alias", "--ol-s3"))
     )
+
+
+def _text(raw: bytes) -> str:
+    """UTF-8 where it is, as SDKs sign it; else Latin-1, as HTTP once said."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def _decode(raw: bytes) -> str:

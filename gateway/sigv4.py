@@ -10,6 +10,8 @@ import hashlib
 import hmac
 import re
 import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
@@ -69,7 +71,7 @@ class Signing(NamedTuple):
 def authenticate(request: Request, credentials: Credentials, now_s: float | None = None) -> None:
     """Set `request.principal` and `request.signing`, or raise the S3 error of what is wrong."""
     now = time.time() if now_s is None else now_s
-    if "authorization" in request.headers:
+    if request.headers.get("authorization"):
         claim = _from_header(request, now)
         payload_hash = request.headers.get("x-amz-content-sha256", "")
         if not payload_hash:
@@ -136,7 +138,7 @@ def _from_header(request: Request, now: float) -> Claim:
         if algorithm == "AWS":
             raise S3Error("InvalidRequest", "Signature version 2 is retired; please use AWS4-HMAC-SHA256.")
         raise S3Error("AuthorizationHeaderMalformed")
-    date = request.headers.get("x-amz-date", "")
+    date = request.headers.get("x-amz-date") or _from_http_date(request.headers.get("date", ""))
     if not _DATE.fullmatch(date):
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     if abs(_seconds(date) - now) > SKEW_S_MAX:
@@ -166,6 +168,14 @@ def _claim(credential: str, signed: str, signature: str, date: str, wrong: str) 
     if len(parts) != 4 or parts[0] != date[:8] or parts[2:] != ["s3", "aws4_request"]:
         raise S3Error(wrong, "The credential scope must be <date>/<region>/s3/aws4_request, of the request's date.")
     return Claim(access_key, scope, signed.split(";"), signature, date)
+
+
+def _from_http_date(text: str) -> str:
+    """The Date header in the form that signatures use; empty where it is no date."""
+    try:
+        return f"{parsedate_to_datetime(text).astimezone(UTC):%Y%m%dT%H%M%SZ}"
+    except ValueError:
+        return ""
 
 
 def _seconds(date: str) -> float:

@@ -16,12 +16,15 @@ POSITIONS_MAX = 1_000  # an append at a time
 Submit = Callable[[int, int], Awaitable[None]]
 
 
-async def release_garbage(log: Log, view: Readable, partition: int, forget: Submit) -> int:
-    """One pass over a partition; returns how many blobs were released. `forget(partition, below)` clears the notes."""
+async def release_garbage(log: Log, view: Readable, partition: int, below: int, forget: Submit) -> int:
+    """One pass over what became garbage before the position `below`; returns how many blobs were released.
+
+    `forget(partition, below)` clears the notes.
+    """
     entries: dict[int, list[Entry]] = {}
     last = -1
     for count, (position, blobs) in enumerate(tables.garbage(view)):
-        if count == POSITIONS_MAX:
+        if count == POSITIONS_MAX or position >= below:
             break
         last = position
         for group, blob in blobs:

@@ -134,6 +134,7 @@ class World:
             lambda: int(loop.now_s * 1000),
             segment_bytes=SEGMENT_BYTES,
             volume_bytes=VOLUME_BYTES,
+            release_after_s=0.5,
         )
         await store.start()
         await self._check_all(store)

@@ -1,0 +1,141 @@
+"""What a client sees of one operation after another, by boto3 against a running store."""
+
+import hashlib
+import socket
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.server import Server
+
+
+@pytest.fixture
+def s3(server: Server) -> Any:
+    return server.client()
+
+
+@pytest.fixture
+def bucket(s3: Any) -> str:
+    name = f"b-{uuid.uuid4().hex[:12]}"
+    s3.create_bucket(Bucket=name)
+    return name
+
+
+KEYS = ["plain", "with space", "ünï/çødé", "per%cent", "a+b", "/leading", "a//b", "k" * 1024, "tab\tnewline\n", "<&>'\""]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_unusual_keys(s3: Any, bucket: str, key: str) -> None:
+    s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    assert s3.get_object(Bucket=bucket, Key=key)["Body"].read() == b"x"
+    assert [row["Key"] for row in s3.list_objects_v2(Bucket=bucket)["Contents"]] == [key]
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key}]})
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def test_lists_2500_keys_in_order_with_prefixes(s3: Any, bucket: str) -> None:
+    names = sorted(f"{number % 5}/{number:04}" for number in range(2500))
+    for name in names:
+        s3.put_object(Bucket=bucket, Key=name, Body=b"")
+    pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket))
+    assert [row["Key"] for page in pages for row in page["Contents"]] == names
+    assert [len(page["Contents"]) for page in pages] == [1000, 1000, 500]
+    grouped = s3.list_objects(Bucket=bucket, Delimiter="/", MaxKeys=3)
+    assert [each["Prefix"] for each in grouped["CommonPrefixes"]] == ["0/", "1/", "2/"]
+    rest = s3.list_objects(Bucket=bucket, Delimiter="/", Marker=grouped["NextMarker"])
+    assert [each["Prefix"] for each in rest["CommonPrefixes"]] == ["3/", "4/"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "got"),
+    [("bytes=0-0", b"0"), ("bytes=2-4", b"234"), ("bytes=-3", b"789"), ("bytes=7-99", b"789"), ("x", None)],
+)
+def test_ranges(s3: Any, bucket: str, asked: str, got: bytes | None) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")
+    answer = s3.get_object(Bucket=bucket, Key="k", Range=asked)
+    assert answer["Body"].read() == (got or b"0123456789")
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == (206 if got else 200)
+
+
+def test_conditional_writes_and_reads(s3: Any, bucket: str) -> None:
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"1", IfNoneMatch="*")["ETag"]
+    assert etag == f'"{hashlib.md5(b"1").hexdigest()}"'
+    failing: list[tuple[int, Callable[[], object]]] = [
+        (412, lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"2", IfNoneMatch="*")),
+        (412, lambda: s3.put_object(Bucket=bucket, Key="k", Body=b"2", IfMatch='"0"')),
+        (404, lambda: s3.put_object(Bucket=bucket, Key="new", Body=b"2", IfMatch=etag)),
+        (412, lambda: s3.get_object(Bucket=bucket, Key="k", IfMatch='"0"')),
+        (304, lambda: s3.get_object(Bucket=bucket, Key="k", IfNoneMatch=etag)),
+    ]
+    for status, call in failing:
+        with pytest.raises(ClientError) as caught:
+            call()
+        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+    s3.put_object(Bucket=bucket, Key="k", Body=b"2", IfMatch=etag)
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"2"
+
+
+@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def test_checksums_of_objects_and_uploads(s3: Any, bucket: str, algorithm: str) -> None:
+    put = s3.put_object(Bucket=bucket, Key="k", Body=b"data", ChecksumAlgorithm=algorithm)
+    read = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
+    assert read[f"Checksum{algorithm}"] == put[f"Checksum{algorithm}"]
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="m", ChecksumAlgorithm=algorithm)["UploadId"]
+    parts = []
+    for number, data in enumerate([b"a" * (5 << 20), b"b"], 1):
+        done = s3.upload_part(
+            Bucket=bucket, Key="m", UploadId=upload, PartNumber=number, Body=data, ChecksumAlgorithm=algorithm
+        )
+        parts.append({"PartNumber": number, "ETag": done["ETag"], f"Checksum{algorithm}": done[f"Checksum{algorithm}"]})
+    done = s3.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload, MultipartUpload={"Parts": parts})
+    again = s3.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload, MultipartUpload={"Parts": parts})
+    assert done["ETag"] == again["ETag"]
+    assert s3.get_object(Bucket=bucket, Key="m")["Body"].read() == b"a" * (5 << 20) + b"b"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "operation", "arguments"),
+    [
+        ("NoSuchBucket", 404, "list_objects_v2", {"Bucket": "no-such-bucket"}),
+        ("NoSuchKey", 404, "get_object", {"Key": "missing"}),
+        ("InvalidBucketName", 400, "create_bucket", {"Bucket": "photos--at--20260101"}),
+        ("BadDigest", 400, "put_object", {"Key": "k", "Body": b"x", "ContentMD5": "1B2M2Y8AsgTpgAmY7PhCfg=="}),
+        ("InvalidDigest", 400, "put_object", {"Key": "k", "Body": b"x", "ContentMD5": "short"}),
+        ("NoSuchUpload", 404, "list_parts", {"Key": "k", "UploadId": "none"}),
+        ("KeyTooLongError", 400, "put_object", {"Key": "k" * 1025, "Body": b""}),
+        ("InvalidArgument", 400, "copy_object", {"Key": "k", "CopySource": "nokey"}),
+        ("NotImplemented", 501, "put_bucket_website", {"WebsiteConfiguration": {"IndexDocument": {"Suffix": "i"}}}),
+    ],
+)
+def test_errors(s3: Any, bucket: str, code: str, status: int, operation: str, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ClientError) as caught:
+        getattr(s3, operation)(**{"Bucket": bucket, **arguments})
+    assert caught.value.response["Error"]["Code"] == code
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+def test_a_client_that_breaks_off_leaves_nothing(server: Server, s3: Any, bucket: str) -> None:
+    url = urllib.parse.urlsplit(
+        server.client(signature_version="s3v4").generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k"})
+    )
+    with socket.create_connection(("127.0.0.1", server.port)) as connection:
+        head = f"PUT {url.path}?{url.query} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: 9000000\r\n\r\n"
+        connection.sendall(head.encode() + bytes(3_000_000))
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+def test_presigned_urls_of_both_signatures(server: Server, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="a b", Body=b"x")
+    for version in ("s3v4", "s3"):
+        signer = server.client(signature_version=version)
+        url = signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a b"})
+        with urllib.request.urlopen(url) as answer:
+            assert answer.read() == b"x"
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(url.replace("a%20b", "other"))
