@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 300
 
-.PHONY: help install serve test check simulate lock clean
+.PHONY: help install serve test check simulate bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -31,6 +31,9 @@ check: install  ## formatting, lints, types, layers
 
 simulate: install  ## run the simulation over SEEDS seeds
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+bench: install  ## measure the store's speed and record it in benchmarks/RESULTS.md
+	$(BIN)/python -m benchmarks.bench --record
 
 lock: install  ## write requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
