@@ -85,7 +85,8 @@ def measure(target: Target, case: Case, seconds: float) -> str:
     latencies = sorted(each for outcome in outcomes for each in outcome.latencies_s)
     elapsed = max(each.ended_s for each in outcomes) - min(each.started_s for each in outcomes)
     rate = len(latencies) / elapsed
-    shown = f"{rate * 1000:,.0f} keys/s" if not case.size else f"{rate:,.0f}/s, {rate * case.size / MIB:,.0f} MiB/s"
+    keys = sum(each.keys for each in outcomes) / elapsed
+    shown = f"{rate:,.0f}/s, {rate * case.size / MIB:,.0f} MiB/s" if case.size else f"{rate:,.0f}/s, {keys:,.0f} keys/s"
     p50, p99 = (latencies[int(len(latencies) * share)] * 1000 for share in (0.5, 0.99))
     return f"| {case.name} | {case.connections} | {shown} | {p50:.1f} | {p99:.1f} | {case.goal} |"
 

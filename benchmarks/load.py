@@ -33,6 +33,7 @@ class Call(NamedTuple):
 
 class Outcome(NamedTuple):
     latencies_s: list[float]
+    keys: int  # that listings returned
     started_s: float  # CLOCK_MONOTONIC, shared by all processes
     ended_s: float
 
@@ -71,22 +72,27 @@ async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data:
     return body
 
 
-async def _connection(target: Target, next_call: Callable[[], Call], until_s: float, latencies: list[float]) -> None:
+async def _connection(target: Target, next_call: Callable[[], Call], until_s: float, latencies: list[float]) -> int:
+    """Returns how many keys the answers listed."""
     reader, writer = await asyncio.open_connection(target.host, target.port, limit=16 << 20)
+    keys = 0
     while time.monotonic() < until_s:
-        data = request_bytes(target, next_call())
+        call = next_call()
+        data = request_bytes(target, call)
         start = time.perf_counter()
-        await send(reader, writer, data)
+        body = await send(reader, writer, data)
         latencies.append(time.perf_counter() - start)
+        keys += body.count(b"<Key>") if call.query else 0
     writer.close()
+    return keys
 
 
 async def _run(target: Target, connections: int, seconds: float, next_call: Callable[[], Call]) -> Outcome:
     latencies: list[float] = []
     started = time.monotonic()
     until = started + seconds
-    await asyncio.gather(*(_connection(target, next_call, until, latencies) for _ in range(connections)))
-    return Outcome(latencies, started, time.monotonic())
+    keys = await asyncio.gather(*(_connection(target, next_call, until, latencies) for _ in range(connections)))
+    return Outcome(latencies, sum(keys), started, time.monotonic())
 
 
 def run(target: Target, connections: int, seconds: float, next_call: Callable[[], Call]) -> Outcome:
