@@ -8,7 +8,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from bucketlog import credentials
 from bucketlog.events import create_events_app
 from bucketlog.folder import DataFolder, FolderRefused
 from bucketlog.settings import Settings
-from bucketlog.store import open_store
+from bucketlog.store import Store, open_store
 from gateway.app import create_app
 from gateway.context import Gateway
 from processors.runtime import ViewMismatch
@@ -30,20 +30,19 @@ SWITCH_INTERVAL_S = 0.0005  # a sync's thread gets the interpreter back ten time
 BACKLOG = 2048
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, open_: Callable[[Path], Store]) -> None:
     """Runs until a signal. Raises `FolderRefused`, `OSError` (the port), `ValueError` (settings), `LogError`."""
     folder = DataFolder(settings.data)
     root, is_new = credentials.load(settings, folder.path)
     listener = _listen(settings.host, settings.port)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    uvloop.run(_serve(settings, folder.path, root, is_new, listener))
+    uvloop.run(_serve(settings, open_(folder.path), root, is_new, listener))
     folder.close()
 
 
 async def _serve(
-    settings: Settings, data: Path, root: credentials.RootCredentials, is_new: bool, listener: socket.socket
+    settings: Settings, store: Store, root: credentials.RootCredentials, is_new: bool, listener: socket.socket
 ) -> None:
-    store = open_store(data)
     gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
     app = create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root)
     config = uvicorn.Config(
@@ -99,10 +98,10 @@ def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) 
     sys.stdout.flush()
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, open_: Callable[[Path], Store] = open_store) -> int:
     """`serve`, with each failure that an operator can mend as one line; the exit code."""
     try:
-        serve(settings)
+        serve(settings, open_)
     except (FolderRefused, LogError, ViewMismatch, OSError, ValueError) as error:
         print(f"bucketlog: {error}", file=sys.stderr)
         return 1

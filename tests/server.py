@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,14 @@ START_S = 30
 
 
 class Server:
-    def __init__(self, data: Path, *, env: Mapping[str, str] | None = None) -> None:
+    """By default the installed `bucketlog serve`; `module` runs another build of it, with `flags` of its own."""
+
+    def __init__(
+        self, data: Path, *, module: str = "", flags: Sequence[str] = (), env: Mapping[str, str] | None = None
+    ) -> None:
         self.data = data
+        bucketlog = [str(Path(sys.executable).with_name("bucketlog")), "serve"]
+        self._command = [*([sys.executable, "-m", module] if module else bucketlog), *flags]
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._env = {
@@ -33,8 +39,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":
-        bucketlog = Path(sys.executable).with_name("bucketlog")
-        arguments = [str(bucketlog), "serve", "--data", str(self.data), "--port", str(self.port)]
+        arguments = [*self._command, "--data", str(self.data), "--port", str(self.port)]
         self.process = subprocess.Popen(arguments, env=self._env, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + START_S
         while not self._is_ready():

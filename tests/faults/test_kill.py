@@ -1,168 +1,29 @@
 """kill -9 in the middle of everything: 16 clients write, overwrite, delete, upload in parts and read while the store is
 killed 20 times over; then every acknowledged write is there and intact, and the stream has each once."""
 
-import hashlib
-import json
 import random
 import shutil
-import subprocess
-import sys
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.server import ACCESS_KEY, SECRET_KEY, Server
+from tests.faults.workload import CLIENTS, check, check_stream, start_clients, stop_clients
+from tests.server import Server
 
 pytestmark = pytest.mark.faults
-KILLS, CLIENTS, KEYS_EACH = 20, 16, 4
-SIZES = [0, 1, 4096, 100_000, 300_000, 2 << 20, 8 << 20]
-WEIGHTS = [2, 2, 8, 4, 3, 2, 1]
-PART_BYTES = 5 << 20
-BUCKET = "kill"
-
-
-class Client(threading.Thread):
-    """Writes keys of its own. What it knows of each: the digest it was acknowledged, and those it was not told about."""
-
-    def __init__(self, server: Server, number: int) -> None:
-        super().__init__(daemon=True)
-        self.rng = random.Random(number)
-        self.server = server
-        self.number = number
-        self.stopping = threading.Event()
-        self.known: dict[str, tuple[str | None, set[str | None]]] = {}
-        self.acknowledged = 0
-        self.wrong: list[str] = []
-
-    def run(self) -> None:
-        s3 = self.server.client(connect_timeout=2, read_timeout=20, max_pool_connections=1)
-        actions: list[Callable[[Any, str], None]] = [self.put, self.put, self.put, self.delete, self.multipart, self.read]
-        while not self.stopping.is_set():
-            try:
-                self.rng.choice(actions)(s3, f"{self.number}/{self.rng.randrange(KEYS_EACH)}")
-            except (ClientError, BotoCoreError):
-                time.sleep(0.05)
-
-    def put(self, s3: Any, key: str) -> None:
-        data = self.rng.randbytes(self.rng.choices(SIZES, WEIGHTS)[0])
-        self._write(key, _digest(data), lambda: s3.put_object(Bucket=BUCKET, Key=key, Body=data))
-
-    def delete(self, s3: Any, key: str) -> None:
-        self._write(key, None, lambda: s3.delete_object(Bucket=BUCKET, Key=key))
-
-    def multipart(self, s3: Any, key: str) -> None:
-        parts = [self.rng.randbytes(PART_BYTES), self.rng.randbytes(1000)]
-        upload = s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
-        done = []
-        for number, part in enumerate(parts, 1):
-            answer = s3.upload_part(Bucket=BUCKET, Key=key, UploadId=upload, PartNumber=number, Body=part)
-            done.append({"PartNumber": number, "ETag": answer["ETag"]})
-        wanted = {"Parts": done}
-        self._write(
-            key,
-            _digest(b"".join(parts)),
-            lambda: s3.complete_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload, MultipartUpload=wanted),
-        )
-
-    def read(self, s3: Any, key: str) -> None:
-        allowed = self._allowed(key)
-        try:
-            found = _digest(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "NoSuchKey":
-                raise
-            found = None
-        if found not in allowed:
-            self.wrong.append(f"{key}: {found} is not one of {allowed}")
-
-    def _write(self, key: str, digest: str | None, call: Callable[[], object]) -> None:
-        acknowledged, possible = self.known.get(key, (None, set()))
-        self.known[key] = (acknowledged, possible | {digest})
-        call()
-        self.known[key] = (digest, set())
-        self.acknowledged += 1
-
-    def _allowed(self, key: str) -> set[str | None]:
-        acknowledged, possible = self.known.get(key, (None, set()))
-        return {acknowledged, *possible}
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
-def check(server: Server, clients: list[Client]) -> None:
-    s3 = server.client()
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    listed = {row["Key"]: row["Size"] for page in pages for row in page.get("Contents", [])}
-    for client in clients:
-        assert client.wrong == []
-        for key in client.known:
-            client.read(s3, key)
-            assert client.wrong == []
-            try:
-                size = s3.head_object(Bucket=BUCKET, Key=key)["ContentLength"]
-            except ClientError:
-                size = None
-            assert listed.get(key) == size
-
-
-def stream(server: Server) -> list[dict[str, Any]]:
-    """All events so far, as `bucketlog events tail` prints them."""
-    bucketlog = Path(sys.executable).with_name("bucketlog")
-    env = {"BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY, "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY}
-    arguments = [str(bucketlog), "events", "tail", "--bucket", BUCKET, "--endpoint", server.endpoint]
-    tail = subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True)
-    assert tail.stdout is not None
-    server.client().put_object(Bucket=BUCKET, Key="the-last", Body=b"")
-    events = []
-    for line in tail.stdout:
-        events.append(json.loads(line))
-        if events[-1]["event"].get("key") == "the-last":
-            break
-    tail.kill()
-    tail.wait()
-    tail.stdout.close()
-    return events
-
-
-def check_stream(server: Server) -> None:
-    events = stream(server)
-    requests = Counter(each["requestId"] for each in events)
-    assert [request for request, times in requests.items() if request and times > 1] == []
-    positions = [int(each["position"].split(":")[1]) for each in events]
-    assert positions == sorted(set(positions))
-    state: dict[str, int] = {}
-    for each in (event["event"] for event in events):
-        if each["eventName"].startswith("ObjectCreated"):
-            state[each["key"]] = each["size"]
-        elif each["eventName"].startswith("ObjectRemoved"):
-            state.pop(each["key"], None)
-    pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    assert state == {row["Key"]: row["Size"] for page in pages for row in page.get("Contents", [])}
+KILLS = 20
 
 
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     server = Server(tmp_path / "data").start()
-    server.client().create_bucket(Bucket=BUCKET)
-    clients = [Client(server, number) for number in range(CLIENTS)]
-    for client in clients:
-        client.start()
+    clients = start_clients(server)
     rng = random.Random(1)
     for _ in range(KILLS):
         time.sleep(rng.uniform(0.5, 1.5))
         server.kill()
         server.start()
-    for client in clients:
-        client.stopping.set()
-    for client in clients:
-        client.join(30)
+    stop_clients(clients)
     assert sum(client.acknowledged for client in clients) > KILLS * CLIENTS
     check(server, clients)
     check_stream(server)

@@ -1,0 +1,234 @@
+"""A real store on a disk that forgets: `python -m tests.faults.power` serves as `bucketlog serve` does, on `PowerDisk`.
+
+`PowerDisk` keeps each file twice: the live one, which the store reads and writes, and the stable one, which gets what a
+sync covered. Which ranges were ever written is noted beside them, so that `cut`, run when the process was killed, finds
+the unsynced sectors: each is kept or lost by itself, as the order of writes means nothing to a disk. So are new names
+and removals that no folder sync covered. RocksDB's files are not on this disk; `cut` takes the tail of their newest
+write-ahead log, which is what a power cut takes from a database that is never waited for.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from bucketlog import server, settings
+from bucketlog.store import Store, now_ms
+from datanode.rocksdb import RocksTable
+from processors.rocksdb import RocksView
+from topics import spec
+from topics.disk import OsDisk, OsFile
+
+SECTOR = 512
+SEGMENT_BYTES, VOLUME_BYTES = 4 << 20, 64 << 20  # small, so that cuts hit rolls too
+KEEP_SECTOR, LOSE_NAME, LOSE_LOG_TAIL = 0.5, 0.5, 0.5  # how often
+_RANGE = struct.Struct("<QQ")
+_STABLE, _DIRTY = "stable", "dirty"
+
+
+class _Written(NamedTuple):
+    at: int
+    size: int
+    is_punch: bool = False
+
+
+class PowerFile:
+    def __init__(self, disk: "PowerDisk", path: str) -> None:
+        self._live: OsFile = disk.live.open(path)
+        self._stable = disk.stable.open(f"{path}.part" if disk.stable_size(path) is None else path)
+        self._dirty = disk.dirty.open(path)
+        self._skips_sync = disk.skips_sync
+        self._noted = self._dirty.size()
+        # a sync covers what former processes wrote, too
+        self._pending = [_Written(at, size) for at, size in _ranges(self._dirty.read(self._noted, 0))]
+
+    def read(self, size: int, at: int) -> bytes:
+        return self._live.read(size, at)
+
+    def write(self, data: bytes | bytearray | memoryview, at: int) -> None:
+        self._note(_Written(at, len(data)))
+        self._live.write(data, at)
+
+    async def write_synced(self, data: bytes | bytearray | memoryview, at: int) -> None:
+        self.write(data, at)
+        written = self._pending.pop()
+        await asyncio.to_thread(self._settle, [written])
+
+    async def sync(self) -> None:
+        covered, self._pending = self._pending, []
+        await asyncio.to_thread(self._settle, covered)
+
+    def size(self) -> int:
+        return self._live.size()
+
+    def truncate(self, size: int) -> None:
+        covered, self._pending = self._pending, []
+        self._settle(covered)
+        self._live.truncate(size)
+        self._stable.truncate(size)
+
+    def punch(self, at: int, size: int) -> None:
+        self._note(_Written(at, size, is_punch=True))
+        self._live.punch(at, size)
+
+    def close(self) -> None:
+        for file in (self._live, self._stable, self._dirty):
+            file.close()
+
+    def _note(self, written: _Written) -> None:
+        self._dirty.write(_RANGE.pack(written.at, written.size), self._noted)
+        self._noted += _RANGE.size
+        self._pending.append(written)
+
+    def _settle(self, covered: list[_Written]) -> None:
+        if self._skips_sync:
+            return
+        for each in covered:
+            if each.is_punch:
+                self._stable.punch(each.at, each.size)
+            else:
+                self._stable.write(self._live.read(each.size, each.at), each.at)
+
+
+class PowerDisk:
+    def __init__(self, root: Path, *, skips_sync: bool = False) -> None:
+        self.live = OsDisk(root)
+        self.stable = OsDisk(_beside(root, _STABLE))
+        self.dirty = OsDisk(_beside(root, _DIRTY))
+        self.skips_sync = skips_sync
+        self._stable_root = _beside(root, _STABLE)
+
+    def stable_size(self, path: str) -> int | None:
+        target = self._stable_root / path
+        return target.stat().st_size if target.exists() else None
+
+    def open(self, path: str) -> PowerFile:
+        return PowerFile(self, path)
+
+    def names(self, folder: str) -> list[str]:
+        return self.live.names(folder)
+
+    def load(self, path: str) -> bytes | None:
+        return self.live.load(path)
+
+    def store(self, path: str, data: bytes) -> None:
+        self.live.store(path, data)
+        self.stable.store(path, data)
+
+    def remove(self, path: str) -> None:
+        self.live.remove(path)
+        self.dirty.remove(path)
+
+    def sync_folder(self, folder: str) -> None:
+        """New names and removals are stable from here on."""
+        if self.skips_sync:
+            return
+        for name in self.stable.names(folder):
+            path = self._stable_root / folder / name
+            if name.endswith(".part"):
+                path.replace(path.with_suffix(""))
+            elif name not in self.live.names(folder):
+                path.unlink()
+
+    def close(self) -> None:
+        for disk in (self.live, self.stable, self.dirty):
+            disk.close()
+
+
+def cut(root: Path, rng: random.Random) -> None:
+    """The power fails: leave in `root` what a disk could have kept. No process may be running on it."""
+    stable = _beside(root, _STABLE)
+    for path in sorted(_files(stable)):
+        name = path.with_suffix("") if path.suffix == ".part" else path
+        live = root / name.relative_to(stable)
+        is_lost = path.suffix == ".part" and rng.random() < LOSE_NAME
+        is_removed = path.suffix != ".part" and not live.exists() and rng.random() < LOSE_NAME
+        if is_lost or is_removed:
+            live.unlink(missing_ok=True)
+            path.unlink()
+            continue
+        path.replace(name)
+        _keep_some(live, name, _beside(root, _DIRTY) / live.relative_to(root), rng)
+    for path in _files(_beside(root, _DIRTY)):
+        path.unlink()
+    if rng.random() < LOSE_LOG_TAIL:
+        for database in [*(root / "view").glob("*"), root / "index"]:
+            _lose_tail(database, rng)
+
+
+def _keep_some(live: Path, stable: Path, dirty: Path, rng: random.Random) -> None:
+    """Decide for each unsynced sector whether it reached the disk; both files are the same then."""
+    with _opened(live) as seen, _opened(stable) as kept:
+        for start, size in _ranges(dirty.read_bytes() if dirty.exists() else b""):
+            first, end = start // SECTOR * SECTOR, start + size
+            if os.pread(seen, end - first, first) == os.pread(kept, end - first, first):
+                continue
+            for at in range(first, end, SECTOR):
+                new, old = os.pread(seen, SECTOR, at), os.pread(kept, SECTOR, at)
+                if new == old:
+                    continue
+                if rng.random() < KEEP_SECTOR:
+                    os.pwrite(kept, new, at)
+                else:
+                    os.pwrite(seen, old.ljust(len(new), b"\0"), at)
+        os.ftruncate(seen, os.fstat(kept).st_size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _ranges(dirty: bytes) -> Iterator[tuple[int, int]]:
+    return _RANGE.iter_unpack(dirty[: len(dirty) // _RANGE.size * _RANGE.size])
+
+
+def _lose_tail(database: Path, rng: random.Random) -> None:
+    logs = [each for each in sorted(database.glob("*.log")) if each.stat().st_size]
+    if logs:
+        os.truncate(logs[-1], rng.randrange(logs[-1].stat().st_size + 1))
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def _beside(root: Path, name: str) -> Path:
+    return root.with_name(f"{root.name}.{name}")
+
+
+def open_store(data: Path, *, skips_sync: bool = False) -> Store:
+    views = [RocksView(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
+    disk = PowerDisk(data, skips_sync=skips_sync)
+    return Store(
+        disk,
+        RocksTable(data / "index"),
+        views,
+        now_ms,
+        segment_bytes=SEGMENT_BYTES,
+        volume_bytes=VOLUME_BYTES,
+        release_after_s=0.0,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--skip-sync", action="store_true")
+    options = parser.parse_args()
+    found = settings.load(None, {"data": options.data, "port": options.port})
+    raise SystemExit(server.run(found, lambda data: open_store(data, skips_sync=options.skip_sync)))
+
+
+if __name__ == "__main__":
+    main()
