@@ -9,9 +9,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from datanode.client import GROUP, LocalBlobs
+from datanode.client import GROUP, Blobs
 from datanode.consumer import WritesConsumer
 from datanode.index import BlobIndex, Table
+from datanode.node import LocalNode
 from datanode.rocksdb import RocksTable
 from datanode.store import VOLUME_BYTES, VolumeStore
 from gateway.errors import S3Error
@@ -30,6 +31,7 @@ from topics.log import LogError
 
 GATEWAY = "local"
 RELEASE_AFTER_S = 60.0  # a GET that began before an overwrite may still be reading what was replaced
+SETTLE_BYTES = 256 << 20  # of payloads that a start may have to read again: a fraction of a second
 HOUSEKEEPING_S = 1.0  # how long garbage and decided commands wait to be given back
 log_ = logging.getLogger(__name__)
 
@@ -55,13 +57,15 @@ class Store:
         segment_bytes: int = SEGMENT_BYTES,
         volume_bytes: int = VOLUME_BYTES,
         release_after_s: float = RELEASE_AFTER_S,
+        settle_bytes: int = SETTLE_BYTES,
     ) -> None:
         self._release_after_s = release_after_s
+        self._settle_bytes = settle_bytes
         self._disk = disk
         self.log = EmbeddedLog(disk, clock_ms, segment_bytes=segment_bytes)
         self._volumes = VolumeStore(disk, BlobIndex(index), volume_bytes=volume_bytes)
         self._consumer = WritesConsumer(self.log, self._volumes, GROUP)
-        self.blobs = LocalBlobs(self.log, self._volumes, self._consumer)
+        self.blobs = Blobs(self.log, LocalNode(self._volumes, self._consumer))
         self.commander = Commander(self.log, GATEWAY, clock_ms, durable=False)
         self._views = views
         self.reads = ViewReads(views)
@@ -101,7 +105,7 @@ class Store:
         self._tasks.append(task)
 
     async def _keep_house(self) -> None:
-        """Trims decided commands; releases what has been garbage for long enough."""
+        """Settles the volumes, trims decided commands, releases what has been garbage for long enough."""
         loop = asyncio.get_running_loop()
         marks: deque[tuple[float, list[int]]] = deque()
         while True:
@@ -109,6 +113,8 @@ class Store:
             marks.append((loop.time(), [runtime.meta.offset for runtime in self._runtimes]))
             is_due = marks[0][0] + self._release_after_s <= loop.time()
             try:
+                if self._volumes.unsettled_bytes > self._settle_bytes:
+                    await self._consumer.trim()
                 for number, view in enumerate(self._views):
                     await self._runtimes[number].trim()
                     if is_due:

@@ -20,6 +20,10 @@ class BlobMissing(Exception):
     """No such blob on this node."""
 
 
+class BlobExists(Exception):
+    """The blob is here already, and blobs never change."""
+
+
 class VolumeStore:
     def __init__(self, disk: Disk, index: BlobIndex, *, volume_bytes: int = VOLUME_BYTES) -> None:
         self._disk = disk
@@ -28,6 +32,7 @@ class VolumeStore:
         self._volumes: dict[int, Volume] = {}
         self._active: list[int] = []
         self._turn = 0
+        self.unsettled_bytes = 0  # behind the synced positions: what a start would have to read again
         self._recover()
 
     def put_all(self, payloads: Mapping[bytes, bytes]) -> None:
@@ -45,15 +50,20 @@ class VolumeStore:
         self._index.put(places)
 
     def create(self, blob: bytes, length: int) -> "BlobWriter":
+        """Raises `BlobExists`."""
+        if self.has(blob):
+            raise BlobExists(f"blob {blob.hex()} is here already")
         volume = self._next_volume(layout.record_bytes(length))
         return BlobWriter(volume, self._index, blob, length)
 
     async def read(self, blob: bytes, start: int, size: int) -> bytes:
-        """Verified bytes of a blob. Raises `BlobMissing`, `BlobCorrupt`."""
+        """Verified bytes of a blob. Raises `BlobMissing`, `BlobCorrupt`, or `ValueError` for bytes outside of it."""
         place = self._index.find(blob)
-        if place is None:
+        volume = self._volumes.get(place.volume) if place else None
+        if place is None or volume is None:
             raise BlobMissing(f"blob {blob.hex()} is not on this node")
-        volume = self._volumes[place.volume]
+        if start < 0 or size < 0 or start + size > place.length:
+            raise ValueError(f"blob {blob.hex()} has {place.length} bytes, not {start + size}")
         if size <= READ_INLINE_BYTES_MAX:
             return volume.read(blob, place.offset, place.length, start, size)
         return await asyncio.to_thread(volume.read, blob, place.offset, place.length, start, size)
@@ -75,6 +85,7 @@ class VolumeStore:
     async def sync(self) -> None:
         """All that was put and released before the call is durable on return."""
         settled = {number: self._volumes[number].settled_below for number in self._volumes}
+        self.unsettled_bytes = 0
         for volume in list(self._volumes.values()):
             await volume.sync()
         self._index.put_synced(settled)
@@ -96,6 +107,7 @@ class VolumeStore:
         return True
 
     def _next_volume(self, adding: int) -> Volume:
+        self.unsettled_bytes += adding
         self._turn = (self._turn + 1) % ACTIVE_VOLUMES
         if len(self._active) <= self._turn:
             self._active.append(self._new_volume())
@@ -123,6 +135,7 @@ class VolumeStore:
             places: dict[bytes, Place | None] = {}
             for state, at, blob, length in volume.scan(self._index.synced_below(number)):
                 places[blob] = Place(number, at, length) if state == layout.LIVE else None
+                self.unsettled_bytes += length
             self._index.put({blob: place for blob, place in places.items() if place is not None})
             if volume.end < self._volume_bytes and len(self._active) < ACTIVE_VOLUMES:
                 self._active.append(number)
@@ -156,7 +169,7 @@ class BlobWriter:
         await self._volume.finish(self._region, self._length, layout.footer(self._blob, self._crcs))
         self._index.put({self._blob: Place(self._volume.number, self._region, self._length)})
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """Give the space back."""
         self._volume.abandon(self._region, self._length)
 

@@ -6,7 +6,7 @@ BlobUnavailable    bytes are damaged or missing: 500 InternalError, never a wron
 anything else      a bug: 500 InternalError, with the request id in the log
 """
 
-from datanode.client import BlobUnavailable
+from datanode.node import BlobUnavailable
 from topics.log import LogError
 
 _TABLE: dict[str, tuple[int, str]] = {

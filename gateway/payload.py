@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Sequence
 
 from awscrt.checksums import crc32c
 
-from datanode.client import GROUP, Blobs, Writer
+from datanode.client import GROUP, Blobs
+from datanode.node import Writer
 from gateway.body import Body
 from topics.objects import Checksum, Extent
 
@@ -76,7 +77,7 @@ async def write_extents(blobs: Blobs, chunks: AsyncIterator[bytes], length: int)
             while position < len(chunk):
                 if writer is None:
                     blob, room = new_blob(), min(EXTENT_BYTES_MAX, remaining)
-                    size, writer = room, blobs.create(blob, room)
+                    size, writer = room, await blobs.create(blob, room)
                 piece = chunk[position : position + room]
                 await writer.write(piece)
                 position, room, remaining = position + len(piece), room - len(piece), remaining - len(piece)
@@ -86,7 +87,7 @@ async def write_extents(blobs: Blobs, chunks: AsyncIterator[bytes], length: int)
                     writer = None
     except BaseException:
         if writer is not None:
-            writer.abort()
+            await writer.abort()
         await release(blobs, extents)
         raise
     return extents

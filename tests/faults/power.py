@@ -217,6 +217,7 @@ def open_store(data: Path, *, skips_sync: bool = False) -> Store:
         segment_bytes=SEGMENT_BYTES,
         volume_bytes=VOLUME_BYTES,
         release_after_s=0.0,
+        settle_bytes=VOLUME_BYTES,
     )
 
 

@@ -71,6 +71,8 @@ class Client(threading.Thread):
         try:
             found = _digest(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
         except ClientError as error:
+            if error.response["Error"]["Code"] == "InternalError":
+                self.wrong.append(f"{key}: {error}")
             if error.response["Error"]["Code"] != "NoSuchKey":
                 raise
             found = None

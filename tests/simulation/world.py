@@ -227,7 +227,7 @@ class World:
         data = content(value)
         blob = f"{self.rng.getrandbits(128):032x}"
         if value % 7 == 0:  # as a large one: straight into a volume
-            writer = store.blobs.create(blob, len(data))
+            writer = await store.blobs.create(blob, len(data))
             await writer.write(data)
             await writer.commit()
             extents = [Extent(blob, 0, len(data), 0, -1)]
