@@ -36,7 +36,8 @@ class Volume:
         return at
 
     def write_payload(self, data: bytes | memoryview, region: int, position: int) -> None:
-        self._write(data, region + layout.HEADER_BYTES + position)
+        """May run in a thread; `finish`, which counts, comes behind it."""
+        self._file.write(data, region + layout.HEADER_BYTES + position)
 
     async def finish(self, region: int, length: int, footer: bytes) -> None:
         """Durable on return."""

@@ -12,6 +12,8 @@ import asyncio
 import os
 import random
 import struct
+import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,45 +47,50 @@ class PowerFile:
         self._skips_sync = disk.skips_sync
         self._noted = self._dirty.size()
         # a sync covers what former processes wrote, too
-        self._pending = [_Written(at, size) for at, size in _ranges(self._dirty.read(self._noted, 0))]
+        self._pending = deque(_Written(at, size) for at, size in _ranges(self._dirty.read(self._noted, 0)))
+        self._lock = threading.Lock()
 
     def read(self, size: int, at: int) -> bytes:
         return self._live.read(size, at)
 
     def write(self, data: bytes | bytearray | memoryview, at: int) -> None:
-        self._note(_Written(at, len(data)))
+        self._note(at, len(data))
         self._live.write(data, at)
+        self._pending.append(_Written(at, len(data)))  # now a sync covers it: not while it is being written
 
     async def write_synced(self, data: bytes | bytearray | memoryview, at: int) -> None:
-        self.write(data, at)
-        written = self._pending.pop()
-        await asyncio.to_thread(self._settle, [written])
+        self._note(at, len(data))
+        self._live.write(data, at)
+        await asyncio.to_thread(self._settle, [_Written(at, len(data))])
 
     async def sync(self) -> None:
-        covered, self._pending = self._pending, []
-        await asyncio.to_thread(self._settle, covered)
+        await asyncio.to_thread(self._settle, self._take_pending())
 
     def size(self) -> int:
         return self._live.size()
 
     def truncate(self, size: int) -> None:
-        covered, self._pending = self._pending, []
-        self._settle(covered)
+        self._settle(self._take_pending())
         self._live.truncate(size)
         self._stable.truncate(size)
 
     def punch(self, at: int, size: int) -> None:
-        self._note(_Written(at, size, is_punch=True))
+        self._note(at, size)
         self._live.punch(at, size)
+        self._pending.append(_Written(at, size, is_punch=True))
 
     def close(self) -> None:
         for file in (self._live, self._stable, self._dirty):
             file.close()
 
-    def _note(self, written: _Written) -> None:
-        self._dirty.write(_RANGE.pack(written.at, written.size), self._noted)
-        self._noted += _RANGE.size
-        self._pending.append(written)
+    def _note(self, at: int, size: int) -> None:
+        """Threads write to one file at once: each note has a place of its own."""
+        with self._lock:
+            place, self._noted = self._noted, self._noted + _RANGE.size
+        self._dirty.write(_RANGE.pack(at, size), place)
+
+    def _take_pending(self) -> list[_Written]:
+        return [self._pending.popleft() for _ in range(len(self._pending))]
 
     def _settle(self, covered: list[_Written]) -> None:
         if self._skips_sync:
