@@ -1,0 +1,142 @@
+"""What a data node refuses over HTTP, and what a broken-off request leaves behind."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from datanode.api import create_node_app
+from datanode.auth import SKEW_S_MAX, ClusterSecret
+from datanode.node import BlobUnavailable, LocalNode
+from datanode.remote import RemoteNode
+from tests.datanode.nodes import SECRET, Parts, node_parts, served
+
+NOW = 1_800_000_000
+PATH = f"/blobs/{1:032x}"
+BLOB = bytes.fromhex(f"{1:032x}")
+
+
+def run(folder: Path, case: Callable[[Parts, str], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        async with node_parts(folder) as parts:
+            app = create_node_app(LocalNode(parts.store, parts.consumer), SECRET, lambda: NOW)
+            async with served(app) as endpoint:
+                await case(parts, endpoint)
+
+    asyncio.run(whole())
+
+
+def signed(method: str, target: str, length: str = "", range_: str = "", now_s: int = NOW) -> dict[str, str]:
+    return {"authorization": SECRET.sign(method, target, length, range_, now_s)}
+
+
+GET = {"range": "bytes=0-4"}
+REFUSED: list[tuple[str, str, dict[str, str], int]] = [
+    ("GET", PATH, GET, 401),
+    ("GET", PATH, GET | {"authorization": "Basic abc"}, 401),
+    ("GET", PATH, GET | signed("PUT", PATH, range_="bytes=0-4"), 401),
+    ("GET", f"{PATH}?position=1", GET | signed("GET", PATH, range_="bytes=0-4"), 401),
+    ("GET", PATH, GET | signed("GET", PATH, range_="bytes=0-5"), 401),
+    ("GET", PATH, GET | signed("GET", PATH, range_="bytes=0-4", now_s=NOW - SKEW_S_MAX - 1), 401),
+    ("GET", PATH, GET | signed("GET", PATH, range_="bytes=0-4", now_s=NOW + SKEW_S_MAX + 1), 401),
+    ("GET", PATH, GET | signed("GET", PATH, range_="bytes=0-4"), 404),
+    ("GET", "/blobs/xyz", GET | signed("GET", "/blobs/xyz", range_="bytes=0-4"), 404),
+    ("GET", PATH, signed("GET", PATH), 416),
+    ("GET", PATH, {"range": "bytes=5-4"} | signed("GET", PATH, range_="bytes=5-4"), 416),
+    ("GET", PATH, {"range": "bytes=0-99999999"} | signed("GET", PATH, range_="bytes=0-99999999"), 416),
+    ("GET", f"{PATH}?position=x", GET | signed("GET", f"{PATH}?position=x", range_="bytes=0-4"), 416),
+    ("PUT", PATH, signed("PUT", PATH, "5"), 401),  # the length is signed, and none was sent
+    ("DELETE", PATH, signed("DELETE", PATH), 405),
+]
+
+
+def test_refuses(tmp_path: Path) -> None:
+    async def case(_: Parts, endpoint: str) -> None:
+        async with ClientSession(endpoint) as session:
+            for method, target, headers, status in REFUSED:
+                async with session.request(method, target, headers=headers) as answer:
+                    assert (answer.status, method, target, headers) == (status, method, target, headers)
+
+    run(tmp_path, case)
+
+
+def test_refuses_a_payload_without_a_length(tmp_path: Path) -> None:
+    async def case(_: Parts, endpoint: str) -> None:
+        reader, writer = await asyncio.open_connection(*endpoint.removeprefix("http://").split(":"))
+        authorization = signed("PUT", PATH)["authorization"]
+        head = f"PUT {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\ntransfer-encoding: chunked\r\n\r\n"
+        writer.write(head.encode() + b"1\r\na\r\n0\r\n\r\n")
+        assert (await reader.readline()).split()[1] == b"411"
+        writer.close()
+
+    run(tmp_path, case)
+
+
+def test_a_payload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+    async def case(parts: Parts, endpoint: str) -> None:
+        _, writer = await asyncio.open_connection(*endpoint.removeprefix("http://").split(":"))
+        authorization = signed("PUT", PATH, "1000000")["authorization"]
+        head = f"PUT {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\ncontent-length: 1000000\r\n\r\n"
+        writer.write(head.encode() + bytes(500_000))
+        await writer.drain()
+        writer.close()
+        async with RemoteNode(endpoint, SECRET, lambda: NOW) as node:
+            again = await node.create(BLOB, 3)  # the same id, so that a blob left behind would show
+            await again.write(b"abc")
+            await again.commit()
+            assert await node.read(BLOB, 0, 3, -1) == b"abc"
+
+    run(tmp_path, case)
+
+
+def test_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
+    async def case(parts: Parts, endpoint: str) -> None:
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        parts.store.create = full  # type: ignore[assignment]
+        async with RemoteNode(endpoint, SECRET, lambda: NOW) as node:
+            writer = await node.create(BLOB, 3)
+            await writer.write(b"abc")
+            with pytest.raises(OSError, match="No space left"):
+                await writer.commit()
+            await writer.abort()
+
+    run(tmp_path, case)
+
+
+def test_another_clusters_secret_is_refused(tmp_path: Path) -> None:
+    async def case(_: Parts, endpoint: str) -> None:
+        async with RemoteNode(endpoint, ClusterSecret(b"the secret of another"), lambda: NOW) as node:
+            with pytest.raises(BlobUnavailable, match="not signed with this cluster's secret"):
+                await node.read(BLOB, 0, 1, -1)
+            writer = await node.create(BLOB, 10_000_000)
+            with pytest.raises(OSError, match="not signed"):
+                for _ in range(10):
+                    await writer.write(bytes(1_000_000))
+                await writer.commit()
+            await writer.abort()
+
+    run(tmp_path, case)
+
+
+def test_a_node_that_is_gone() -> None:
+    async def case() -> None:
+        async with RemoteNode("http://127.0.0.1:9", SECRET) as node:
+            with pytest.raises(BlobUnavailable, match="cannot be reached"):
+                await node.read(BLOB, 0, 1, -1)
+            writer = await node.create(BLOB, 3)
+            with pytest.raises(OSError, match="cannot be reached"):
+                await writer.write(b"abc")
+                await writer.commit()
+            await writer.abort()
+
+    asyncio.run(case())
+
+
+def test_a_secret_is_long_and_never_shown() -> None:
+    with pytest.raises(ValueError, match="at least"):
+        ClusterSecret(b"short")
+    assert "secret of a test" not in repr(SECRET)
