@@ -5,11 +5,19 @@ view/  index/                                           derived: may be deleted,
 """
 
 import fcntl
-import json
 import os
 from pathlib import Path
 
+import msgspec
+
+from topics.disk import OsDisk
+
 FORMAT_VERSION = 1
+_FORMAT = "format.json"
+
+
+class _Format(msgspec.Struct):
+    version: int
 
 
 class FolderRefused(Exception):
@@ -31,15 +39,21 @@ class DataFolder:
         self._check_format()
 
     def _check_format(self) -> None:
-        path = self.path / "format.json"
-        if path.exists():
-            version = json.loads(path.read_text())["version"]
-            if version > FORMAT_VERSION:
-                raise FolderRefused(
-                    f"data folder {self.path} has format {version}, this release knows {FORMAT_VERSION}; upgrade bucketlog"
-                )
+        """The version is written once, when the folder is new, and read ever after."""
+        path = self.path / _FORMAT
+        if not path.exists():
+            disk = OsDisk(self.path)
+            disk.store(_FORMAT, msgspec.json.encode(_Format(FORMAT_VERSION)))
+            disk.close()
             return
-        path.write_text(json.dumps({"version": FORMAT_VERSION}))
+        try:
+            version = msgspec.json.decode(path.read_bytes(), type=_Format).version
+        except (OSError, ValueError) as error:
+            raise FolderRefused(f"{path} cannot be read ({error}); restore it from a copy") from error
+        if version > FORMAT_VERSION:
+            raise FolderRefused(
+                f"data folder {self.path} has format {version}, this release knows {FORMAT_VERSION}; upgrade bucketlog"
+            )
 
     def close(self) -> None:
         os.close(self._lock)

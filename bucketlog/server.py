@@ -1,6 +1,6 @@
 """`bucketlog serve`: the store behind uvicorn, from the first line it prints to the exit code.
 
-Stopping (SIGTERM, SIGINT): in-flight requests end, at most 8 s; then the volumes are synced and the log is closed.
+Stopping (SIGTERM, SIGINT): in-flight requests end, at most 6 s; then the volumes are synced and the log is closed.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from gateway.context import Gateway
 from processors.runtime import ViewMismatch
 from topics.log import LogError
 
-GRACE_S = 8
+GRACE_S = 6
 SWITCH_INTERVAL_S = 0.0005  # a sync's thread gets the interpreter back ten times sooner than by default
 BACKLOG = 2048
 
@@ -54,22 +54,22 @@ async def _serve(
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
+    server = _Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
     await store.start()
     gc.collect()
     gc.freeze()  # what lives from the start on is not looked through again
     _greet(settings, root, is_new)
-    await _Server(config).serve(sockets=[listener])
+    await server.serve(sockets=[listener])
     await store.stop()
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn raises the signal that stopped it again; here stopping is a success, with exit code 0."""
+    """Uvicorn takes signals only while it serves, and raises them again; here stopping is a success at any time."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
         yield
 
 

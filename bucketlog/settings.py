@@ -3,9 +3,10 @@
 The file is TOML, named by BUCKETLOG_CONFIG or --config, with the same names in lower case.
 """
 
+import tomllib
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 
@@ -14,7 +15,7 @@ class Settings(BaseSettings):
 
     data: Path = Path("data")
     host: str = "127.0.0.1"
-    port: int = 9000
+    port: int = Field(default=9000, ge=1, le=65535)
     region: str = "us-east-1"
     domain: str = ""  # for virtual-host style addresses: bucket.DOMAIN
     access_key_id: str = ""
@@ -34,9 +35,17 @@ class Settings(BaseSettings):
 
 
 def load(config: Path | None, flags: dict[str, object]) -> Settings:
-    """Raises `ValueError` (pydantic's errors are ones) for what cannot be a setting."""
+    """Raises `ValueError`, one line, for what cannot be a setting or a file that cannot be read."""
+    if config is not None and not config.is_file():
+        raise ValueError(f"settings file {config} does not exist")
 
     class FromFile(Settings):
         model_config = SettingsConfigDict(toml_file=config)
 
-    return FromFile(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+    try:
+        return FromFile(**{name: value for name, value in flags.items() if value is not None})  # type: ignore[arg-type]
+    except ValidationError as error:  # its own text shows the values, and one may be a secret
+        wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+        raise ValueError(f"settings that cannot be: {wrong}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"settings file {config} is not TOML: {error}") from None
