@@ -1,0 +1,59 @@
+"""One sample of every record type, with every field that it can carry."""
+
+from topics import commands, events
+from topics.objects import Attributes, Checksum, Extent, Preconditions
+
+EXTENTS = [Extent("01" * 16, 0, 5, 0x9A71BB4C, 7), Extent("02" * 16, 3, 67_108_864, 1, -1)]
+CHECKSUM = Checksum("CRC32C", "mnG7TA==")
+COMPOSITE = Checksum("SHA256", "RDBGZ2lKVmRlMmU=-2", "COMPOSITE")
+ATTRIBUTES = Attributes("text/plain", {"cache-control": "no-store"}, {"größe": "5"}, "STANDARD_IA")
+WANTED = Preconditions("*", "0123")
+
+BODIES: list[commands.Body] = [
+    commands.CreateBucket("photos", "ab" * 16, "eu-west-1"),
+    commands.DeleteBucket("photos"),
+    commands.PutObject("photos", "a/ü", 5, "5d41", EXTENTS, CHECKSUM, ATTRIBUTES, WANTED, copied=True),
+    commands.DeleteObject("photos", "a/ü", WANTED),
+    commands.CreateUpload("photos", "big", "upload-1", "SHA256", "COMPOSITE", ATTRIBUTES),
+    commands.PutPart("photos", "big", "upload-1", 10_000, 5, "5d41", EXTENTS, CHECKSUM),
+    commands.CompleteUpload("photos", "big", "upload-1", [commands.PartName(1, "5d41", "mnG7TA==")], COMPOSITE, 5, WANTED),
+    commands.AbortUpload("photos", "big", "upload-1"),
+    commands.ForgetReleased(3, 99),
+]
+FACTS: list[events.Event] = [
+    events.Claimed("cd" * 16),
+    events.BucketCreated("photos", "root", "eu-west-1", "ab" * 16),
+    events.BucketDeleted("photos"),
+    events.ObjectCreated(
+        bucket="photos",
+        key="a/ü",
+        size=5,
+        etag="5d41",
+        version_id="null",
+        private=events.ObjectPrivate(EXTENTS, ATTRIBUTES, CHECKSUM),
+    ),
+    events.ObjectCopied(
+        bucket="photos",
+        key="a/ü",
+        size=0,
+        etag="d41d",
+        version_id="null",
+        private=events.ObjectPrivate([], Attributes()),
+    ),
+    events.ObjectRemoved("photos", "a/ü", "null"),
+    events.UploadCreated("photos", "big", "upload-1", events.UploadPrivate(ATTRIBUTES, "SHA256", "COMPOSITE", "root")),
+    events.PartUploaded("photos", "big", "upload-1", 10_000, 5, "5d41", events.PartPrivate(EXTENTS, CHECKSUM)),
+    events.UploadAborted("photos", "big", "upload-1"),
+    events.UploadCompleted(
+        "photos", "big", 5, "5d41-2", "null", "upload-1", events.CompletedPrivate([1, 10_000], COMPOSITE)
+    ),
+    events.BlobsReleased(99),
+]
+
+
+def command(body: commands.Body) -> commands.Command:
+    return commands.Command("4442587FB7D0A2F9", "root", "local", 1_800_000_030_000, body)
+
+
+def decision(event: events.Event) -> events.Decision:
+    return events.Decision(3, 7, 41, 1_800_000_000_000, "root", "4442587FB7D0A2F9", "0000000000000029", event)

@@ -1,0 +1,81 @@
+"""The bytes of every record type of every version: what a log holds stays readable.
+
+A line of the golden files is never changed: a changed record gets a version of its own, with new lines and a migration.
+"""
+
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+
+from tests.topics.records import BODIES, FACTS, command, decision
+from topics import commands, events, writes
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def golden(name: str) -> list[bytes]:
+    return GOLDEN.joinpath(name).read_bytes().splitlines()
+
+
+def test_commands() -> None:
+    assert [commands.encode(command(body)).hex().encode() for body in BODIES] == golden("commands-v1.hex")
+    assert [commands.decode(bytes.fromhex(line.decode())) for line in golden("commands-v1.hex")] == [
+        command(body) for body in BODIES
+    ]
+
+
+def test_events() -> None:
+    assert [events.encode(decision(event)) for event in FACTS] == golden("events-v1.jsonl")
+    assert [events.decode(line) for line in golden("events-v1.jsonl")] == [decision(event) for event in FACTS]
+
+
+def test_writes() -> None:
+    assert writes.payload(b"abc") == b"\x01abc"
+    assert not writes.is_release(b"\x01abc")
+    assert writes.RELEASE == b"\x02"
+    assert writes.is_release(writes.RELEASE)
+
+
+def test_every_type_has_its_golden_bytes() -> None:
+    assert {type(body) for body in BODIES} == set(get_args(commands.Body))
+    assert {type(event) for event in FACTS} == set(get_args(events.Event))
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x80", b"null", commands.encode(command(BODIES[0]))[:-1]])
+def test_what_is_no_command(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        commands.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[]", b"\xff", events.encode(decision(FACTS[0]))[:-1]])
+def test_what_is_no_event(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        events.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x03abc"])
+def test_what_is_no_write(data: bytes) -> None:
+    with pytest.raises(ValueError, match="unknown kind"):
+        writes.is_release(data)
+
+
+def test_what_a_later_release_wrote_is_refused() -> None:
+    later_command = msgspec.structs.replace(command(BODIES[0]), version=2)
+    with pytest.raises(ValueError, match="version 2 is not known"):
+        commands.decode(commands.encode(later_command))
+    later_event = msgspec.structs.replace(decision(FACTS[0]), version=2)
+    with pytest.raises(ValueError, match="version 2 is not known"):
+        events.decode(events.encode(later_event))
+    with pytest.raises(ValueError, match="ObjectMoved"):
+        events.decode(events.encode(decision(FACTS[2])).replace(b"BucketDeleted", b"ObjectMoved"))
+    renamed = commands.encode(command(BODIES[1])).replace(b"\xacDeleteBucket", b"\xacDeletePocket")
+    with pytest.raises(ValueError, match="DeletePocket"):
+        commands.decode(renamed)
+
+
+def test_a_subscriber_finds_s3s_names_in_the_public_part() -> None:
+    public = msgspec.json.decode(golden("events-v1.jsonl")[3])
+    assert set(public) >= {"sequencer", "requestId", "principal", "event"}
+    assert set(public["event"]) == {"eventName", "bucket", "key", "size", "eTag", "versionId", "private"}
