@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from gateway import buckets, copy, delete, get, list, multipart, put
+from gateway import buckets, copy, delete, get, list, multipart, object_attributes, put, unset
 from gateway.context import Gateway, Response
 from gateway.errors import S3Error
 from gateway.request import Request
@@ -20,6 +20,8 @@ _BUCKET: dict[tuple[str, str], Operation] = {
     ("GET", "versioning"): buckets.bucket_versioning,
     ("GET", "uploads"): multipart.list_uploads,
     ("POST", "delete"): delete.delete_objects,
+    ("GET", "acl"): unset.get_acl,
+    **{("GET", name): unset.get_configuration for name in unset.CONFIGURATIONS},
 }
 _OBJECT: dict[tuple[str, str], Operation] = {
     ("PUT", ""): put.put_object,
@@ -31,6 +33,9 @@ _OBJECT: dict[tuple[str, str], Operation] = {
     ("POST", "uploadId"): multipart.complete_upload,
     ("DELETE", "uploadId"): multipart.abort_upload,
     ("GET", "uploadId"): multipart.list_parts,
+    ("GET", "attributes"): object_attributes.get_object_attributes,
+    ("GET", "acl"): unset.get_acl,
+    ("GET", "tagging"): unset.get_object_tags,
 }
 _SUBRESOURCES = (  # of the S3 API, known or not: one that is not in the tables above must never be passed over
     "abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering",
@@ -42,7 +47,7 @@ _SUBRESOURCES = (  # of the S3 API, known or not: one that is not in the tables 
 
 
 def route(request: Request) -> Operation:
-    """Raises NotImplemented or MethodNotAllowed."""
+    """Raises MethodNotAllowed."""
     subresource = next((name for name in _SUBRESOURCES if name in request.query), "") if request.query else ""
     if not request.bucket:
         if request.method == "GET" and not subresource:
@@ -53,5 +58,7 @@ def route(request: Request) -> Operation:
     found = (_OBJECT if request.key else _BUCKET).get((request.method, subresource))
     if found is None:
         known = request.method in ("GET", "PUT", "HEAD", "DELETE", "POST")
-        raise S3Error("NotImplemented") if subresource and known else S3Error("MethodNotAllowed")
+        if not (subresource and known):
+            raise S3Error("MethodNotAllowed")
+        return unset.not_implemented
     return found

@@ -5,7 +5,6 @@ import socket
 import urllib.error
 import urllib.parse
 import urllib.request
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -13,19 +12,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.server import Server
-
-
-@pytest.fixture
-def s3(server: Server) -> Any:
-    return server.client()
-
-
-@pytest.fixture
-def bucket(s3: Any) -> str:
-    name = f"b-{uuid.uuid4().hex[:12]}"
-    s3.create_bucket(Bucket=name)
-    return name
-
 
 KEYS = ["plain", "with space", "ünï/çødé", "per%cent", "a+b", "/leading", "a//b", "k" * 1024, "tab\tnewline\n", "<&>'\""]
 
