@@ -1,0 +1,230 @@
+"""Bodies as they arrive: plain, in signed chunks, with trailers; whole, in pieces, and wrong in every way."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import zlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.body import CHUNK_BYTES_MAX, Body, ClientGone
+from gateway.errors import S3Error
+from gateway.request import Request
+from gateway.sigv4 import Signing, signing_key
+from tests.gateway.requests import SECRET, request
+
+SIGNED, TRAILED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"
+UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+DATE, SCOPE = "20130524T000000Z", "20130524/us-east-1/s3/aws4_request"
+SEED = "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9"  # of the example in the S3 API's text
+KEY = signing_key(SECRET, SCOPE)
+
+
+def sign(kind: str, previous: str, *digests: str) -> str:
+    """As the S3 API's text has it, not as the gateway does it."""
+    text = "\n".join([kind, DATE, SCOPE, previous, *digests])
+    return hmac.new(KEY, text.encode(), hashlib.sha256).hexdigest()
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def chunked(chunks: Sequence[bytes], trailer: bytes = b"", *, is_signed: bool = True) -> bytes:
+    """The chunks as a client frames them; `trailer` is "name:value"."""
+    framed, previous = b"", SEED
+    for data in [*chunks, b""]:
+        previous = sign("AWS4-HMAC-SHA256-PAYLOAD", previous, sha256(b""), sha256(data))
+        mark = f";chunk-signature={previous}" if is_signed else ""
+        framed += f"{len(data):x}{mark}\r\n".encode() + data + (b"\r\n" if data else b"")
+    if trailer:
+        framed += trailer + b"\r\n"
+        if is_signed:
+            last = sign("AWS4-HMAC-SHA256-TRAILER", previous, sha256(trailer + b"\n"))
+            framed += f"x-amz-trailer-signature:{last}\r\n".encode()
+    return framed + b"\r\n"
+
+
+def asked(mode: str, length: int, pieces: Sequence[bytes], trailer: str = "", **more: str) -> Request:
+    headers = {"x-amz-content-sha256": mode}
+    headers["x-amz-decoded-content-length" if mode.startswith("STREAMING") else "content-length"] = str(length)
+    if trailer:
+        headers["x-amz-trailer"] = trailer
+    made = request("PUT", "/b/k", headers | {name.replace("_", "-"): value for name, value in more.items()}, body=pieces)
+    made.signing = Signing(KEY, DATE, SCOPE, SEED)
+    return made
+
+
+def read(made: Request) -> bytes:
+    async def whole() -> bytes:
+        body = Body(made)
+        data = b"".join([chunk async for chunk in body.chunks()])
+        body.digests.finish(body.trailers)
+        return data
+
+    return asyncio.run(whole())
+
+
+def refused(made: Request) -> str:
+    with pytest.raises(S3Error) as raised:
+        read(made)
+    return raised.value.code
+
+
+def crc32(data: bytes) -> str:
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+
+
+def test_the_example_of_the_s3_api() -> None:
+    """The text on payloads in multiple chunks: 66,560 bytes of "a" in chunks of 64 KiB and 1 KiB."""
+    framed = chunked([b"a" * 65_536, b"a" * 1024])
+    assert b"10000;chunk-signature=ad80c730a21e5b8d04586a2213dd63b9a0e99e0e2307b0ade35a65485a288648\r\n" in framed
+    assert b"400;chunk-signature=0055627c9e194cb4542bae2aa5492e3c1575bbb81b612b7d234b86a503ef5497\r\n" in framed
+    assert b"0;chunk-signature=b6c6ea8a5354eaf15b3cb7646744f4275b71ea724fed81ceb9323e279d449df9\r\n" in framed
+    made = asked(SIGNED, 66_560, [framed])
+    assert read(made) == b"a" * 66_560
+    assert made.is_drained
+
+
+DATA = b"The quick brown fox"
+TRAILER = f"x-amz-checksum-crc32:{crc32(DATA)}".encode()
+FRAMED = {
+    SIGNED: chunked([DATA[:7], DATA[7:]]),
+    TRAILED: chunked([DATA[:7], DATA[7:]], TRAILER),
+    UNSIGNED: chunked([DATA[:7], DATA[7:]], TRAILER, is_signed=False),
+}
+
+
+def whole(mode: str, pieces: Sequence[bytes], length: int = len(DATA)) -> Request:
+    return asked(mode, length, pieces, "" if mode == SIGNED else "x-amz-checksum-crc32")
+
+
+@pytest.mark.parametrize("mode", FRAMED)
+def test_pieces_may_end_anywhere(mode: str) -> None:
+    framed = FRAMED[mode]
+    assert read(whole(mode, [framed])) == DATA
+    assert read(whole(mode, [framed[at : at + 1] for at in range(len(framed))])) == DATA
+    for cut in range(1, len(framed)):
+        assert read(whole(mode, [framed[:cut], framed[cut:]])) == DATA
+
+
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=6), st.integers(1, 50))
+def test_any_chunks_in_any_pieces(chunks: list[bytes], size: int) -> None:
+    framed = chunked(chunks)
+    pieces = [framed[at : at + size] for at in range(0, len(framed), size)]
+    assert read(asked(SIGNED, len(b"".join(chunks)), pieces)) == b"".join(chunks)
+
+
+@pytest.mark.parametrize("mode", FRAMED)
+def test_a_body_that_ends_early_is_incomplete(mode: str) -> None:
+    framed = FRAMED[mode].removesuffix(b"\r\n\r\n")
+    for cut in range(len(framed)):
+        assert refused(whole(mode, [framed[:cut]])) in (
+            "IncompleteBody",
+            "SignatureDoesNotMatch",
+            "InvalidRequest",
+            "BadDigest",
+        )
+
+
+@pytest.mark.parametrize("mode", [SIGNED, TRAILED])
+def test_a_flipped_byte_of_a_signed_body_is_noticed(mode: str) -> None:
+    framed = FRAMED[mode]
+    for at in range(len(framed) - 4):
+        other = framed[:at] + bytes([framed[at] ^ 1]) + framed[at + 1 :]
+        with pytest.raises(S3Error):
+            read(whole(mode, [other]))
+
+
+@pytest.mark.parametrize(
+    ("framed", "code"),
+    [
+        (chunked([DATA], is_signed=False), "InvalidRequest"),
+        (chunked([DATA]).replace(b"13;", b"zz;"), "InvalidRequest"),
+        (f"{CHUNK_BYTES_MAX + 1:x};chunk-signature={'0' * 64}\r\n".encode(), "InvalidRequest"),
+        (b"1" * 5000, "InvalidRequest"),
+        (chunked([DATA]).replace(DATA + b"\r\n", DATA + b"xx"), "InvalidRequest"),
+        (chunked([DATA[:-1]]), "IncompleteBody"),
+        (chunked([DATA + b"!"]), "IncompleteBody"),
+    ],
+    ids=["unsigned", "no size", "too large", "a long line", "no line end", "short", "long"],
+)
+def test_what_is_no_signed_body(framed: bytes, code: str) -> None:
+    assert refused(asked(SIGNED, len(DATA), [framed])) == code
+
+
+def test_trailers() -> None:
+    wrong = f"x-amz-checksum-crc32:{crc32(b'other')}".encode()
+    assert refused(whole(UNSIGNED, [chunked([DATA], wrong, is_signed=False)])) == "BadDigest"
+    assert refused(whole(TRAILED, [chunked([DATA], wrong)])) == "BadDigest"
+    assert refused(whole(UNSIGNED, [chunked([DATA], is_signed=False)])) == "InvalidRequest"
+    unsigned = chunked([DATA]).removesuffix(b"\r\n") + TRAILER + b"\r\n\r\n"
+    assert refused(whole(TRAILED, [unsigned])) == "SignatureDoesNotMatch"
+    many = b"".join(b"x-amz-meta-%d:1\r\n" % number for number in range(40))
+    assert refused(whole(UNSIGNED, [b"13\r\n" + DATA + b"\r\n0\r\n" + many + b"\r\n"])) == "InvalidRequest"
+    assert refused(asked(UNSIGNED, 1, [b""], "x-amz-meta-colour")) == "InvalidRequest"
+
+
+def test_a_plain_body_is_as_long_as_announced() -> None:
+    assert read(asked(sha256(DATA), len(DATA), [DATA[:3], DATA[3:]])) == DATA
+    assert read(asked("UNSIGNED-PAYLOAD", 0, [])) == b""
+    assert refused(asked("UNSIGNED-PAYLOAD", len(DATA) + 1, [DATA])) == "IncompleteBody"
+    assert refused(asked("UNSIGNED-PAYLOAD", len(DATA) - 1, [DATA])) == "IncompleteBody"
+    assert refused(asked(sha256(b"other"), len(DATA), [DATA])) == "XAmzContentSHA256Mismatch"
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"content_md5": base64.b64encode(hashlib.md5(b"other").digest()).decode()}, "BadDigest"),
+        ({"content_md5": "AAAA"}, "InvalidDigest"),
+        ({"content_md5": "?"}, "InvalidDigest"),
+        ({"x_amz_checksum_crc32": crc32(b"other")}, "BadDigest"),
+        ({"x_amz_checksum_crc32": "AAAA"}, "InvalidRequest"),
+        ({"x_amz_checksum_crc32": crc32(DATA), "x_amz_checksum_sha1": "A"}, "InvalidRequest"),
+        ({"x_amz_sdk_checksum_algorithm": "MD4"}, "InvalidRequest"),
+    ],
+)
+def test_digests_that_do_not_hold(headers: dict[str, str], code: str) -> None:
+    assert refused(asked("UNSIGNED-PAYLOAD", len(DATA), [DATA], **headers)) == code
+
+
+def test_digests_that_hold() -> None:
+    md5 = base64.b64encode(hashlib.md5(DATA).digest()).decode()
+    assert read(asked("UNSIGNED-PAYLOAD", len(DATA), [DATA], content_md5=md5, x_amz_checksum_crc32=crc32(DATA))) == DATA
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({}, "MissingContentLength"),
+        ({"transfer-encoding": "chunked"}, "MissingContentLength"),
+        ({"content-length": "-1"}, "MissingContentLength"),
+        ({"content-length": "5", "x-amz-content-sha256": SIGNED}, "MissingContentLength"),
+        ({"content-length": "5", "x-amz-content-sha256": "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD"}, "NotImplemented"),
+        ({"content-length": "5", "x-amz-content-sha256": "abc"}, "InvalidArgument"),
+    ],
+)
+def test_headers_that_announce_no_body(headers: dict[str, str], code: str) -> None:
+    assert refused(request("PUT", "/b/k", headers, body=[DATA])) == code
+
+
+def test_a_client_that_breaks_off_is_gone() -> None:
+    for mode, pieces in (("UNSIGNED-PAYLOAD", [DATA]), (SIGNED, [FRAMED[SIGNED][:30]])):
+        headers = {"content-length": "100", "x-amz-decoded-content-length": "100", "x-amz-content-sha256": mode}
+        made = request("PUT", "/b/k", headers, body=pieces, breaks_off=True)
+        made.signing = Signing(KEY, DATE, SCOPE, SEED)
+        with pytest.raises(ClientGone):
+            read(made)
+
+
+def test_a_small_body_has_its_bound() -> None:
+    async def bounded() -> None:
+        with pytest.raises(S3Error, match="MaxMessageLengthExceeded"):
+            await Body(asked("UNSIGNED-PAYLOAD", 11, [bytes(11)])).whole(10)
+
+    asyncio.run(bounded())
