@@ -49,7 +49,7 @@ class Body:
         text = headers.get("x-amz-decoded-content-length" if self._is_chunked else "content-length", "")
         if not text and not self._is_chunked and "transfer-encoding" not in headers:
             text = "0" if self._request.method != "PUT" else ""
-        if not re.fullmatch(r"\d{1,15}", text):
+        if not re.fullmatch(r"[0-9]{1,15}", text):
             raise S3Error("MissingContentLength")
         return int(text)
 

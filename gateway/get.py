@@ -9,7 +9,7 @@ from gateway.errors import S3Error
 from gateway.request import Request
 from processors.reads import Object
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
 _OVERRIDES = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 
 

@@ -78,7 +78,7 @@ async def complete_upload(gateway: Gateway, request: Request) -> Response:
     if len(parts) > PARTS_MAX:
         raise S3Error("InvalidArgument", f"A multipart upload has at most {PARTS_MAX} parts.")
     size = request.headers.get("x-amz-mp-object-size")
-    if size is not None and not re.fullmatch(r"\d{1,15}", size):
+    if size is not None and not re.fullmatch(r"[0-9]{1,15}", size):
         raise S3Error("InvalidRequest", "Value for x-amz-mp-object-size header is invalid.")
     command = commands.CompleteUpload(
         request.bucket,
@@ -199,14 +199,14 @@ async def _upload(gateway: Gateway, request: Request) -> Upload:
 
 def _part_number(request: Request) -> int:
     text = request.query.get("partNumber", "")
-    if not re.fullmatch(r"\d{1,6}", text) or not 1 <= int(text) <= PARTS_MAX:
+    if not re.fullmatch(r"[0-9]{1,6}", text) or not 1 <= int(text) <= PARTS_MAX:
         raise S3Error("InvalidArgument", f"Part number must be an integer between 1 and {PARTS_MAX}, inclusive")
     return int(text)
 
 
 def _part(each: Element) -> commands.PartName:
     number, etag = xml.child(each, "PartNumber"), xml.child(each, "ETag")
-    if number is None or etag is None or not re.fullmatch(r"\s*\d{1,6}\s*", number):
+    if number is None or etag is None or not re.fullmatch(r"\s*[0-9]{1,6}\s*", number):
         raise S3Error("MalformedXML")
     sums = [value for a in checksums.ALGORITHMS if (value := xml.child(each, f"Checksum{a}"))]
     return commands.PartName(int(number), etag.strip().strip('"'), sums[0] if sums else "")

@@ -15,7 +15,7 @@ from gateway.errors import S3Error
 HEADER_BYTES_MAX = 16 << 10
 KEY_BYTES_MAX = 1024
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
-_ADDRESS = re.compile(r"\d{1,3}(\.\d{1,3}){3}")
+_ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 
 
 class Request:
@@ -68,7 +68,7 @@ class Request:
         text = self.query.get(name, "")
         if not text:
             return default
-        if not re.fullmatch(r"-?\d{1,12}", text) or int(text) < low:
+        if not re.fullmatch(r"-?[0-9]{1,12}", text) or int(text) < low:
             raise S3Error("InvalidArgument", f"Provided {name} not an integer or within integer range")
         return min(int(text), high)
 

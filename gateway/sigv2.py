@@ -27,7 +27,7 @@ def is_presigned(request: Request) -> bool:
 def check(request: Request, secret: str, now_s: float) -> None:
     """Raises AccessDenied or SignatureDoesNotMatch."""
     expires = request.query.get("Expires", "")
-    if not re.fullmatch(r"\d{1,12}", expires):
+    if not re.fullmatch(r"[0-9]{1,12}", expires):
         raise S3Error("AccessDenied", "Query-string authentication requires Signature, Expires and AWSAccessKeyId")
     if int(expires) < now_s:
         raise S3Error("AccessDenied", "Request has expired")

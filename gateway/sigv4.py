@@ -24,7 +24,7 @@ SKEW_S_MAX = 15 * 60
 EXPIRES_S_MAX = 7 * 24 * 3600
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
-_DATE = re.compile(r"\d{8}T\d{6}Z")
+_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _HEADER = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})")
 
 
@@ -152,7 +152,7 @@ def _from_query(request: Request, now: float) -> Claim:
     date, expires = query.get("X-Amz-Date", ""), query.get("X-Amz-Expires", "")
     if query.get("X-Amz-Algorithm") != ALGORITHM or not _DATE.fullmatch(date):
         raise S3Error(wrong)
-    if not re.fullmatch(r"\d{1,7}", expires) or not 1 <= int(expires) <= EXPIRES_S_MAX:
+    if not re.fullmatch(r"[0-9]{1,7}", expires) or not 1 <= int(expires) <= EXPIRES_S_MAX:
         raise S3Error(wrong, "X-Amz-Expires must be between 1 second and a week")
     if _seconds(date) - now > SKEW_S_MAX:
         raise S3Error("AccessDenied", "Request is not yet valid")

@@ -1,4 +1,4 @@
-"""S3's XML: elements out, small documents in. Parsing refuses document types (no entities) and anything over 2 MiB."""
+"""S3's XML: elements out, small documents in. Parsing refuses document types, so there are no entities."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from gateway.errors import S3Error
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-BODY_BYTES_MAX = 2 << 20
+BODY_BYTES_MAX = 2 << 20  # of a document that a client sends
 _NOT_IN_XML = {ord(char): f"&#x{ord(char):X};" for char in map(chr, range(1, 32))}
 
 
