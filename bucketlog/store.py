@@ -109,7 +109,6 @@ class Store:
         loop = asyncio.get_running_loop()
         marks: deque[tuple[float, list[int]]] = deque()
         while True:
-            await asyncio.sleep(HOUSEKEEPING_S)
             marks.append((loop.time(), [runtime.meta.offset for runtime in self._runtimes]))
             is_due = marks[0][0] + self._release_after_s <= loop.time()
             try:
@@ -123,6 +122,7 @@ class Store:
                 log_.error("housekeeping could not write the log and will try again: %s", error)
             if is_due:
                 marks.popleft()
+            await asyncio.sleep(HOUSEKEEPING_S)
 
     async def _forget(self, partition: int, below: int) -> None:
         await self.commander.submit(uuid.uuid4().hex, GATEWAY, ForgetReleased(partition, below))

@@ -38,11 +38,11 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         s3 = self.server.client(connect_timeout=2, read_timeout=20, max_pool_connections=1)
-        actions: list[Callable[[Any, str], None]] = [self.put, self.put, self.put, self.delete, self.multipart, self.read]
+        actions: list[Callable[[Any, str], None]] = [*[self.put] * 3, self.delete, self.multipart, self.clean, self.read]
         while not self.stopping.is_set():
             try:
                 self.rng.choice(actions)(s3, f"{self.number}/{self.rng.randrange(KEYS_EACH)}")
-            except (ClientError, BotoCoreError):
+            except (ClientError, BotoCoreError, KeyError):  # KeyError: an answer cut off behind its status line
                 time.sleep(0.05)
 
     def put(self, s3: Any, key: str) -> None:
@@ -65,6 +65,11 @@ class Client(threading.Thread):
             _digest(b"".join(parts)),
             lambda: s3.complete_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload, MultipartUpload=wanted),
         )
+
+    def clean(self, s3: Any, key: str) -> None:
+        """Abort what this client began and a kill kept it from ending; its parts' space comes back."""
+        for each in s3.list_multipart_uploads(Bucket=BUCKET, Prefix=key).get("Uploads", []):
+            s3.abort_multipart_upload(Bucket=BUCKET, Key=each["Key"], UploadId=each["UploadId"])
 
     def read(self, s3: Any, key: str) -> None:
         allowed = self._allowed(key)
