@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 300
+CUTS ?= 200
 
-.PHONY: help install serve test check simulate bench lock clean
+.PHONY: help install serve test check simulate power-cuts bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -31,6 +32,9 @@ check: install  ## formatting, lints, types, layers
 
 simulate: install  ## run the simulation over SEEDS seeds
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+power-cuts: install  ## cut the power CUTS times under a real store with 16 clients
+	BUCKETLOG_TEST_CUTS=$(CUTS) $(BIN)/pytest tests/faults/test_power_cut.py
 
 bench: install  ## measure the store's speed and record it in benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.bench --record
