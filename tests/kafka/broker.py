@@ -1,0 +1,148 @@
+"""A Kafka broker for tests: one that is named, one in a container, or one from Maven's jars, in this order.
+
+BUCKETLOG_TEST_KAFKA names bootstrap servers; else Docker by testcontainers; else Java 17 and Maven fetch the jars once into
+a cache and start a KRaft broker on loopback. Without any of them the tests are skipped, loudly, unless
+BUCKETLOG_TEST_KAFKA_REQUIRED is set.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.server import free_port
+
+POM = Path(__file__).with_name("pom.xml")
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bucketlog" / "kafka-4.3.1"
+START_S = 60
+MISSING = "no Kafka broker: set BUCKETLOG_TEST_KAFKA to bootstrap servers, or install Java 17+ and Maven, or start Docker"
+
+
+class NoBroker(Exception):
+    """There is nothing here that a broker could be started with."""
+
+
+def jars() -> Path:
+    """The folder of the broker's jars, fetched where it is missing."""
+    if not (CACHE / "complete").exists():
+        if not (shutil.which("java") and shutil.which("mvn")):
+            raise NoBroker(MISSING)
+        CACHE.mkdir(parents=True, exist_ok=True)
+        command = ["mvn", "--quiet", "--file", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={CACHE}"]
+        subprocess.run(command, check=True, cwd=CACHE)
+        (CACHE / "complete").touch()
+    return CACHE
+
+
+class Broker:
+    """One KRaft broker, or one of a cluster, as a process of its own; it may be killed, stopped and started again."""
+
+    def __init__(self, folder: Path, *, node: int = 1, voters: dict[int, int] | None = None, cluster: str = "") -> None:
+        self.folder = folder
+        self.node = node
+        self.port = free_port()
+        self.controller_port = (voters or {}).get(node) or free_port()
+        self._voters = voters or {node: self.controller_port}
+        self._cluster = cluster or uuid.uuid4().hex[:22]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> "Broker":
+        config = self.folder / "server.properties"
+        if not config.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            config.write_text(self._properties())
+            self._run("kafka.tools.StorageTool", "format", "-t", self._cluster, "-c", str(config)).wait(START_S)
+        self.process = self._run("kafka.Kafka", str(config))
+        return self
+
+    def wait(self) -> "Broker":
+        """Until it takes connections."""
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return self
+            except OSError:
+                if time.monotonic() > deadline or (self.process is not None and self.process.poll() is not None):
+                    raise RuntimeError(f"the broker did not start; see {self.folder}/kafka.log") from None
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(10)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def _run(self, *arguments: str) -> subprocess.Popen[bytes]:
+        with (self.folder / "kafka.log").open("ab") as log:
+            command = [
+                "java",
+                "-Xmx512m",
+                "-Xms256m",
+                "-cp",
+                f"{jars()}/*",
+                "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            ]
+            return subprocess.Popen([*command, *arguments], stdout=log, stderr=log)
+
+    def _properties(self) -> str:
+        replication = min(3, len(self._voters))
+        voters = ",".join(f"{node}@127.0.0.1:{port}" for node, port in self._voters.items())
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": self.node,
+            "controller.quorum.voters": voters,
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "controller.listener.names": "CONTROLLER",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "log.dirs": self.folder / "data",
+            "offsets.topic.replication.factor": replication,
+            "offsets.topic.num.partitions": 4,
+            "transaction.state.log.replication.factor": replication,
+            "transaction.state.log.min.isr": 1,
+            "group.initial.rebalance.delay.ms": 0,
+            "auto.create.topics.enable": "false",
+            "log.cleaner.enable": "false",
+        }
+        return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+@contextmanager
+def any_broker(folder: Path) -> Iterator[str]:
+    """Bootstrap servers of a broker. Raises `NoBroker`."""
+    if named := os.environ.get("BUCKETLOG_TEST_KAFKA"):
+        yield named
+    elif _has_docker():
+        from testcontainers.kafka import KafkaContainer
+
+        with KafkaContainer("apache/kafka:4.3.1").with_kraft() as container:
+            yield container.get_bootstrap_server()
+    else:
+        broker = Broker(folder).start().wait()
+        try:
+            yield broker.bootstrap
+        finally:
+            broker.stop()
+
+
+def _has_docker() -> bool:
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "info"], check=False, capture_output=True).returncode == 0

@@ -1,0 +1,1 @@
+"""The Apache Kafka adapter of the `Log` port, on confluent-kafka (librdkafka)."""

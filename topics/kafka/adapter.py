@@ -1,0 +1,157 @@
+"""`KafkaLog`: the `Log` port on Apache Kafka. Every append waits for all in-sync replicas, so it is durable as far as the
+cluster's settings make it: run it with replication 3 and min.insync.replicas 2.
+
+The log's identity is made of the topics' ids, which Kafka mints when a topic is created: a topic made anew is another log.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka import TopicPartition as KafkaPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from topics.kafka.config import RECORD_BYTES_MAX, REQUEST_S, KafkaConfig
+from topics.kafka.producer import KafkaProducer, failure
+from topics.kafka.reader import KafkaReader
+from topics.log import Entry, LogError, Record
+from topics.memory import check_size
+from topics.spec import ALL, TopicPartition, TopicSpec
+
+_IDENTIFYING = ("commands", "events")  # what a view was folded from, and what its causes are offsets of
+LOOK_AGAIN_S = 0.05
+READERS_KEPT = 4  # idle consumers kept for the next read
+
+
+class KafkaLog:
+    def __init__(self, config: KafkaConfig) -> None:
+        self._config = config
+        self._admin = AdminClient(config.client())
+        self._producer = KafkaProducer(config)
+        self._idle: list[KafkaReader] = []
+        self._counts: dict[str, int] = {}
+        self.identity = ""
+
+    @classmethod
+    async def open(cls, config: KafkaConfig) -> "KafkaLog":
+        """Raises `LogError` where no broker answers."""
+        log = cls(config)
+        await log._look(ALL)
+        return log
+
+    async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
+        await self._look(specs)
+        for spec in specs:
+            if self._counts.get(spec.name, spec.partitions) != spec.partitions:
+                raise LogError(
+                    f"topic {self._name(spec.name)} has {self._counts[spec.name]} partitions, not {spec.partitions}; "
+                    "a bucket's events would move between partitions: undo the change from a copy"
+                )
+        missing = [self._new_topic(spec) for spec in specs if spec.name not in self._counts]
+        if missing:
+            for future in self._admin.create_topics(missing, operation_timeout=REQUEST_S).values():
+                await _unless(KafkaError.TOPIC_ALREADY_EXISTS, future, "topics cannot be created")
+            async with asyncio.timeout(REQUEST_S):
+                while any(spec.name not in self._counts for spec in specs):  # brokers hear of it one after another
+                    await asyncio.sleep(LOOK_AGAIN_S)
+                    await self._look(specs)
+
+    async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
+        del durable  # each append waits for the replicas
+        check_size(entries)
+        self._check(at)
+        return await self._producer.append(self._name(at.topic), at.partition, entries)
+
+    async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
+        self._check(at)
+        reader = self._idle.pop() if self._idle else KafkaReader(self._config)
+        try:
+            return await reader.read(self._name(at.topic), at.partition, offset, records_max)
+        finally:
+            await self._give_back(reader)
+
+    async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
+        self._check(at)
+        reader = KafkaReader(self._config)
+        try:
+            async for batch in reader.follow(self._name(at.topic), at.partition, offset):
+                yield batch
+        finally:
+            await asyncio.to_thread(reader.close)
+
+    async def earliest(self, at: TopicPartition) -> int:
+        return (await self._watermarks(at))[0]
+
+    async def latest(self, at: TopicPartition) -> int:
+        return (await self._watermarks(at))[1]
+
+    async def trim(self, at: TopicPartition, before: int) -> None:
+        earliest, latest = await self._watermarks(at)
+        if earliest < (end := min(before, latest)):
+            asked = [KafkaPartition(self._name(at.topic), at.partition, end)]
+            for future in self._admin.delete_records(asked, operation_timeout=REQUEST_S).values():
+                await _unless(KafkaError.NO_ERROR, future, f"{at.topic}:{at.partition} cannot be trimmed")
+
+    async def close(self) -> None:
+        await self._producer.close()
+        for reader in self._idle:
+            await asyncio.to_thread(reader.close)
+
+    async def _watermarks(self, at: TopicPartition) -> tuple[int, int]:
+        self._check(at)
+        reader = self._idle.pop() if self._idle else KafkaReader(self._config)
+        try:
+            return await reader.watermarks(self._name(at.topic), at.partition)
+        finally:
+            await self._give_back(reader)
+
+    async def _give_back(self, reader: KafkaReader) -> None:
+        if len(self._idle) < READERS_KEPT:
+            self._idle.append(reader)
+        else:
+            await asyncio.to_thread(reader.close)
+
+    async def _look(self, specs: Sequence[TopicSpec]) -> None:
+        """Which of these topics there are, with how many partitions; and the identity."""
+        names = {self._name(spec.name): spec.name for spec in (*ALL, *specs)}
+        ids = []
+        asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_S)
+        for name, future in asked.items():
+            found = await _unless(KafkaError.UNKNOWN_TOPIC_OR_PART, future, f"topic {name} cannot be described")
+            if found is not None:
+                self._counts[names[name]] = len(found.partitions)
+                if names[name] in _IDENTIFYING:
+                    ids.append(str(found.topic_id))
+        self.identity = "+".join(ids)
+
+    def _new_topic(self, spec: TopicSpec) -> NewTopic:
+        settings = {
+            "min.insync.replicas": str(self._config.min_in_sync),
+            "max.message.bytes": str(RECORD_BYTES_MAX),
+            "message.timestamp.type": "LogAppendTime",
+            "cleanup.policy": "delete",
+            "retention.ms": "-1",  # consumers trim what they have taken; events stay
+            "retention.bytes": "-1",
+            "unclean.leader.election.enable": "false",
+        }
+        return NewTopic(self._name(spec.name), spec.partitions, self._config.replication, config=settings)
+
+    def _name(self, topic: str) -> str:
+        return f"{self._config.prefix}{topic}"
+
+    def _check(self, at: TopicPartition) -> None:
+        if not 0 <= at.partition < self._counts.get(at.topic, 0):
+            raise LogError(f"no partition {self._name(at.topic)}:{at.partition}; create the topic first")
+
+
+async def _unless(accepted: int, future: "Future[Any]", what: str) -> Any:
+    """The future's result, or None for the error that is accepted. Raises `LogError`."""
+    try:
+        return await asyncio.wrap_future(future)
+    except KafkaException as error:
+        if error.args[0].code() == accepted:
+            return None
+        raise failure(what, error.args[0]) from error

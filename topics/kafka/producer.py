@@ -1,0 +1,103 @@
+"""Appends: entries in, offsets out when every in-sync replica has them. One poll thread a client.
+
+An append fails whole, though a part of it may be in the log; the reader's rule makes that harmless.
+"""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from topics.kafka.config import KafkaConfig
+from topics.log import Entry, LogError
+
+POLL_S = 0.1
+_ADVICE = {
+    KafkaError._MSG_TIMED_OUT: "no broker acknowledged it in time; check the brokers and min.insync.replicas",
+    KafkaError._QUEUE_FULL: "too much waits for the brokers",
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "this client may not write the topic; check its ACLs",
+    KafkaError.MSG_SIZE_TOO_LARGE: "raise the topic's max.message.bytes",
+}
+
+
+def failure(what: str, error: KafkaError | None) -> LogError:
+    if error is None:
+        return LogError(what)
+    advice = _ADVICE.get(error.code(), "check the brokers")
+    return LogError(f"{what}: {error.str()}; {advice}")
+
+
+class _Append:
+    """What one call waits for."""
+
+    def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.offsets = [-1] * count
+        self.remaining = count
+        self.error: KafkaError | None = None
+        self.future: asyncio.Future[list[int]] = loop.create_future()
+
+
+class KafkaProducer:
+    def __init__(self, config: KafkaConfig) -> None:
+        self._producer = Producer(config.producer())
+        self._loop = asyncio.get_running_loop()
+        self._finished: list[_Append] = []
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="kafka producer", daemon=True)
+        self._thread.start()
+
+    async def append(self, topic: str, partition: int, entries: Sequence[Entry]) -> list[int]:
+        """Raises `LogError`."""
+        if not entries:
+            return []
+        waiting = _Append(len(entries), self._loop)
+        for place, entry in enumerate(entries):
+            try:
+                self._producer.produce(
+                    topic, entry.value, entry.key, partition, on_delivery=self._on_delivery(waiting, place)
+                )
+            except (BufferError, KafkaException) as error:
+                raise failure(f"cannot append to {topic}:{partition}", _kafka_error(error)) from error
+        await waiting.future
+        if waiting.error is not None:
+            raise failure(f"append to {topic}:{partition} failed", waiting.error)
+        return waiting.offsets
+
+    async def close(self) -> None:
+        await self._loop.run_in_executor(None, self._producer.flush, POLL_S * 10)
+        self._stopping.set()
+        await self._loop.run_in_executor(None, self._thread.join)
+
+    def _on_delivery(self, waiting: _Append, place: int) -> Any:
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                waiting.error = error
+            else:
+                waiting.offsets[place] = message.offset() or 0
+            waiting.remaining -= 1
+            if not waiting.remaining:
+                self._finished.append(waiting)
+
+        return delivered
+
+    def _poll(self) -> None:
+        """Runs the delivery callbacks, and wakes the loop once for all that came together."""
+        while not self._stopping.is_set():
+            self._producer.poll(POLL_S)
+            if self._finished:
+                finished, self._finished = self._finished, []
+                self._loop.call_soon_threadsafe(_wake, finished)
+
+
+def _wake(finished: Sequence[_Append]) -> None:
+    for each in finished:
+        if not each.future.done():
+            each.future.set_result(each.offsets)
+
+
+def _kafka_error(error: Exception) -> KafkaError | None:
+    if isinstance(error, KafkaException) and isinstance(error.args[0], KafkaError):
+        return error.args[0]
+    return KafkaError(KafkaError._QUEUE_FULL) if isinstance(error, BufferError) else None
