@@ -75,8 +75,8 @@ async def _send(response: Response, send: Send, request: Request | None) -> None
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
     if request is not None:
         headers.append((b"x-amz-request-id", request.id.encode()))
-        if not request.is_drained:
-            headers.append((b"connection", b"close"))
+    if request is None or not request.is_drained:
+        headers.append((b"connection", b"close"))
     body = response.body
     has_length = any(name == b"content-length" for name, _ in headers)
     if isinstance(body, bytes) and not has_length and response.status not in (204, 304):

@@ -18,6 +18,7 @@ LINE_BYTES_MAX = 1 << 10
 TRAILER_LINES_MAX = 16
 _STREAMING = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
 _STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
+_TRAILERS = {f"x-amz-checksum-{each.lower()}": each for each in checksums.ALGORITHMS}
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?")
 
 
@@ -35,10 +36,13 @@ class Body:
         is_digest = re.fullmatch(r"[0-9a-f]{64}", self._mode) is not None
         if not (is_digest or self._is_chunked or self._mode == UNSIGNED):
             raise S3Error("InvalidArgument", "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-… or a SHA-256.")
-        trailer = request.headers.get("x-amz-trailer", "").strip().lower().removeprefix("x-amz-checksum-").upper()
-        if trailer and trailer not in checksums.ALGORITHMS:
+        self._announced = request.headers.get("x-amz-trailer", "").strip().lower()
+        if self._announced and self._announced not in _TRAILERS:
             raise S3Error("InvalidRequest", "The value specified in the x-amz-trailer header is not supported.")
+        trailer = _TRAILERS.get(self._announced, "")
         self.length = self._length()
+        if self._mode in _STREAMING and request.signing is None:
+            raise S3Error("InvalidRequest", "Chunks can be signed in requests of signature version 4 only.")
         self.digests = checksums.BodyDigests(request.headers, trailer, signed=self._mode if is_digest else "")
         self.trailers: dict[str, str] = {}
         self._buffer = bytearray()
@@ -107,26 +111,25 @@ class Body:
         await self._read_trailers(previous)
 
     async def _read_trailers(self, previous: str) -> None:
-        lines, is_signed = b"", False
+        lines, is_signed = "", False
         signature_due = self._mode == _STREAMING[1]
         for _ in range(TRAILER_LINES_MAX):
             line = await self._line(at_end_ok=True)
-            if not line and not (signature_due and not is_signed and not self._is_drained()):
+            if not line and (not signature_due or self._is_drained()):
                 break
             if not line:
                 continue  # some SDKs put an empty line before the trailer's signature
-            name, _, value = line.decode("latin-1").partition(":")
-            if name == "x-amz-trailer-signature":
-                expected = self._request.signing.trailer(previous, lines)
-                self._check(expected, value.strip().encode())
+            raw_name, _, raw_value = line.decode("latin-1").partition(":")
+            name, value = raw_name.strip().lower(), raw_value.strip()
+            if signature_due and name == "x-amz-trailer-signature":
+                self._check(self._request.signing.trailer(previous, lines.encode("latin-1")), value.encode())
                 is_signed = True
-                continue
-            self.trailers[name.strip().lower()] = value.strip()
-            lines += line + b"\n"
+                break  # what follows is not signed
+            self.trailers[name] = value
+            lines += f"{name}:{value}\n"
         if signature_due and not is_signed:
             raise S3Error("SignatureDoesNotMatch")
-        announced = self._request.headers.get("x-amz-trailer", "").strip().lower()
-        if announced and announced not in self.trailers:
+        if self._announced and self._announced not in self.trailers:
             raise S3Error("InvalidRequest", "The announced trailer is missing.")
         while not self._ended:
             await self._more()

@@ -87,7 +87,9 @@ def owner(name: str, user: str) -> str:
 
 
 async def _location(request: Request) -> str:
-    data = await Body(request).whole(xml.BODY_BYTES_MAX) if request.headers.get("content-length", "0") != "0" else b""
+    if request.is_drained:
+        return ""
+    data = await Body(request).whole(xml.BODY_BYTES_MAX)
     if not data:
         return ""
     return xml.child(xml.parse(data, "CreateBucketConfiguration"), "LocationConstraint") or ""

@@ -52,7 +52,7 @@ async def upload_part_copy(gateway: Gateway, request: Request, upload: str, numb
     if f"{_PREFIX}range" in request.headers:
         wanted = request.headers[f"{_PREFIX}range"]
         span = byte_range(wanted, found.size)
-        if span is None or not wanted.removeprefix("bytes=").startswith(f"{span[0]}-{span[0] + span[1] - 1}"):
+        if span is None or wanted != f"bytes={span[0]}-{span[0] + span[1] - 1}":
             raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last.")
         start, size = span
     extents, etag, checksum = await copy_bytes(gateway, request, found, start, size)

@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 from gateway import attributes, xml
 from gateway.body import Body
 from gateway.context import Gateway, Response, xml_response
-from gateway.errors import S3Error
+from gateway.errors import S3Error, as_s3_error
 from gateway.request import KEY_BYTES_MAX, Request
 from topics import commands
 from topics.log import LogError
@@ -38,8 +38,8 @@ async def delete_objects(gateway: Gateway, request: Request) -> Response:
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
     tree = xml.parse(await Body(request).whole(xml.BODY_BYTES_MAX), "Delete")
     wanted = tree.findall("Object")
-    if not 1 <= len(wanted) <= KEYS_MAX:
-        raise S3Error("MalformedXML")
+    if not 1 <= len(wanted) <= KEYS_MAX or not all(xml.child(each, "Key") for each in wanted):
+        raise S3Error("MalformedXML")  # before any of them is deleted
     is_quiet = (xml.child(tree, "Quiet") or "").strip().lower() == "true"
     rows = await asyncio.gather(*(_delete(gateway, request, number, each) for number, each in enumerate(wanted)))
     shown = [row for row in rows if not (is_quiet and row.startswith("<Deleted>"))]
@@ -47,9 +47,7 @@ async def delete_objects(gateway: Gateway, request: Request) -> Response:
 
 
 async def _delete(gateway: Gateway, request: Request, number: int, wanted: Element) -> str:
-    key = xml.child(wanted, "Key")
-    if not key:
-        raise S3Error("MalformedXML")
+    key = xml.child(wanted, "Key") or ""
     version = xml.child(wanted, "VersionId")
     shown = [xml.text("Key", key)] + ([xml.text("VersionId", version)] if version else [])
     if version not in (None, "null", ""):
@@ -63,6 +61,6 @@ async def _delete(gateway: Gateway, request: Request, number: int, wanted: Eleme
     except (S3Error, LogError) as error:
         if isinstance(error, S3Error) and error.code == "NoSuchKey":
             return xml.element("Deleted", shown)
-        failure = error if isinstance(error, S3Error) else S3Error("ServiceUnavailable")
+        failure = as_s3_error(error)
         return xml.element("Error", [*shown, xml.text("Code", failure.code), xml.text("Message", failure.message)])
     return xml.element("Deleted", shown)

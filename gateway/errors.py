@@ -1,13 +1,14 @@
 """The one place that maps a failure to its S3 error: code, HTTP status, message (S3 API: Error Responses).
 
 S3Error            what a client did, or asks for: answered with its code
+RecordTooLarge     what a client sent makes a command that no log takes: 400, nothing was done
 LogError, OSError  the log or a disk cannot be written: 503 ServiceUnavailable, nothing acknowledged
 BlobUnavailable    bytes are damaged or missing: 500 InternalError, never a wrong byte
 anything else      a bug: 500 InternalError, with the request id in the log
 """
 
 from datanode.node import BlobUnavailable
-from topics.log import LogError
+from topics.log import LogError, RecordTooLarge
 
 _TABLE: dict[str, tuple[int, str]] = {
     "AccessDenied": (403, "Access Denied"),
@@ -84,6 +85,8 @@ def as_s3_error(error: Exception) -> S3Error:
     match error:
         case S3Error():
             return error
+        case RecordTooLarge():
+            return S3Error("MaxMessageLengthExceeded")
         case LogError() | OSError():
             return S3Error("ServiceUnavailable")
         case BlobUnavailable():

@@ -9,7 +9,7 @@ from gateway.errors import S3Error
 from gateway.request import Request
 from processors.reads import Object
 
-_RANGE = re.compile(r"bytes=([0-9]*)-([0-9]*)")
+_RANGE = re.compile(r"bytes=([0-9]{0,20})-([0-9]{0,20})")  # 20 digits are beyond every size
 _OVERRIDES = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 
 
@@ -127,5 +127,5 @@ def _is_later(found: Object, date: str) -> bool:
 def _seconds(date: str) -> float | None:
     try:
         return parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None

@@ -74,7 +74,7 @@ class Request:
 
     def _address(self, domain: str) -> tuple[str, str]:
         """Virtual-host style where the host ends with the domain, else path style."""
-        host = self.headers.get("host", "").partition(":")[0]
+        host = self.headers.get("host", "").partition(":")[0].lower()
         if domain and host.endswith("." + domain):
             return host.removesuffix("." + domain), self.path[1:]
         bucket, _, key = self.path[1:].partition("/")

@@ -40,9 +40,9 @@ def _text(request: Request, expires: str) -> str:
     headers = request.headers
     named = {name: headers.get(name, "") for name in ("content-md5", "content-type")}
     amz = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-amz-"))
-    path = f"/{request.bucket}" + (
-        quote(f"/{request.key}", safe="/-_.~") if request.key or request.path.endswith("/") else ""
-    )
+    path = f"/{request.bucket}"
+    if request.bucket and (request.key or request.path.endswith("/")):
+        path += quote(f"/{request.key}", safe="/-_.~")
     signed = [
         f"{name}={request.query[name]}" if request.query[name] else name
         for name in sorted(_SIGNED)

@@ -91,7 +91,7 @@ def authenticate(request: Request, credentials: Credentials, now_s: float | None
         raise S3Error("AccessDenied", f"There were headers present in the request which were not signed: {unsigned[0]}")
     key = signing_key(_secret(credentials, claim.access_key), claim.scope)
     expected = sign(key, claim, canonical_request(request, claim.signed, payload_hash))
-    if not hmac.compare_digest(expected, claim.signature):
+    if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
         raise S3Error("SignatureDoesNotMatch")
     request.principal = credentials.user(claim.access_key)
     request.signing = Signing(key, claim.date, claim.scope, claim.signature)
@@ -113,13 +113,9 @@ def signing_key(secret: str, scope: str) -> bytes:
 
 
 def canonical_request(request: Request, signed: list[str], payload_hash: str) -> str:
-    query = "&".join(
-        sorted(
-            f"{quote(name, safe='-_.~')}={quote(value, safe='-_.~')}"
-            for name, value in request.query.items()
-            if name != "X-Amz-Signature"
-        )
-    )
+    # by name, not by name=value: "key" comes before "key-marker", though "=" comes behind "-"
+    pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in request.query.items())
+    query = "&".join(f"{name}={value}" for name, value in pairs if name != "X-Amz-Signature")
     headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signed)
     path = quote(request.path, safe="/-_.~")
     return f"{request.method}\n{path}\n{query}\n{headers}\n{';'.join(signed)}\n{payload_hash}"
@@ -174,7 +170,7 @@ def _from_http_date(text: str) -> str:
     """The Date header in the form that signatures use; empty where it is no date."""
     try:
         return f"{parsedate_to_datetime(text).astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    except ValueError:
+    except (ValueError, OverflowError):
         return ""
 
 

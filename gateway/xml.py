@@ -33,10 +33,12 @@ def timestamp(time_ms: int) -> str:
 
 def parse(data: bytes, root: str) -> ElementTree.Element:
     """The document with namespaces taken off. Raises MalformedXML unless it is a `root`."""
-    if b"<!DOCTYPE" in data or b"<!ENTITY" in data:
-        raise S3Error("MalformedXML")
     try:
-        tree = ElementTree.fromstring(data)  # noqa: S314 - document types, where the dangers are, were refused above
+        source = data.decode("utf-8-sig")
+        # NUL: expat would take the document for UTF-16, where a document type looks otherwise
+        if "\0" in source or "<!DOCTYPE" in source or "<!ENTITY" in source:
+            raise S3Error("MalformedXML")
+        tree = ElementTree.fromstring(source)  # noqa: S314 - document types, where the dangers are, were refused above
     except (ElementTree.ParseError, ValueError, LookupError):
         raise S3Error("MalformedXML") from None
     for each in tree.iter():

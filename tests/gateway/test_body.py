@@ -90,6 +90,21 @@ def test_the_example_of_the_s3_api() -> None:
     assert made.is_drained
 
 
+def test_the_example_of_the_s3_api_with_a_trailer() -> None:
+    seed = "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e"
+    signed = (
+        (b"a" * 65_536, "b474d8862b1487a5145d686f57f013e54db672cee1c953b3010fb58501ef5aa2"),
+        (b"a" * 1024, "1c1344b170168f8e65b41376b44b20fe354e373826ccbbe2c1d40a8cae51e5c7"),
+        (b"", "2ca2aba2005185cf7159c6277faf83795951dd77a3a99e6e65d5c9f85863f992"),
+    )
+    framed = b"\r\n".join(f"{len(data):x};chunk-signature={mark}\r\n".encode() + data for data, mark in signed)
+    last = b"x-amz-trailer-signature:d81f82fc3505edab99d459891051a732e8730629a2e4a59689829ca17fe2e435\r\n\r\n"
+    for line in (b"x-amz-checksum-crc32c:sOO8/Q==\r\n", b"x-amz-checksum-crc32c:sOO8/Q==\n\r\n"):  # the text has "\n"
+        made = asked(TRAILED, 66_560, [framed + line + last], "x-amz-checksum-crc32c")
+        made.signing = Signing(KEY, DATE, SCOPE, seed)
+        assert read(made) == b"a" * 66_560
+
+
 DATA = b"The quick brown fox"
 TRAILER = f"x-amz-checksum-crc32:{crc32(DATA)}".encode()
 FRAMED = {
@@ -169,6 +184,49 @@ def test_trailers() -> None:
     assert refused(asked(UNSIGNED, 1, [b""], "x-amz-meta-colour")) == "InvalidRequest"
 
 
+def test_a_trailer_is_signed_in_its_canonical_form() -> None:
+    spaced = TRAILER.replace(b"x-amz-checksum-crc32:", b"X-Amz-Checksum-CRC32:  ")
+    assert read(whole(TRAILED, [FRAMED[TRAILED].replace(TRAILER, spaced)])) == DATA
+    assert read(whole(TRAILED, [FRAMED[TRAILED].replace(TRAILER + b"\r\n", TRAILER + b"\r\n\r\n")])) == DATA
+
+
+def test_nothing_counts_behind_the_signature_of_trailers() -> None:
+    wrong = f"x-amz-checksum-crc32:{crc32(b'other')}\r\n\r\n".encode()
+    framed = FRAMED[TRAILED].removesuffix(b"\r\n") + wrong
+    assert read(whole(TRAILED, [framed])) == DATA
+    nothing = sign("AWS4-HMAC-SHA256-TRAILER", last_of(DATA), sha256(b""))
+    early = (
+        chunked([DATA]).removesuffix(b"\r\n") + f"x-amz-trailer-signature:{nothing}\r\n".encode() + TRAILER + b"\r\n\r\n"
+    )
+    assert refused(whole(TRAILED, [early])) == "InvalidRequest"
+
+
+def last_of(data: bytes) -> str:
+    """The signature of the empty chunk behind `data`."""
+    first = sign("AWS4-HMAC-SHA256-PAYLOAD", SEED, sha256(b""), sha256(data))
+    return sign("AWS4-HMAC-SHA256-PAYLOAD", first, sha256(b""), sha256(b""))
+
+
+@pytest.mark.parametrize("name", ["crc32", "x-amz-crc32", "x-amz-checksum-md4", "x-amz-checksum-crc32,x-amz-meta-a"])
+def test_a_trailer_that_is_no_checksum_is_refused(name: str) -> None:
+    assert refused(asked(UNSIGNED, len(DATA), [FRAMED[UNSIGNED]], name)) == "InvalidRequest"
+
+
+def test_a_checksum_in_the_header_does_not_hide_a_wrong_one_in_the_trailer() -> None:
+    wrong = f"x-amz-checksum-crc32:{crc32(b'other')}".encode()
+    framed = chunked([DATA], wrong, is_signed=False)
+    made = asked(UNSIGNED, len(DATA), [framed], "x-amz-checksum-crc32", x_amz_checksum_crc32=crc32(DATA))
+    assert refused(made) == "BadDigest"
+
+
+@pytest.mark.parametrize("mode", [SIGNED, TRAILED])
+def test_signed_chunks_need_a_signed_request(mode: str) -> None:
+    """Of a presigned URL of version 2 there is no key to check them with."""
+    made = whole(mode, [FRAMED[mode]])
+    made.signing = None
+    assert refused(made) == "InvalidRequest"
+
+
 def test_a_plain_body_is_as_long_as_announced() -> None:
     assert read(asked(sha256(DATA), len(DATA), [DATA[:3], DATA[3:]])) == DATA
     assert read(asked("UNSIGNED-PAYLOAD", 0, [])) == b""
@@ -183,6 +241,8 @@ def test_a_plain_body_is_as_long_as_announced() -> None:
         ({"content_md5": base64.b64encode(hashlib.md5(b"other").digest()).decode()}, "BadDigest"),
         ({"content_md5": "AAAA"}, "InvalidDigest"),
         ({"content_md5": "?"}, "InvalidDigest"),
+        ({"content_md5": "ü"}, "InvalidDigest"),
+        ({"x_amz_checksum_crc32": "ü"}, "InvalidRequest"),
         ({"x_amz_checksum_crc32": crc32(b"other")}, "BadDigest"),
         ({"x_amz_checksum_crc32": "AAAA"}, "InvalidRequest"),
         ({"x_amz_checksum_crc32": crc32(DATA), "x_amz_checksum_sha1": "A"}, "InvalidRequest"),

@@ -12,7 +12,7 @@ from gateway.get import byte_range, check_conditions
 from gateway.request import HEADER_BYTES_MAX, is_bucket_name
 from processors.reads import Object
 from tests.gateway.requests import request
-from topics.log import LogError
+from topics.log import LogError, RecordTooLarge
 from topics.objects import Attributes
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +35,7 @@ def code(url: str, headers: dict[str, str] | None = None) -> str:
         ("/b/a+b", "h", ("b", "a+b")),
         ("/a/k", "b.s3.example.com", ("b", "a/k")),
         ("/a/k", "b.s3.example.com:9000", ("b", "a/k")),
+        ("/a/k", "b.S3.Example.com", ("b", "a/k")),
         ("/", "my.dotted.s3.example.com", ("my.dotted", "")),
         ("/b/k", "s3.example.com", ("b", "k")),
         ("/b/k", "evils3.example.com", ("b", "k")),
@@ -98,6 +99,9 @@ def test_what_is_no_bucket_name(name: str) -> None:
         b"<Other></Other>",
         b"\xff\xfe",
         b'<!DOCTYPE Delete [<!ENTITY a "b">]><Delete>&a;</Delete>',
+        '<!DOCTYPE Delete [<!ENTITY a "b">]><Delete>&a;</Delete>'.encode("utf-16"),
+        '<!DOCTYPE Delete [<!ENTITY a "b">]><Delete>&a;</Delete>'.encode("utf-16-le"),
+        '<!DOCTYPE Delete [<!ENTITY a "b">]><Delete>&a;</Delete>'.encode("utf-16-be"),
         b'<!DOCTYPE Delete SYSTEM "file:///etc/passwd"><Delete></Delete>',
     ],
 )
@@ -107,7 +111,8 @@ def test_what_is_no_document(data: bytes) -> None:
 
 
 def test_documents_with_and_without_a_namespace() -> None:
-    for given in (f'<Delete xmlns="{xml.NAMESPACE}"><Quiet>true</Quiet></Delete>', "<Delete><Quiet>true</Quiet></Delete>"):
+    plain = "<Delete><Quiet>true</Quiet></Delete>"
+    for given in (plain, f'<Delete xmlns="{xml.NAMESPACE}"><Quiet>true</Quiet></Delete>', f"\ufeff{plain}"):
         assert xml.child(xml.parse(given.encode(), "Delete"), "Quiet") == "true"
 
 
@@ -121,6 +126,7 @@ def test_text_that_must_be_escaped() -> None:
         ("", None), ("bytes=0-0", (0, 1)), ("bytes=2-5", (2, 4)), ("bytes=2-", (2, 8)), ("bytes=-3", (7, 3)),
         ("bytes=-99", (0, 10)), ("bytes=5-99", (5, 5)), ("bytes=5-2", None), ("bytes=-", None), ("lines=1-2", None),
         ("bytes=0-1,3-4", None), ("bytes=a-b", None),
+        (f"bytes=0-{'9' * 20}", (0, 10)), (f"bytes={'0' * 5000}-", None),
     ],
 )  # fmt: skip
 def test_ranges(header: str, span: tuple[int, int] | None) -> None:
@@ -151,6 +157,7 @@ BEFORE, AT, AFTER = (f"Fri, 15 Jan 2027 {time} GMT" for time in ("07:59:59", "08
         ({"if-modified-since": BEFORE}, ""),
         ({"if-modified-since": AT}, "NotModified"),
         ({"if-modified-since": "yesterday"}, ""),
+        ({"if-modified-since": "Fri, 99999999999999999999 Jan 2027 08:00:00 GMT"}, ""),
         ({"if-unmodified-since": AFTER}, ""),
         ({"if-unmodified-since": AT}, ""),
         ({"if-unmodified-since": BEFORE}, "PreconditionFailed"),
@@ -179,6 +186,7 @@ def test_every_error_that_is_raised_has_its_status() -> None:
 def test_failures_tell_nothing_of_the_inside() -> None:
     for error, status in (
         (LogError("the log cannot be written (/var/data)"), 503),
+        (RecordTooLarge("a record of 2000000 bytes in /var/data"), 400),
         (OSError(28, "No space left on device", "/var/data"), 503),
         (BlobUnavailable("blob 12 in volume 3 is damaged"), 500),
         (KeyError("secret"), 500),

@@ -3,11 +3,14 @@
 import datetime
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
 from gateway.errors import S3Error
 from gateway.request import Request
@@ -71,6 +74,7 @@ URLS = [
     "/b?acl",
     "/b?prefix=a%2Fb&delimiter=%2F&empty=&max-keys=5",
     "/b?prefix=%C3%BC%20%2B&list-type=2",
+    "/b?key-marker=2&key=1",  # sorted by name, not by name=value
 ]
 
 
@@ -191,6 +195,116 @@ def test_a_presigned_url_covers_its_query() -> None:
     asked = presigned(f"{HOST}/b/k?response-content-type=text%2Fhtml")
     asked.query["response-content-type"] = "text/plain"
     assert refused(asked) == "SignatureDoesNotMatch"
+
+
+def test_a_name_twice_in_the_query_is_refused() -> None:
+    """No operation has one, and it is never said which value would count."""
+    assert refused(by_header(url=f"{HOST}/b?prefix=a&prefix=b")) == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize("signature", ["", "0" * 64, "ü" * 64, "A" * 64])
+def test_a_presigned_url_with_another_signature(signature: str) -> None:
+    asked = presigned()
+    asked.query["X-Amz-Signature"] = signature
+    assert refused(asked) == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize(
+    ("date", "code"),
+    [
+        ("Fri, 15 Jan 2027 08:00:00 GMT", "SignatureDoesNotMatch"),  # heard: only the signature is another's
+        ("Fri, 15 Jan 2027 09:00:00 GMT", "RequestTimeTooSkewed"),
+        ("yesterday", "AccessDenied"),
+        ("Fri, 31 Dec 9999 23:59:59 -1200", "AccessDenied"),
+        ("Fri, 99999999999999999999 Jan 2027 08:00:00 GMT", "AccessDenied"),
+    ],
+)
+def test_the_date_header_stands_in_for_x_amz_date(date: str, code: str) -> None:
+    asked = changed(by_header(), date=date)
+    del asked.headers["x-amz-date"]
+    assert refused(asked) == code
+
+
+DOCS_DATE, DOCS_NOW = "20130524T000000Z", 1_369_353_600
+DOCS_EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+DOCS_STREAM = {
+    "host": "s3.amazonaws.com",
+    "x-amz-storage-class": "REDUCED_REDUNDANCY",
+    "content-encoding": "aws-chunked",
+    "x-amz-decoded-content-length": "66560",
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "payload", "headers", "signature"),
+    [
+        (
+            "GET", "/test.txt", DOCS_EMPTY, {"range": "bytes=0-9"},
+            "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41",
+        ),
+        (
+            "PUT", "/test$file.text", "44ce7dd67c959e0d3524ffac1771dfbba87d2b6b4b4e99e42034a8b803f8b072",
+            {"date": "Fri, 24 May 2013 00:00:00 GMT", "x-amz-storage-class": "REDUCED_REDUNDANCY"},
+            "98ad721746da40c64f1a55b78f14c238d841ea1380cd77a1b5971af0ece108bd",
+        ),
+        ("GET", "/?lifecycle", DOCS_EMPTY, {}, "fea454ca298b7da1c68078a5d1bdbfbbe0d65c699e0f91ac7a200a0136783543"),
+        (
+            "GET", "/?max-keys=2&prefix=J", DOCS_EMPTY, {},
+            "34b48302e7b5fa45bde8084f4b7868a86f0a534bc59db6670ed5711ef69dc6f7",
+        ),
+        (
+            "PUT", "/examplebucket/chunkObject.txt", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD",
+            {**DOCS_STREAM, "content-length": "66824"},
+            "4f232c4386841ef735655705268965c44a0e4690baa4adea153f7db9fa80a0a9",
+        ),
+        (
+            "PUT", "/examplebucket/chunkObject.txt", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER",
+            {**DOCS_STREAM, "x-amz-trailer": "x-amz-checksum-crc32c"},
+            "106e2a8a18243abcf37539882f36619c00e2dfc72633413f02d3b74544bfeb8e",
+        ),
+    ],
+)  # fmt: skip
+def test_the_examples_of_the_s3_api(method: str, url: str, payload: str, headers: dict[str, str], signature: str) -> None:
+    """Authenticating Requests: using the Authorization header; its signature is the only proof there is."""
+    signed = {"host": "examplebucket.s3.amazonaws.com", "x-amz-content-sha256": payload, "x-amz-date": DOCS_DATE} | headers
+    authorization = (
+        f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/20130524/us-east-1/s3/aws4_request,"
+        f"SignedHeaders={';'.join(sorted(signed))},Signature={signature}"
+    )
+    authenticate(request(method, url, {"authorization": authorization, **signed}), Keys(), DOCS_NOW)
+
+
+def test_the_presigned_url_of_the_s3_api() -> None:
+    url = (
+        "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256"
+        f"&X-Amz-Credential={ACCESS_KEY}%2F20130524%2Fus-east-1%2Fs3%2Faws4_request"
+        f"&X-Amz-Date={DOCS_DATE}&X-Amz-Expires=86400&X-Amz-SignedHeaders=host"
+        "&X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+    )
+    authenticate(request("GET", url, {"host": "examplebucket.s3.amazonaws.com"}), Keys(), DOCS_NOW)
+
+
+def test_the_version_2_url_of_the_s3_api() -> None:
+    url = f"/photos/puppy.jpg?AWSAccessKeyId={ACCESS_KEY}&Signature=NpgCjnDzrM%2BWFzoENXmpNDUsSn8%3D&Expires=1175139620"
+    asked = request("GET", url, {"host": "johnsmith.s3.amazonaws.com"}, domain="s3.amazonaws.com")
+    authenticate(asked, Keys(), 1_175_139_620)
+
+
+@pytest.mark.parametrize("url", ["/", "/b", "/b/", "/b/a%20b", "/b//k", "/b?uploads", "/b/k?response-expires=a%20b"])
+def test_botocores_version_2_url_is_accepted(url: str) -> None:
+    aws = AWSRequest("GET", HOST + url, {})
+    HmacV1QueryAuth(Credentials(ACCESS_KEY, SECRET), expires=60).add_auth(aws)
+    authenticate(request("GET", str(aws.url), {"host": "127.0.0.1:9000"}), Keys(), NOW)
+
+
+@given(path=st.text(max_size=30), value=st.text(max_size=30))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_key_and_any_query(path: str, value: str) -> None:
+    assume("\0" not in path + value)
+    url = f"{HOST}/b/{quote(path, safe='/~')}?prefix={quote(value, safe='-_.~')}"
+    for asked in (by_header(url=url), presigned(url)):
+        authenticate(asked, Keys(), NOW)
+        assert (asked.key, asked.query["prefix"]) == (path, value)
 
 
 def test_version_2_is_heard_in_presigned_urls_only() -> None:
