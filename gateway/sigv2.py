@@ -40,9 +40,7 @@ def _text(request: Request, expires: str) -> str:
     headers = request.headers
     named = {name: headers.get(name, "") for name in ("content-md5", "content-type")}
     amz = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-amz-"))
-    path = f"/{request.bucket}"
-    if request.bucket and (request.key or request.path.endswith("/")):
-        path += quote(f"/{request.key}", safe="/-_.~")
+    path = quote(f"/{request.bucket}/{request.key}", safe="/-_.~") if request.bucket else "/"  # "/" behind a bucket too
     signed = [
         f"{name}={request.query[name]}" if request.query[name] else name
         for name in sorted(_SIGNED)

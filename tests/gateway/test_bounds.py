@@ -1,6 +1,5 @@
 """What a running store refuses, and what a client that breaks off leaves behind."""
 
-import asyncio
 import http.client
 import os
 import re
@@ -12,12 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway import submit
-from gateway.errors import S3Error
-from gateway.submit import Commander
 from tests.server import Server
-from topics import commands, spec
-from topics.memory import MemoryLog
 
 RSS_KB_MAX = 300 << 10
 
@@ -37,7 +31,7 @@ def send(server: Server, method: str, url: str, body: bytes = b"", **headers: st
 
 def announce(server: Server, method: str, url: str, length: int) -> tuple[int, str]:
     """(status, S3 error code) of a request whose body is never sent."""
-    return send(server, method, url, **{"content-length": str(length)})
+    return send(server, method, url, b"", **{"content-length": str(length)})
 
 
 def presigned(s3: Any, operation: str, **params: Any) -> str:
@@ -52,6 +46,14 @@ def test_documents_have_a_bound(server: Server, s3: Any, bucket: str) -> None:
     whole = b"<CompleteMultipartUpload>" + parts + b"</CompleteMultipartUpload>"
     assert send(server, "POST", url, whole) == (400, "InvalidArgument")
     assert send(server, "POST", url, b"<CompleteMultipartUpload/>") == (400, "MalformedXML")
+
+
+def test_what_the_log_cannot_hold_is_the_clients_mistake(server: Server, s3: Any, bucket: str) -> None:
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="k")["UploadId"]
+    url = presigned(s3, "complete_multipart_upload", Bucket=bucket, Key="k", UploadId=upload)
+    part = b"<Part><PartNumber>1</PartNumber><ETag>" + b"x" * (3 << 19) + b"</ETag></Part>"
+    whole = b"<CompleteMultipartUpload>" + part + b"</CompleteMultipartUpload>"
+    assert send(server, "POST", url, whole) == (400, "MaxMessageLengthExceeded")
 
 
 @pytest.mark.parametrize("number", [0, 10_001, 99_999_999])
@@ -71,13 +73,12 @@ def test_an_object_over_5_gib_is_refused_before_its_body(server: Server, s3: Any
     assert announce(server, "PUT", url, (5 << 30) + 1) == (400, "EntityTooLarge")
 
 
-def test_a_body_without_a_length_is_refused(server: Server, s3: Any, bucket: str) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port)
-    target = presigned(s3, "put_object", Bucket=bucket, Key="k").removeprefix(server.endpoint)
-    connection.request("PUT", target, iter([b"x" * 10]), encode_chunked=True, headers={"transfer-encoding": "chunked"})
-    answer = connection.getresponse()
-    assert (answer.status, b"MissingContentLength" in answer.read()) == (411, True)
-    connection.close()
+@pytest.mark.parametrize(("operation", "key"), [("put_object", {"Key": "k"}), ("create_bucket", {})])
+def test_a_body_without_a_length_is_refused(
+    server: Server, s3: Any, bucket: str, operation: str, key: dict[str, str]
+) -> None:
+    url = presigned(s3, operation, Bucket=bucket, **key)
+    assert send(server, "PUT", url, b"", **{"transfer-encoding": "chunked"}) == (411, "MissingContentLength")
 
 
 def break_off(server: Server, url: str, announced: int, sent: int) -> None:
@@ -137,20 +138,3 @@ def test_a_large_object_needs_no_memory(tmp_path: Path) -> None:
     assert peak is not None
     assert int(peak[1]) < RSS_KB_MAX
     assert server.stop() == 0
-
-
-def test_a_backlog_over_its_bound_is_slow_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submit, "WAITING_MAX", 3)
-
-    async def crowd() -> None:
-        log = MemoryLog("the log", lambda: 1)
-        await log.create_topics(spec.ALL)
-        commander = Commander(log, "gateway", lambda: 1, durable=False)
-        ask = [asyncio.create_task(commander.submit(f"R{n}", "u", commands.DeleteBucket("b"))) for n in range(3)]
-        await asyncio.sleep(0)
-        with pytest.raises(S3Error, match="SlowDown"):
-            await commander.submit("R4", "u", commands.DeleteBucket("b"))
-        for each in ask:
-            each.cancel()
-
-    asyncio.run(crowd())

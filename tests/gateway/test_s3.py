@@ -106,6 +106,24 @@ def test_errors(s3: Any, bucket: str, code: str, status: int, operation: str, ar
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
 
 
+def test_a_deletion_with_one_mistake_deletes_nothing(server: Server, s3: Any, bucket: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x")
+    careless = server.client(parameter_validation=False)
+    with pytest.raises(ClientError, match="MalformedXML"):
+        careless.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k"}, {"Key": ""}]})
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"x"
+
+
+@pytest.mark.parametrize("asked", ["bytes=0-90", "bytes=0-10", "bytes=5-", "bytes=-5", "0-4", "bytes=10-12"])
+def test_a_part_is_copied_from_a_range_inside_of_its_source_only(s3: Any, bucket: str, asked: str) -> None:
+    s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")
+    upload = s3.create_multipart_upload(Bucket=bucket, Key="m")["UploadId"]
+    part = {"Bucket": bucket, "Key": "m", "UploadId": upload, "PartNumber": 1, "CopySource": f"{bucket}/k"}
+    assert s3.upload_part_copy(**part, CopySourceRange="bytes=0-9")["CopyPartResult"]["ETag"]
+    with pytest.raises(ClientError, match=r"InvalidArgument|InvalidRange"):
+        s3.upload_part_copy(**part, CopySourceRange=asked)
+
+
 def test_a_client_that_breaks_off_leaves_nothing(server: Server, s3: Any, bucket: str) -> None:
     url = urllib.parse.urlsplit(
         server.client(signature_version="s3v4").generate_presigned_url("put_object", Params={"Bucket": bucket, "Key": "k"})
@@ -123,5 +141,7 @@ def test_presigned_urls_of_both_signatures(server: Server, s3: Any, bucket: str)
         url = signer.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "a b"})
         with urllib.request.urlopen(url) as answer:
             assert answer.read() == b"x"
+        with urllib.request.urlopen(signer.generate_presigned_url("list_objects_v2", Params={"Bucket": bucket})) as answer:
+            assert b"<KeyCount>1</KeyCount>" in answer.read()
         with pytest.raises(urllib.error.HTTPError, match="403"):
             urllib.request.urlopen(url.replace("a%20b", "other"))
