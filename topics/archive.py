@@ -1,7 +1,8 @@
-"""Kept records (events) moved out of the journal: one folder a partition, files of frames named by their first offset.
+"""Kept records (events) moved out of the journal: one folder a partition, files of frames.
 
-Rules: only durable records come here, in order, each once (`next_offset` tells where to go on after a crash). A file is
-read whole: it is at most `FILE_BYTES` long and read only by those who go far back.
+Rules: only durable records come here, in order, each once (`next_offset` tells where to go on after a crash). A file's
+name is where the one before ends, so that burned offsets leave no gap between the files. A file is read whole: it is at
+most `FILE_BYTES` long and read only by those who go far back.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,7 @@ class Archive:
         self._file: File | None = None
         self._end = 0
         self.next_offset = self._firsts[0] if self._firsts else 0
+        self._durable = (0, self.next_offset)  # end and next offset of the last sync
         if self._firsts:
             disk.sync_folder(folder)  # a killed process may not have got to it
             self._recover_last()
@@ -34,14 +36,14 @@ class Archive:
         """Append what lies at or above `next_offset`; durable on return."""
         for record in (each for each in records if each.offset >= self.next_offset):
             if self._file is None or self._end >= FILE_BYTES:
-                await self._roll(record.offset)
+                await self._roll()
             assert self._file is not None
             frame = pack(0, 0, record)
             self._file.write(frame, self._end)
             self._end += len(frame)
             self.next_offset = record.offset + 1
         if self._file is not None:
-            await self._file.sync()
+            await self._sync(self._file)
         self._cache = None
 
     def read(self, offset: int, records_max: int) -> list[Record]:
@@ -71,13 +73,29 @@ class Archive:
             self._cache = (first, [frame.record for frame in frames])
         return self._cache[1]
 
-    async def _roll(self, first: int) -> None:
+    async def _roll(self) -> None:
         if self._file is not None:
-            await self._file.sync()
+            await self._sync(self._file)
             self._file.close()
-        self._file, self._end = self._disk.open(self._path(first)), 0
-        self._disk.sync_folder(self._folder)
-        self._firsts.append(first)
+            self._file = None
+        file = self._disk.open(self._path(self.next_offset))
+        try:
+            self._disk.sync_folder(self._folder)
+        except OSError:
+            file.close()
+            raise
+        self._file, self._end = file, 0
+        self._durable = (0, self.next_offset)
+        self._firsts.append(self.next_offset)
+
+    async def _sync(self, file: File) -> None:
+        """After an error the system may have dropped what it did not sync: it is written again by the next append."""
+        try:
+            await file.sync()
+        except OSError:
+            self._end, self.next_offset = self._durable
+            raise
+        self._durable = (self._end, self.next_offset)
 
     def _recover_last(self) -> None:
         self._file = self._disk.open(self._path(self._firsts[-1]))
@@ -85,8 +103,9 @@ class Archive:
         self.next_offset = self._firsts[-1]
         for frame in unpack(data):
             self._end, self.next_offset = frame.end, frame.record.offset + 1
-        if self._end < len(data):
-            self._file.truncate(self._end)  # torn while it was being archived: the journal still has the rest
+        # syncs too; what is cut off was torn while it was being archived: the journal still has it
+        self._file.truncate(self._end)
+        self._durable = (self._end, self.next_offset)
 
     def _path(self, first: int) -> str:
         return f"{self._folder}/{first:020}.log"

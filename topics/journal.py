@@ -74,18 +74,22 @@ class Journal:
         return self.active is None or self.active.end + adding > self._segment_bytes
 
     async def roll(self, checkpoint: Checkpoint) -> None:
-        """Start a new segment, durable with its checkpoint; the one before is sealed."""
-        number = 0
+        """Start a new segment, durable with its checkpoint; the one before is sealed. After an error roll again."""
         if self.active is not None:
-            number = self.active.number + 1
             self.active.file.close()
             self.sealed.append(self.active.number)
+            self.active = None
+        number = self.sealed[-1] + 1 if self.sealed else 0
         file = self._disk.open(_path(number))
-        _fill(file, self._segment_bytes)
         head = pack(CHECKPOINT_TOPIC, 0, Record(0, checkpoint.time_ms, b"", msgspec.json.encode(checkpoint)))
-        file.write(head, 0)
-        await file.sync()
-        self._disk.sync_folder(_FOLDER)
+        try:
+            _fill(file, self._segment_bytes)
+            file.write(head, 0)
+            await file.sync()
+            self._disk.sync_folder(_FOLDER)
+        except OSError:
+            file.close()
+            raise
         self.active = Segment(number, file)
         self.active.end = len(head)
 

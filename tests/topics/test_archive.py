@@ -1,0 +1,85 @@
+"""The archive of one partition: files that follow each other, whatever offsets were burned between them."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from topics.archive import FILE_BYTES, Archive
+from topics.disk import OsDisk
+from topics.log import LogCorrupt, Record
+
+FOLDER = "archive/events/0000"
+IN_A_FILE = 4
+VALUE = bytes(FILE_BYTES // IN_A_FILE)
+
+
+def archived(root: Path, offsets: list[int]) -> OsDisk:
+    disk = OsDisk(root)
+    archive = Archive(disk, FOLDER)
+    asyncio.run(archive.append([Record(offset, 1, b"", VALUE) for offset in offsets]))
+    archive.close()
+    return disk
+
+
+def offsets_from(archive: Archive, start: int) -> list[int]:
+    found: list[int] = []
+    while batch := archive.read(found[-1] + 1 if found else start, 3):
+        found += [each.offset for each in batch]
+    return found
+
+
+@pytest.mark.parametrize(
+    "offsets",
+    [
+        list(range(10)),
+        [2, 3, 4, 5, 6],  # burned before the first
+        [0, 1, 2, 3, 5, 6],  # burned where a file ends
+        [0, 1, 2, 3, 9, 10, 11, 12, 20],
+    ],
+)
+def test_every_offset_leads_to_the_next_record(offsets: list[int], tmp_path: Path) -> None:
+    disk = archived(tmp_path, offsets)
+    assert len(disk.names(FOLDER)) == -(-len(offsets) // IN_A_FILE)
+    archive = Archive(disk, FOLDER)
+    assert (archive.earliest, archive.next_offset) == (0, offsets[-1] + 1)
+    for start in range(offsets[-1] + 2):
+        assert offsets_from(archive, start) == [each for each in offsets if each >= start]
+    archive.close()
+    disk.close()
+
+
+def test_trims_whole_files_and_keeps_the_last(tmp_path: Path) -> None:
+    disk = archived(tmp_path, list(range(10)))
+    archive = Archive(disk, FOLDER)
+    archive.trim(7)
+    assert (archive.earliest, offsets_from(archive, 4)) == (4, [4, 5, 6, 7, 8, 9])
+    archive.trim(100)
+    assert (archive.earliest, len(disk.names(FOLDER))) == (8, 1)
+    archive.close()
+    disk.close()
+
+
+def test_what_is_torn_in_the_last_file_is_archived_again(tmp_path: Path) -> None:
+    archived(tmp_path, [0, 1, 2]).close()
+    path = next((tmp_path / FOLDER).iterdir())
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 1)
+    disk = archived(tmp_path, [0, 1, 2, 3])
+    archive = Archive(disk, FOLDER)
+    assert offsets_from(archive, 0) == [0, 1, 2, 3]
+    archive.close()
+    disk.close()
+
+
+def test_a_damaged_file_before_the_last_is_named(tmp_path: Path) -> None:
+    disk = archived(tmp_path, list(range(6)))
+    first = disk.names(FOLDER)[0]
+    with (tmp_path / FOLDER / first).open("r+b") as file:
+        file.seek(FILE_BYTES // 2)
+        file.write(b"\xff")
+    archive = Archive(disk, FOLDER)
+    with pytest.raises(LogCorrupt, match=first):
+        archive.read(0, 10)
+    archive.close()
+    disk.close()
