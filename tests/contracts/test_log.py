@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from topics.disk import OsDisk
+from tests.topics.full import FullDisk
 from topics.embedded import EmbeddedLog
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
@@ -30,7 +30,7 @@ class Harness:
         self._kafka = KafkaConfig(bootstrap, f"t{uuid.uuid4().hex[:8]}-", replication=1, min_in_sync=1)
         self._open: list[KafkaLog] = []
         self._memory = MemoryLog("memory", lambda: 1)
-        self._disks: list[OsDisk] = []
+        self._disks: list[FullDisk] = []
 
     async def open(self) -> Log:
         if self.kind == "memory":
@@ -38,13 +38,20 @@ class Harness:
         if self.kind == "kafka":
             self._open.append(await KafkaLog.open(self._kafka))
             return self._open[-1]
-        self._disks.append(OsDisk(self._root))
+        self._disks.append(FullDisk(self._root))
         return EmbeddedLog(self._disks[-1], lambda: 1, segment_bytes=20_000)
 
     async def reopen(self, log: Log) -> Log:
         if isinstance(log, EmbeddedLog):
             await log.close()
         return await self.open()
+
+    def fail_next(self) -> None:
+        """Make the next durable append fail."""
+        if self.kind == "memory":
+            self._memory.fail_next = 1
+        else:
+            self._disks[-1].left = 0
 
     async def close(self) -> None:
         for log in self._open:
@@ -171,6 +178,46 @@ async def takes_concurrent_appends(harness: Harness) -> None:
     assert [offsets[int(each.key)][0] for each in records] == list(range(200))
 
 
+async def _values(log: Log, at: TopicPartition) -> list[tuple[int, bytes]]:
+    return [(each.offset, each.value) for each in await log.read(at, 0)]
+
+
+async def keeps_what_nobody_waited_for_when_a_write_fails(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    await log.append(AT, [Entry(b"", b"before")], durable=True)
+    for at in (AT, DURABLE_AT):
+        begun = await _values(log, at)
+        [kept] = await log.append(at, [Entry(b"", b"kept")], durable=False)
+        harness.fail_next()
+        waiting = asyncio.ensure_future(log.append(at, [Entry(b"", b"lost"), Entry(b"", b"lost, too")], durable=True))
+        await asyncio.sleep(0)
+        shown = await _values(log, at)
+        with pytest.raises(LogError):
+            await waiting
+        assert [each for each in await _values(log, at) if each not in begun] in ([], [(kept, b"kept")])
+        [following] = await log.append(at, [Entry(b"", b"following")], durable=True)
+        assert following > max([kept, *(offset for offset, _ in shown)])  # an offset that was shown is never used again
+        for opened in (log, await harness.reopen(log)):
+            assert await _values(opened, at) == [*begun, (kept, b"kept"), (following, b"following")]
+        log = opened
+
+
+async def goes_on_after_a_failed_write(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    await log.append(AT, [Entry(b"", b"before")], durable=True)
+    harness.fail_next()
+    with pytest.raises(LogError):
+        await log.append(DURABLE_AT, [Entry(b"", b"failed")], durable=True)
+    waiting = [log.append(DURABLE_AT, [Entry(b"", str(number).encode())], durable=True) for number in range(5)]
+    offsets = await asyncio.gather(*waiting)
+    expected = [(offset, str(number).encode()) for number, [offset] in enumerate(offsets)]
+    assert await _values(log, DURABLE_AT) == expected
+    log = await harness.reopen(log)
+    assert await _values(log, DURABLE_AT) == expected
+
+
 CASES: list[Case] = [
     reads_back_in_order,
     shows_durable_topics_only_when_synced,
@@ -182,6 +229,10 @@ CASES: list[Case] = [
     keeps_its_identity,
     is_monotonic_in_time,
     takes_concurrent_appends,
+]
+FAILURES: list[Case] = [
+    keeps_what_nobody_waited_for_when_a_write_fails,
+    goes_on_after_a_failed_write,
 ]
 
 
@@ -196,7 +247,7 @@ def _run(case: Case, harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("kind", ["memory", "embedded"])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
+@pytest.mark.parametrize("case", [*CASES, *FAILURES], ids=lambda case: case.__name__)
 def test_log(kind: str, case: Case, tmp_path: Path) -> None:
     _run(case, Harness(kind, tmp_path))
 
