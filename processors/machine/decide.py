@@ -5,7 +5,7 @@
 | CreateBucket | BucketAlreadyOwnedByYou, BucketAlreadyExists | BucketCreated |
 | DeleteBucket | NoSuchBucket, BucketNotEmpty | BucketDeleted |
 | PutObject | NoSuchBucket, NoSuchKey, PreconditionFailed | ObjectCreated:Put or :Copy |
-| DeleteObject | NoSuchBucket, NoSuchKey, PreconditionFailed | ObjectRemoved:Delete; none where there is no such key |
+| DeleteObject | NoSuchBucket, PreconditionFailed | ObjectRemoved:Delete; none where there is no such key |
 | CreateUpload | NoSuchBucket | MultipartUpload:Created |
 | PutPart | NoSuchBucket, NoSuchUpload | MultipartUpload:Part |
 | CompleteUpload | as PutObject, NoSuchUpload, see `complete` | ObjectCreated:CompleteMultipartUpload |

@@ -67,10 +67,16 @@ def test_a_fact_missing_from_the_view_stops_loudly(event: events.Event) -> None:
         folded(CLAIM, record(event, 2, 1))
 
 
-def test_an_upload_that_is_not_whole_in_the_view_stops_loudly() -> None:
-    event = events.UploadCompleted("bucket", "key", 5, "", "null", "upload", events.CompletedPrivate([1]))
+STARTED = events.UploadCreated("bucket", "key", "upload", events.UploadPrivate(Attributes(), "", "", OWNER))
+PART = events.PartUploaded("bucket", "key", "upload", 1, 5, "", events.PartPrivate([]))
+
+
+@pytest.mark.parametrize("had", [[], [STARTED], [PART]], ids=["neither", "no part", "no upload"])
+def test_an_upload_that_is_not_whole_in_the_view_stops_loudly(had: list[events.Event]) -> None:
+    completed = events.UploadCompleted("bucket", "key", 5, "", "null", "upload", events.CompletedPrivate([1]))
+    facts = [CREATED, *had, completed]
     with pytest.raises(ValueError, match="not whole in the view: rebuild"):
-        folded(CLAIM, record(CREATED, 2, 1), record(event, 2, 2))
+        folded(CLAIM, *(record(event, 2, sequence) for sequence, event in enumerate(facts, 1)))
 
 
 def test_an_unknown_event_stops_loudly() -> None:

@@ -140,6 +140,22 @@ OBJECTS = [
     Row("delete what is not there", [CREATE], commands.DeleteObject(B, K), done(), None, EMPTY),
     Row("delete without a bucket", [], commands.DeleteObject(B, K), rejected("NoSuchBucket"), None, {}),
     Row(
+        "delete if match, it does",
+        [CREATE, put("a")],
+        commands.DeleteObject(B, K, Preconditions("e1")),
+        done(),
+        events.ObjectRemoved(B, K, "null"),
+        EMPTY | {"garbage": ["a"]},
+    ),
+    Row(
+        "delete if match, none is there",
+        [CREATE],
+        commands.DeleteObject(B, K, Preconditions("e1")),
+        done(),
+        None,
+        EMPTY,
+    ),
+    Row(
         "delete if match",
         [CREATE, put("a")],
         commands.DeleteObject(B, K, Preconditions("e2")),
@@ -236,6 +252,8 @@ UPLOADS = [
     fails("NoSuchUpload", commands.AbortUpload(B, "another key", U)),
     fails("InvalidPart", complete((1, "b"), (2, "b"))),
     fails("InvalidPart", complete((1, "a"), (3, "b"))),
+    fails("InvalidPart", complete((1, "a"), (10_001, "b"))),
+    fails("InvalidPart", complete((1, "a"), (999_999, "b"))),
     fails("InvalidPart", commands.CompleteUpload(B, K, U, [commands.PartName(1, etag("a"), "AAAAAA==")], None)),
     fails("InvalidPartOrder", complete((2, "b"), (1, "a"))),
     fails("InvalidPartOrder", complete((1, "a"), (1, "a"))),
@@ -253,6 +271,22 @@ UPLOADS = [
         message="The provided 'x-amz-mp-object-size' header does not match what was uploaded.",
     ),
     fails("NoSuchKey", complete((1, "a"), (2, "b"), preconditions=Preconditions("e1"))),
+    Row(
+        "complete if none",
+        [CREATE, put("a"), START, part(1, "b")],
+        complete((1, "b"), preconditions=IF_NONE),
+        rejected("PreconditionFailed"),
+        None,
+        ONE | {"uploads": {"bucket/key#upload": {1: etag("b")}}},
+    ),
+    Row(
+        "complete what another write replaced",
+        [*PARTS, complete((1, "a"), (2, "b")), put("c")],
+        complete((1, "a"), (2, "b")),
+        rejected("NoSuchUpload"),
+        None,
+        {"buckets": [B], "objects": {"bucket/key": ("e1", 5, ["c"])}, "garbage": ["a", "b"]},
+    ),
 ]
 
 
@@ -278,6 +312,10 @@ def test_a_command_after_its_deadline_does_nothing(body: commands.Body) -> None:
     answer = machine.send(body, time_ms=501, deadline_ms=500)
     assert (answer.reply.error, answer.event) == ("RequestTimeout", None)
     assert machine.state() == EMPTY
+
+
+def test_a_command_at_its_deadline_is_in_time() -> None:
+    assert not Machine().send(CREATE, time_ms=500, deadline_ms=500).reply.error
 
 
 def test_a_bucket_made_again_knows_nothing_of_the_one_before() -> None:
