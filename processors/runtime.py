@@ -60,10 +60,10 @@ class PartitionRuntime:
         epoch = self._meta.epoch + 1
         time_ms = self._meta.time_ms
         claimed = events.Decision(epoch, 0, -1, time_ms, self._owner, "", "", events.Claimed(self._owner))
-        await self._log.append(self._events, [Entry(b"", events.encode(claimed))], durable=True)
-        await self._catch_up()
-        if self._meta.epoch != epoch:
-            raise Fenced(f"{self._events.partition}: epoch {self._meta.epoch} claimed over {epoch}")
+        [offset] = await self._log.append(self._events, [Entry(b"", events.encode(claimed))], durable=True)
+        # two who claim at once choose the same epoch: only the first of the two claims counts
+        if not await self._catch_up(offset) or self._meta.epoch != epoch:
+            raise Fenced(f"{self._events.partition}: another owner has claimed epoch {self._meta.epoch}")
         self._decided_below = self._meta.cause + 1
         self.is_claimed = True
 
@@ -143,17 +143,20 @@ class PartitionRuntime:
             self._view.commit(overlay.changes)
             self._meta = meta
             return
-        await self._catch_up()
-        if (self._meta.epoch, self._meta.sequence) != (meta.epoch, meta.sequence):
+        if not await self._catch_up(offsets[-1]) or self._meta.epoch != meta.epoch:
             raise Fenced(f"{self._events.partition}: decisions of epoch {meta.epoch} are void")
 
-    async def _catch_up(self) -> None:
+    async def _catch_up(self, asked: int = -1) -> bool:
+        """Fold what is new in the log; whether the record at the offset `asked` is among it and counts."""
+        counts = False
         while records := await self._log.read(self._events, self._meta.offset):
             overlay = Overlay(self._view)
             for record in records:
-                fold(overlay, self._log.identity, record.offset, record.value)
+                is_counted = fold(overlay, self._log.identity, record.offset, record.value)
+                counts = counts or (is_counted and record.offset == asked)
             self._view.commit(overlay.changes)
             self._meta = tables.meta(self._view)
+        return counts
 
     async def _check(self) -> None:
         """That the view's last record is the log's: same log, same place, same content."""

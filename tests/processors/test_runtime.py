@@ -1,70 +1,17 @@
 """The runtime of one partition on a log that fails at the worst moment."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
 
 import pytest
 
 from processors.machine import tables
 from processors.memory import MemoryView
-from processors.runtime import Fenced, PartitionRuntime, ViewMismatch
-from tests.processors.machine import OWNER
-from topics import commands, events, spec
+from processors.runtime import PartitionRuntime
+from tests.processors.bench import COMMANDS, EVENTS, Bench, Sent, WeighedLog, bench, bucket
+from topics import commands, events
 from topics.log import Entry, LogError
-from topics.memory import MemoryLog
-from topics.replies import Reply
+from topics.objects import Attributes, Checksum
 from topics.spec import TopicPartition
-
-COMMANDS, EVENTS = TopicPartition("commands", 0), TopicPartition("events", 0)
-
-
-class Sent:
-    """Collects the replies."""
-
-    def __init__(self) -> None:
-        self.replies: list[Reply] = []
-        self._told: dict[str, asyncio.Event] = {}
-
-    def send(self, gateway: str, reply: Reply) -> None:
-        assert gateway == "gateway"
-        self.replies.append(reply)
-        self._told.setdefault(reply.request_id, asyncio.Event()).set()
-
-    async def told(self, request: str) -> None:
-        await self._told.setdefault(request, asyncio.Event()).wait()
-
-
-class Bench:
-    def __init__(self) -> None:
-        self.log = MemoryLog("the log", lambda: 1_000)
-        self.view = MemoryView()
-        self.sent = Sent()
-
-    def runtime(self, owner: str = "a") -> PartitionRuntime:
-        return PartitionRuntime(self.log, self.view, 0, owner, self.sent)
-
-    async def ask(self, request: str, body: commands.Body) -> None:
-        command = commands.Command(request, OWNER, "gateway", 9_999, body)
-        await self.log.append(COMMANDS, [Entry(b"", commands.encode(command))], durable=True)
-
-    async def facts(self) -> list[type[events.Event]]:
-        return [type(events.decode(each.value).event) for each in await self.log.read(EVENTS, 0)]
-
-    def errors(self) -> dict[str, str]:
-        return {reply.request_id: reply.error for reply in self.sent.replies}
-
-
-def bucket(name: str) -> commands.CreateBucket:
-    return commands.CreateBucket(name, name * 32, "")
-
-
-def bench(case: Callable[[Bench], Awaitable[None]]) -> None:
-    async def run() -> None:
-        made = Bench()
-        await made.log.create_topics(spec.ALL)
-        await case(made)
-
-    asyncio.run(run())
 
 
 def test_a_reply_waits_for_the_log() -> None:
@@ -125,20 +72,6 @@ def test_an_append_that_lands_late_is_void() -> None:
     bench(case)
 
 
-def test_an_owner_that_was_claimed_over_is_fenced() -> None:
-    async def case(at: Bench) -> None:
-        old, other = at.runtime("old"), PartitionRuntime(at.log, MemoryView(), 0, "new", at.sent)
-        await old.claim()
-        await other.claim()
-        await at.ask("R1", bucket("x"))
-        with pytest.raises(Fenced):
-            await old.handle(await at.log.read(COMMANDS, 0))
-        assert at.sent.replies == []
-        assert tables.bucket(at.view, "x") is None
-
-    bench(case)
-
-
 def test_commands_behind_the_last_cause_are_decided_after_a_start() -> None:
     async def case(at: Bench) -> None:
         first = at.runtime()
@@ -156,51 +89,122 @@ def test_commands_behind_the_last_cause_are_decided_after_a_start() -> None:
     bench(case)
 
 
-def test_a_failure_to_decide_is_an_internal_error_and_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_to_decide_is_an_internal_error_and_no_end() -> None:
+    unknown = Checksum("CRC128", "AAAA")  # of a release that knew more
+    asked: list[commands.Body] = [
+        bucket("x"),
+        commands.CreateUpload("x", "key", "upload", "CRC128", "FULL_OBJECT", Attributes()),
+        commands.PutPart("x", "key", "upload", 1, 5, "00", [], unknown),
+        commands.CompleteUpload("x", "key", "upload", [commands.PartName(1, "00")], None),
+        bucket("y"),
+    ]
+
     async def case(at: Bench) -> None:
         runtime = at.runtime()
         await runtime.claim()
-        for request, name in (("R1", "x"), ("R2", "y")):
-            await at.ask(request, bucket(name))
-
-        def fails_once(*arguments: object) -> object:
-            monkeypatch.undo()
-            raise KeyError(arguments)
-
-        monkeypatch.setattr("processors.runtime.decide", fails_once)
+        for number, body in enumerate(asked, 1):
+            await at.ask(f"R{number}", body)
         await runtime.handle(await at.log.read(COMMANDS, 0))
-        assert at.errors() == {"R1": "InternalError", "R2": ""}
+        assert at.errors() == {"R1": "", "R2": "", "R3": "", "R4": "InternalError", "R5": ""}
 
     bench(case)
 
 
-def test_a_view_of_another_log_is_refused() -> None:
+def test_running_goes_on_over_a_failed_append_under_a_new_claim() -> None:
     async def case(at: Bench) -> None:
-        await at.runtime().claim()
-        at.log.identity = "made anew"
-        with pytest.raises(ViewMismatch, match="another log; stop, remove the view's folder"):
-            await at.runtime().claim()
+        runtime = at.runtime()
+        running = asyncio.create_task(runtime.run())
+        await at.ask("R1", bucket("x"))
+        await at.sent.told("R1")
+        at.log.fail_next = 2  # the claim's first attempt, too
+        await at.ask("R2", bucket("y"))
+        await at.ask("R3", bucket("x"))
+        await at.sent.told("R2")
+        await at.ask("R4", bucket("z"))
+        await at.sent.told("R4")
+        running.cancel()
+        told = [(each.request_id, each.error) for each in at.sent.replies]
+        failed = [("R2", "ServiceUnavailable"), ("R3", "ServiceUnavailable")]
+        assert told == [
+            ("R1", ""),
+            *failed,
+            ("R2", ""),
+            ("R3", "BucketAlreadyOwnedByYou"),
+            ("R4", ""),
+        ]  # decided again: the log has the commands, and their outcome was open
+        assert [(each.epoch, each.sequence) for each in await at.decisions()] == [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2)]
+        assert runtime.is_claimed
 
     bench(case)
 
 
-@pytest.mark.parametrize("lost", [1, 2])
-def test_a_log_that_lost_its_tail_is_refused(lost: int) -> None:
+def test_a_rejection_needs_no_append() -> None:
     async def case(at: Bench) -> None:
         runtime = at.runtime()
         await runtime.claim()
-        for number in range(2):
+        await at.ask("R1", commands.DeleteBucket("x"))
+        at.log.fail_next = 1
+        batch = await at.log.read(COMMANDS, 0)
+        await runtime.handle(batch)
+        await runtime.handle(batch)  # seen before: no second answer
+        assert [(each.request_id, each.error) for each in at.sent.replies] == [("R1", "NoSuchBucket")]
+
+    bench(case)
+
+
+def test_many_commands_go_in_appends_of_bounded_size() -> None:
+    async def case(at: Bench) -> None:
+        for number in range(600):
+            await at.ask(f"R{number}", bucket(f"x{number}"))
+        running = asyncio.create_task(at.runtime().run())
+        await at.sent.told("R599")
+        running.cancel()
+        assert isinstance(at.log, WeighedLog)
+        assert at.log.weights == [1, 256, 256, 88]
+        assert [each.request_id for each in at.sent.replies] == [f"R{number}" for number in range(600)]
+
+    bench(case)
+
+
+def test_the_partitions_clock_never_goes_back() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        for number, now_ms in enumerate((1_000, 3_000, 2_000, 4_000)):
+            at.now_ms = now_ms
             await at.ask(f"R{number}", bucket(f"x{number}"))
         await runtime.handle(await at.log.read(COMMANDS, 0))
-        shorter = MemoryLog("the log", lambda: 1_000)
-        await shorter.create_topics(spec.ALL)
-        records = await at.log.read(EVENTS, 0)
-        await shorter.append(EVENTS, [Entry(each.key, each.value) for each in records[:-lost]], durable=True)
-        at.log = shorter
-        with pytest.raises(ViewMismatch, match="lost records"):
-            await at.runtime().claim()
-        await shorter.append(EVENTS, [Entry(b"", records[0].value)] * lost, durable=True)  # as long, with other content
-        with pytest.raises(ViewMismatch, match="lost records"):
-            await at.runtime().claim()
+        await at.runtime("b").claim()
+        assert [each.time_ms for each in await at.decisions()] == [0, 1_000, 3_000, 3_000, 4_000, 4_000]
+        assert [each.time_ms for each in at.sent.replies] == [1_000, 3_000, 3_000, 4_000]
+
+    bench(case)
+
+
+def test_trimming_leaves_the_commands_that_a_start_decides_again() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        for request, body in (("R0", bucket("x")), ("R1", bucket("y")), ("R2", bucket("x"))):
+            await at.ask(request, body)
+        await runtime.handle(await at.log.read(COMMANDS, 0))
+        await at.log.append(COMMANDS, [], durable=True)
+        await runtime.trim()
+        assert await at.log.earliest(COMMANDS) == 2  # what is rejected leaves no event, and is rejected again
+        again = Sent()
+        running = asyncio.create_task(PartitionRuntime(at.log, at.view, 0, "b", again).run())
+        await again.told("R2")
+        running.cancel()
+        assert [each.error for each in again.replies] == ["BucketAlreadyOwnedByYou"]
+
+    bench(case)
+
+
+@pytest.mark.parametrize(("topic", "reason"), [(COMMANDS, "got `int`"), (EVENTS, "malformed")])
+def test_a_record_that_no_codec_knows_ends_the_partition(topic: TopicPartition, reason: str) -> None:
+    async def case(at: Bench) -> None:
+        await at.log.append(topic, [Entry(b"", b"garbage")], durable=True)
+        with pytest.raises(ValueError, match=reason):
+            await at.runtime().run()
 
     bench(case)
