@@ -1,4 +1,4 @@
-"""The command line: `bucketlog serve`, `bucketlog events tail`."""
+"""The command line: `bucketlog serve`, the roles of a cluster, `bucketlog events tail`."""
 
 import http.client
 import sys
@@ -19,6 +19,9 @@ events_app = typer.Typer(no_args_is_help=True, help="The event stream.")
 app.add_typer(events_app, name="events")
 
 DataOption = Annotated[Path | None, typer.Option(help="Data folder [default: ./data].")]
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on [default: 9000].")]
+ConfigOption = Annotated[Path | None, typer.Option(help="Settings file, TOML.", envvar="BUCKETLOG_CONFIG")]
 
 
 @app.callback()
@@ -29,15 +32,44 @@ def root() -> None:
 @app.command()
 def serve(
     data: DataOption = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on [default: 9000].")] = None,
+    host: HostOption = None,
+    port: PortOption = None,
     region: Annotated[str | None, typer.Option(help="Region of the buckets [default: us-east-1].")] = None,
     domain: Annotated[str | None, typer.Option(help="Domain for virtual-host style addresses.")] = None,
-    config: Annotated[Path | None, typer.Option(help="Settings file, TOML.", envvar="BUCKETLOG_CONFIG")] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Run the whole store in one process."""
     flags: dict[str, object] = {"data": data, "host": host, "port": port, "region": region, "domain": domain}
     raise SystemExit(server.run(_settings(config, flags)))
+
+
+@app.command()
+def gateway(host: HostOption = None, port: PortOption = None, config: ConfigOption = None) -> None:
+    """Run a gateway of a cluster: S3 in front of Kafka, processors and data nodes."""
+    _run_role("gateway", {"host": host, "port": port}, config)
+
+
+@app.command()
+def processor(
+    data: DataOption = None, host: HostOption = None, port: PortOption = None, config: ConfigOption = None
+) -> None:
+    """Run a metadata processor of a cluster; partitions are shared among all that run."""
+    _run_role("processor", {"data": data, "host": host, "port": port}, config)
+
+
+@app.command()
+def datanode(
+    data: DataOption = None, host: HostOption = None, port: PortOption = None, config: ConfigOption = None
+) -> None:
+    """Run a data node of a cluster."""
+    _run_role("datanode", {"data": data, "host": host, "port": port}, config)
+
+
+def _run_role(name: str, flags: dict[str, object], config: Path | None) -> None:
+    from bucketlog import roles  # noqa: PLC0415 - one process alone needs no Kafka client
+
+    found = _settings(config, flags)
+    raise SystemExit(server.exit_code(lambda: server.serve_role(found, getattr(roles, name))))
 
 
 @events_app.command()

@@ -8,12 +8,13 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import uvicorn
 import uvloop
+from starlette.types import ASGIApp
 
 from bucketlog import credentials
 from bucketlog.events import create_events_app
@@ -30,43 +31,74 @@ SWITCH_INTERVAL_S = 0.0005  # a sync's thread gets the interpreter back ten time
 BACKLOG = 2048
 
 
+Role = Callable[[Settings], AbstractAsyncContextManager[ASGIApp]]
+
+
 def serve(settings: Settings, open_: Callable[[Path], Store]) -> None:
     """Runs until a signal. Raises `FolderRefused`, `OSError` (the port), `ValueError` (settings), `LogError`."""
     folder = DataFolder(settings.data)
     root, is_new = credentials.load(settings, folder.path)
-    listener = _listen(settings.host, settings.port)
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    uvloop.run(_serve(settings, open_(folder.path), root, is_new, listener))
+
+    @asynccontextmanager
+    async def whole_store(settings: Settings) -> AsyncIterator[ASGIApp]:
+        store = open_(folder.path)
+        gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
+        await store.start()
+        _greet(settings, root, is_new)
+        yield create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root)
+        await store.stop()
+
+    serve_role(settings, whole_store)
     folder.close()
 
 
-async def _serve(
-    settings: Settings, store: Store, root: credentials.RootCredentials, is_new: bool, listener: socket.socket
-) -> None:
-    gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
-    app = create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root)
-    config = uvicorn.Config(
-        app,
-        http="httptools",
-        lifespan="off",
-        access_log=False,
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
-    )
-    server = _Server(config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
-    await store.start()
-    gc.collect()
-    gc.freeze()  # what lives from the start on is not looked through again
-    _greet(settings, root, is_new)
-    await server.serve(sockets=[listener])
-    await store.stop()
+def serve_role(settings: Settings, role: Role) -> None:
+    """A role's HTTP service until a signal; raises what kept it from starting."""
+    listener = _listen(settings.host, settings.port)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    uvloop.run(_serve(settings, role, listener))
+
+
+async def _serve(settings: Settings, role: Role, listener: socket.socket) -> None:
+    stopping = _Stop()
+    async with role(settings) as app:
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            lifespan="off",
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        gc.collect()
+        gc.freeze()  # what lives from the start on is not looked through again
+        server = _Server(config)
+        stopping.stops(server)
+        await server.serve(sockets=[listener])
+
+
+class _Stop:
+    """Hears SIGTERM and SIGINT from the start on, also before there is a server to stop."""
+
+    def __init__(self) -> None:
+        self._is_wanted = False
+        self._server: _Server | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop)
+
+    def stops(self, server: "_Server") -> None:
+        self._server = server
+        server.should_exit = self._is_wanted
+
+    def _stop(self) -> None:
+        self._is_wanted = True
+        if self._server is not None:
+            self._server.should_exit = True
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn takes signals only while it serves, and raises them again; here stopping is a success at any time."""
+    """Uvicorn would take the signals for itself, and raise them again; here stopping is a success."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -100,8 +132,12 @@ def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) 
 
 def run(settings: Settings, open_: Callable[[Path], Store] = open_store) -> int:
     """`serve`, with each failure that an operator can mend as one line; the exit code."""
+    return exit_code(lambda: serve(settings, open_))
+
+
+def exit_code(work: Callable[[], None]) -> int:
     try:
-        serve(settings, open_)
+        work()
     except (FolderRefused, LogError, ViewMismatch, OSError, ValueError) as error:
         print(f"bucketlog: {error}", file=sys.stderr)
         return 1

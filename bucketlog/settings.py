@@ -1,6 +1,7 @@
-"""Settings of `bucketlog serve`: flags win over the environment (BUCKETLOG_…), the environment over the file.
+"""Settings of `bucketlog serve` and of the roles of a cluster.
 
-The file is TOML, named by BUCKETLOG_CONFIG or --config, with the same names in lower case.
+Flags win over the environment (BUCKETLOG_…), the environment over the file. The file is TOML, named by BUCKETLOG_CONFIG or
+--config, with the same names in lower case.
 """
 
 import tomllib
@@ -20,6 +21,16 @@ class Settings(BaseSettings):
     domain: str = ""  # for virtual-host style addresses: bucket.DOMAIN
     access_key_id: str = ""
     secret_access_key: SecretStr = SecretStr("")
+
+    # of a cluster
+    kafka: str = ""  # bootstrap servers: host:port[,…]
+    kafka_prefix: str = ""  # of the topics' names
+    kafka_replication: int = Field(default=3, ge=1)  # of topics that are created
+    kafka_min_in_sync: int = Field(default=2, ge=1)
+    kafka_settings: dict[str, SecretStr] = {}  # of librdkafka: security.protocol, sasl.username, …
+    cluster_secret: SecretStr = SecretStr("")  # shared by all processes of a cluster
+    advertise: str = ""  # how other processes reach this one [default: http://host:port]
+    datanode: str = ""  # the data node's address, for gateways: http://host:port
 
     @classmethod
     def settings_customise_sources(

@@ -4,35 +4,28 @@ import asyncio
 import logging
 import time
 import uuid
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 from datanode.client import GROUP, Blobs
-from datanode.consumer import WritesConsumer
+from datanode.consumer import SETTLE_BYTES, WritesConsumer
 from datanode.index import BlobIndex, Table
 from datanode.node import LocalNode
 from datanode.rocksdb import RocksTable
 from datanode.store import VOLUME_BYTES, VolumeStore
-from gateway.errors import S3Error
 from gateway.submit import Commander
+from processors.housekeeping import RELEASE_AFTER_S, keep_house
 from processors.reads import ViewReads
-from processors.releases import release_garbage
 from processors.rocksdb import RocksView
 from processors.runtime import PartitionRuntime, ViewMismatch
 from processors.view import View
 from topics import spec
-from topics.commands import ForgetReleased
 from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
 from topics.journal import SEGMENT_BYTES
-from topics.log import LogError
 
 GATEWAY = "local"
-RELEASE_AFTER_S = 60.0  # a GET that began before an overwrite may still be reading what was replaced
-SETTLE_BYTES = 256 << 20  # of payloads that a start may have to read again: a fraction of a second
-HOUSEKEEPING_S = 1.0  # how long garbage and decided commands wait to be given back
 log_ = logging.getLogger(__name__)
 
 
@@ -61,6 +54,7 @@ class Store:
     ) -> None:
         self._release_after_s = release_after_s
         self._settle_bytes = settle_bytes
+        self._clock_ms = clock_ms
         self._disk = disk
         self.log = EmbeddedLog(disk, clock_ms, segment_bytes=segment_bytes)
         self._volumes = VolumeStore(disk, BlobIndex(index), volume_bytes=volume_bytes)
@@ -68,7 +62,7 @@ class Store:
         self.blobs = Blobs(self.log, LocalNode(self._volumes, self._consumer))
         self.commander = Commander(self.log, GATEWAY, clock_ms, durable=False)
         self._views = views
-        self.reads = ViewReads(views)
+        self.reads = ViewReads(dict(enumerate(views)))
         owner = uuid.uuid4().hex
         self._runtimes = [
             PartitionRuntime(self.log, view, number, owner, self.commander) for number, view in enumerate(views)
@@ -86,7 +80,9 @@ class Store:
         for number, runtime in enumerate(self._runtimes):
             await runtime.claim()
             self._run(f"partition {number}", runtime.run(claimed=True))
-        self._run("housekeeping", self._keep_house())
+        self._run("volumes", self._consumer.keep_settled(self._settle_bytes))
+        owned = dict(enumerate(self._runtimes))
+        self._run("housekeeping", keep_house(self.log, lambda: owned, self._clock_ms, self._release_after_s))
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -101,34 +97,12 @@ class Store:
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)
-        task.add_done_callback(_report)
+        task.add_done_callback(report)
         self._tasks.append(task)
 
-    async def _keep_house(self) -> None:
-        """Settles the volumes, trims decided commands, releases what has been garbage for long enough."""
-        loop = asyncio.get_running_loop()
-        marks: deque[tuple[float, list[int]]] = deque()
-        while True:
-            marks.append((loop.time(), [runtime.meta.offset for runtime in self._runtimes]))
-            is_due = marks[0][0] + self._release_after_s <= loop.time()
-            try:
-                if self._volumes.unsettled_bytes > self._settle_bytes:
-                    await self._consumer.trim()
-                for number, view in enumerate(self._views):
-                    await self._runtimes[number].trim()
-                    if is_due:
-                        await release_garbage(self.log, view, number, marks[0][1][number], self._forget)
-            except (LogError, OSError, S3Error) as error:
-                log_.error("housekeeping could not write the log and will try again: %s", error)
-            if is_due:
-                marks.popleft()
-            await asyncio.sleep(HOUSEKEEPING_S)
 
-    async def _forget(self, partition: int, below: int) -> None:
-        await self.commander.submit(uuid.uuid4().hex, GATEWAY, ForgetReleased(partition, below))
-
-
-def _report(task: asyncio.Task[None]) -> None:
+def report(task: asyncio.Task[None]) -> None:
+    """Of a task that should run for ever: tells what ended it."""
     if not task.cancelled() and (error := task.exception()) is not None:
         advice = "" if isinstance(error, ViewMismatch) else "; restart bucketlog, and report it if it comes again"
         log_.critical("%s stopped: %s%s", task.get_name(), error, advice, exc_info=error)

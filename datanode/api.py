@@ -18,9 +18,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from datanode.auth import ClusterSecret
 from datanode.node import BlobUnavailable, DataNode
 from datanode.store import BlobExists
+from topics.secret import ClusterSecret
 
 CRC32C = "x-bucketlog-crc32c"  # of the bytes sent, 8 hexadecimal digits
 READ_BYTES_MAX = 8 << 20  # a node holds this much in memory for each request

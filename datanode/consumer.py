@@ -5,14 +5,18 @@ volumes that hold them are synced.
 """
 
 import asyncio
+import logging
 
 from datanode.store import VolumeStore
 from topics import writes
-from topics.log import Log, Record
+from topics.log import Log, LogError, Record
 from topics.spec import TopicPartition
 
 TRIM_AFTER_BYTES = 16 << 20
 TRIM_AFTER_RECORDS = 20_000
+SETTLE_BYTES = 256 << 20  # of payloads that a start may have to read again: a fraction of a second
+SETTLE_EVERY_S = 1.0
+log_ = logging.getLogger(__name__)
 
 
 class WritesConsumer:
@@ -46,6 +50,16 @@ class WritesConsumer:
         self._untrimmed_bytes = self._untrimmed_records = 0
         await self._store.sync()
         await self._log.trim(self._at, position)
+
+    async def keep_settled(self, settle_bytes: int = SETTLE_BYTES) -> None:
+        """For ever: large blobs come past the log, so the volumes are settled by what they were given, too."""
+        while True:
+            try:
+                if self._store.unsettled_bytes > settle_bytes:
+                    await self.trim()
+            except (LogError, OSError) as error:
+                log_.error("the volumes could not be settled, this will be tried again: %s", error)
+            await asyncio.sleep(SETTLE_EVERY_S)
 
     def consume(self, batch: list[Record]) -> None:
         payloads: dict[bytes, bytes] = {}

@@ -8,9 +8,9 @@ from aiohttp import ClientConnectionError, ClientResponse, ClientSession, Client
 from awscrt.checksums import crc32c
 
 from datanode.api import CRC32C
-from datanode.auth import ClusterSecret
 from datanode.node import BlobUnavailable
 from datanode.store import BlobExists
+from topics.secret import ClusterSecret
 
 CONNECTIONS_MAX = 256  # to one node
 CHUNKS_MAX = 4  # of a writer, before `write` waits for the network

@@ -3,11 +3,13 @@
 S3Error            what a client did, or asks for: answered with its code
 RecordTooLarge     what a client sent makes a command that no log takes: 400, nothing was done
 LogError, OSError  the log or a disk cannot be written: 503 ServiceUnavailable, nothing acknowledged
+ReadUnavailable    no owner of the metadata answers: 503 ServiceUnavailable
 BlobUnavailable    bytes are damaged or missing: 500 InternalError, never a wrong byte
 anything else      a bug: 500 InternalError, with the request id in the log
 """
 
 from datanode.node import BlobUnavailable
+from processors.reads import ReadUnavailable
 from topics.log import LogError, RecordTooLarge
 
 _TABLE: dict[str, tuple[int, str]] = {
@@ -87,7 +89,7 @@ def as_s3_error(error: Exception) -> S3Error:
             return error
         case RecordTooLarge():
             return S3Error("MaxMessageLengthExceeded")
-        case LogError() | OSError():
+        case LogError() | OSError() | ReadUnavailable():
             return S3Error("ServiceUnavailable")
         case BlobUnavailable():
             return S3Error("InternalError", "The object's data is damaged or not available.")

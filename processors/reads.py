@@ -1,6 +1,6 @@
 """The read interface of the metadata store: what gateways may ask of the views. Only committed state is ever read."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from processors.machine import tables
@@ -8,7 +8,11 @@ from processors.machine.tables import Bucket, Object, Part, Upload
 from processors.view import Readable
 from topics.spec import bucket_partition
 
-__all__ = ["Bucket", "Listing", "Object", "Part", "Reads", "Upload", "UploadListing", "ViewReads"]
+__all__ = ["Bucket", "Listing", "Object", "Part", "ReadUnavailable", "Reads", "Upload", "UploadListing", "ViewReads"]
+
+
+class ReadUnavailable(Exception):
+    """No owner of the partition answered in time."""
 
 
 class Listing(NamedTuple):
@@ -45,16 +49,16 @@ class Reads(Protocol):
 
 
 class ViewReads:
-    """Straight from the views of this process, one a partition."""
+    """Straight from views of this process, by partition."""
 
-    def __init__(self, views: Sequence[Readable]) -> None:
+    def __init__(self, views: Mapping[int, Readable]) -> None:
         self._views = views
 
     async def bucket(self, name: str) -> Bucket | None:
         return tables.bucket(self._view(name), name)
 
     async def buckets(self) -> list[tuple[str, Bucket]]:
-        return sorted(row for view in self._views for row in tables.buckets(view))
+        return sorted(row for view in self._views.values() for row in tables.buckets(view))
 
     async def current(self, name: str, bucket: Bucket, key: str) -> Object | None:
         return tables.current(self._view(name), bucket.incarnation, key)

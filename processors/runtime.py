@@ -7,6 +7,7 @@ Errors: `Fenced` when another owner has claimed the partition, `ViewMismatch` wh
 `ValueError` for a record that no codec knows. Each stops this partition and no other.
 """
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Protocol
@@ -40,7 +41,7 @@ class Replies(Protocol):
 class PartitionRuntime:
     def __init__(self, log: Log, view: View, number: int, owner: str, replies: Replies) -> None:
         self._log = log
-        self._view = view
+        self.view = view
         self._commands = TopicPartition("commands", number)
         self._events = TopicPartition("events", number)
         self._owner = owner
@@ -48,6 +49,7 @@ class PartitionRuntime:
         self._meta = tables.meta(view)
         self._decided_below = 0  # commands below this offset are decided, rejections included
         self.is_claimed = False
+        self._handling = asyncio.Lock()
 
     @property
     def meta(self) -> tables.Meta:
@@ -77,14 +79,15 @@ class PartitionRuntime:
                 start = max(start, await self._first_command())
                 async for batch in self._log.follow(self._commands, start):
                     for position in range(0, len(batch), BATCH_COMMANDS_MAX):
-                        await self.handle(batch[position : position + BATCH_COMMANDS_MAX])
+                        async with self._handling:
+                            await self.handle(batch[position : position + BATCH_COMMANDS_MAX])
             except LogError as error:
                 self.is_claimed = False
                 log_.error("partition %d: append failed, claiming anew: %s", self._commands.partition, error)
 
     async def handle(self, batch: Sequence[Record]) -> None:
         """Decide a batch of commands and make the decisions durable, then reply. Raises `LogError` if that failed."""
-        overlay, replies, entries = Overlay(self._view), [], []
+        overlay, replies, entries = Overlay(self.view), [], []
         meta = self._meta
         for record in batch:
             if record.offset < self._decided_below:
@@ -106,6 +109,11 @@ class PartitionRuntime:
         self._decided_below = batch[-1].offset + 1
         for gateway, reply in replies:
             self._replies.send(gateway, reply)
+
+    async def idle(self) -> None:
+        """Return between two batches; whoever ends `run` then leaves nothing unclear in the log."""
+        async with self._handling:
+            pass
 
     async def trim(self) -> None:
         """Let the log drop commands that will never be decided again."""
@@ -140,7 +148,7 @@ class PartitionRuntime:
             return  # rejections rest on what is committed, and that is durable
         offsets = await self._log.append(self._events, entries, durable=True)
         if offsets == list(range(self._meta.offset, self._meta.offset + len(entries))):
-            self._view.commit(overlay.changes)
+            self.view.commit(overlay.changes)
             self._meta = meta
             return
         if not await self._catch_up(offsets[-1]) or self._meta.epoch != meta.epoch:
@@ -150,17 +158,17 @@ class PartitionRuntime:
         """Fold what is new in the log; whether the record at the offset `asked` is among it and counts."""
         counts = False
         while records := await self._log.read(self._events, self._meta.offset):
-            overlay = Overlay(self._view)
+            overlay = Overlay(self.view)
             for record in records:
                 is_counted = fold(overlay, self._log.identity, record.offset, record.value)
                 counts = counts or (is_counted and record.offset == asked)
-            self._view.commit(overlay.changes)
-            self._meta = tables.meta(self._view)
+            self.view.commit(overlay.changes)
+            self._meta = tables.meta(self.view)
         return counts
 
     async def _check(self) -> None:
         """That the view's last record is the log's: same log, same place, same content."""
-        meta = self._meta = tables.meta(self._view)
+        meta = self._meta = tables.meta(self.view)
         if not meta.offset:
             return
         advice = "stop, remove the view's folder and start again to rebuild it from the log"

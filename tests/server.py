@@ -56,15 +56,7 @@ class Server:
         return self._end(signal.SIGTERM)
 
     def client(self, **options: Any) -> Any:
-        config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **options)
-        return boto3.session.Session().client(
-            "s3",
-            endpoint_url=self.endpoint,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=SECRET_KEY,
-            region_name=REGION,
-            config=config,
-        )
+        return client_of(self.endpoint, **options)
 
     def _end(self, signal_number: int) -> int:
         assert self.process is not None
@@ -77,6 +69,19 @@ class Server:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False
+
+
+def client_of(endpoint: str, **options: Any) -> Any:
+    """A boto3 client that never tries again by itself."""
+    config = Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}, **options)
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        region_name=REGION,
+        config=config,
+    )
 
 
 def free_port() -> int:

@@ -10,7 +10,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from datanode.api import create_node_app
-from datanode.auth import ClusterSecret
 from datanode.client import GROUP
 from datanode.consumer import WritesConsumer
 from datanode.index import BlobIndex
@@ -22,6 +21,7 @@ from tests.server import free_port
 from topics import spec
 from topics.disk import OsDisk
 from topics.memory import MemoryLog
+from topics.secret import ClusterSecret
 
 SECRET = ClusterSecret(b"a secret of a test cluster")
 

@@ -8,10 +8,10 @@ import pytest
 from aiohttp import ClientSession
 
 from datanode.api import create_node_app
-from datanode.auth import SKEW_S_MAX, ClusterSecret
 from datanode.node import BlobUnavailable, LocalNode
 from datanode.remote import RemoteNode
 from tests.datanode.nodes import SECRET, Parts, node_parts, served
+from topics.secret import SKEW_S_MAX, ClusterSecret
 
 NOW = 1_800_000_000
 PATH = f"/blobs/{1:032x}"

@@ -139,7 +139,7 @@ def void_record_folded_as_ours(patch: Patch, world: World) -> None:
     async def commit(runtime: PartitionRuntime, overlay: Overlay, meta: tables.Meta, entries: Sequence[Entry]) -> None:
         if entries:
             await runtime._log.append(runtime._events, entries, durable=True)
-            runtime._view.commit(overlay.changes)
+            runtime.view.commit(overlay.changes)
             runtime._meta = meta
         else:
             await honest(runtime, overlay, meta, entries)
@@ -151,7 +151,7 @@ def decides_without_overlay(patch: Patch, world: World) -> None:
     honest = PartitionRuntime._decide
 
     def decide(runtime: PartitionRuntime, overlay: Overlay, meta: tables.Meta, command: Any, record: Record) -> Any:
-        return honest(runtime, Overlay(runtime._view), meta, command, record)
+        return honest(runtime, Overlay(runtime.view), meta, command, record)
 
     patch.setattr(PartitionRuntime, "_decide", decide)
 

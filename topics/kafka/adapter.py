@@ -19,7 +19,7 @@ from topics.kafka.producer import KafkaProducer, failure
 from topics.kafka.reader import KafkaReader
 from topics.log import Entry, LogError, Record
 from topics.memory import check_size
-from topics.spec import ALL, TopicPartition, TopicSpec
+from topics.spec import CLUSTER, TopicPartition, TopicSpec
 
 _IDENTIFYING = ("commands", "events")  # what a view was folded from, and what its causes are offsets of
 LOOK_AGAIN_S = 0.05
@@ -39,7 +39,7 @@ class KafkaLog:
     async def open(cls, config: KafkaConfig) -> "KafkaLog":
         """Raises `LogError` where no broker answers."""
         log = cls(config)
-        await log._look(ALL)
+        await log._look(CLUSTER)
         return log
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
@@ -80,7 +80,7 @@ class KafkaLog:
             async for batch in reader.follow(self._name(at.topic), at.partition, offset):
                 yield batch
         finally:
-            await asyncio.to_thread(reader.close)
+            await reader.close()
 
     async def earliest(self, at: TopicPartition) -> int:
         return (await self._watermarks(at))[0]
@@ -98,7 +98,7 @@ class KafkaLog:
     async def close(self) -> None:
         await self._producer.close()
         for reader in self._idle:
-            await asyncio.to_thread(reader.close)
+            await reader.close()
 
     async def _watermarks(self, at: TopicPartition) -> tuple[int, int]:
         self._check(at)
@@ -112,11 +112,11 @@ class KafkaLog:
         if len(self._idle) < READERS_KEPT:
             self._idle.append(reader)
         else:
-            await asyncio.to_thread(reader.close)
+            await reader.close()
 
     async def _look(self, specs: Sequence[TopicSpec]) -> None:
         """Which of these topics there are, with how many partitions; and the identity."""
-        names = {self._name(spec.name): spec.name for spec in (*ALL, *specs)}
+        names = {self._name(spec.name): spec.name for spec in (*CLUSTER, *specs)}
         ids = []
         asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_S)
         for name, future in asked.items():
@@ -133,7 +133,7 @@ class KafkaLog:
             "max.message.bytes": str(RECORD_BYTES_MAX),
             "message.timestamp.type": "LogAppendTime",
             "cleanup.policy": "delete",
-            "retention.ms": "-1",  # consumers trim what they have taken; events stay
+            "retention.ms": str(spec.retention_ms),  # else consumers trim what they have taken; events stay
             "retention.bytes": "-1",
             "unclean.leader.election.enable": "false",
         }

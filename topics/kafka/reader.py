@@ -1,7 +1,11 @@
 """Reads of one partition: a consumer with an explicit offset, in a thread while it waits. No groups, no commits."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -12,6 +16,7 @@ from topics.log import LogError, OffsetTrimmed, Record
 
 BATCH_RECORDS = 1_000
 WAIT_S = 0.5  # how long a thread waits for records before it looks whether somebody still wants them
+AGAIN_S = 0.05
 _PASSING = (  # librdkafka goes on by itself when the brokers are back
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._TRANSPORT,
@@ -19,40 +24,56 @@ _PASSING = (  # librdkafka goes on by itself when the brokers are back
     KafkaError._RESOLVE,
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,  # of a topic that was just made: brokers hear of it one after another
+    KafkaError._UNKNOWN_PARTITION,
 )
 
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
 class KafkaReader:
-    """One consumer, used by one reader at a time."""
+    """One consumer, used by one reader at a time, with a thread of its own: followers wait for ever."""
 
     def __init__(self, config: KafkaConfig) -> None:
         self._consumer = Consumer(config.consumer())
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka reader")
 
     async def read(self, topic: str, partition: int, offset: int, records_max: int) -> list[Record]:
         """Records from `offset` to the end that the partition has now. Raises `OffsetTrimmed`, `LogError`."""
-        return await asyncio.to_thread(self._read, topic, partition, offset, records_max)
+        return await self._in_thread(self._read, topic, partition, offset, records_max)
 
     async def follow(self, topic: str, partition: int, offset: int) -> AsyncIterator[list[Record]]:
-        await asyncio.to_thread(self._assign, topic, partition, offset)
+        await self._in_thread(self._assign, topic, partition, offset)
         while True:
-            if batch := await asyncio.to_thread(self._next_batch, topic, partition):
+            if batch := await self._in_thread(self._next_batch, topic, partition):
                 yield batch
 
     async def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         """(earliest, latest) offset, from the partition's leader."""
-        return await asyncio.to_thread(self._watermarks, topic, partition)
+        return await self._in_thread(self._watermarks, topic, partition)
 
-    def close(self) -> None:
-        self._consumer.close()
+    async def close(self) -> None:
+        await self._in_thread(self._consumer.close)
+        self._thread.shutdown(wait=False)
+
+    async def _in_thread(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(function, *args, **kwargs))
 
     def _watermarks(self, topic: str, partition: int) -> tuple[int, int]:
-        try:
-            found = self._consumer.get_watermark_offsets(KafkaPartition(topic, partition), timeout=REQUEST_S)
-        except KafkaException as error:
-            raise failure(f"offsets of {topic}:{partition} cannot be had", error.args[0]) from error
-        if found is None:
-            raise LogError(f"offsets of {topic}:{partition} cannot be had: no broker answered in time")
-        return found
+        deadline = time.monotonic() + REQUEST_S
+        while True:
+            try:
+                found = self._consumer.get_watermark_offsets(KafkaPartition(topic, partition), timeout=REQUEST_S)
+            except KafkaException as error:
+                if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                    raise failure(f"offsets of {topic}:{partition} cannot be had", error.args[0]) from error
+                time.sleep(AGAIN_S)
+                continue
+            if found is None:
+                raise LogError(f"offsets of {topic}:{partition} cannot be had: no broker answered in time")
+            return found
 
     def _read(self, topic: str, partition: int, offset: int, records_max: int) -> list[Record]:
         earliest, latest = self._watermarks(topic, partition)

@@ -1,0 +1,197 @@
+"""The roles of a cluster, each a process of its own on Apache Kafka: gateway, processor, data node.
+
+A role is a context that gives its HTTP service. It waits for the broker where there is none yet, and says so.
+"""
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp
+
+from bucketlog import credentials
+from bucketlog.events import create_events_app
+from bucketlog.folder import DataFolder
+from bucketlog.settings import Settings
+from bucketlog.store import now_ms, report
+from datanode.api import create_node_app
+from datanode.client import GROUP, Blobs
+from datanode.consumer import WritesConsumer
+from datanode.index import BlobIndex
+from datanode.node import LocalNode
+from datanode.remote import RemoteNode
+from datanode.rocksdb import RocksTable
+from datanode.store import VolumeStore
+from gateway.app import create_app
+from gateway.context import Gateway
+from gateway.submit import Commander
+from processors.housekeeping import keep_house
+from processors.leases import Leases
+from processors.ownership import Ownership
+from processors.remote import RemoteReads
+from processors.replies import LogReplies
+from processors.rocksdb import RocksView
+from processors.service import create_read_service
+from topics import replies, spec
+from topics.disk import OsDisk
+from topics.kafka.adapter import KafkaLog
+from topics.kafka.config import KafkaConfig
+from topics.kafka.group import OwnerGroup
+from topics.log import LogError
+from topics.secret import ClusterSecret
+from topics.spec import TopicPartition
+
+BROKER_AGAIN_S = 1.0
+log_ = logging.getLogger(__name__)
+
+
+def kafka_config(settings: Settings) -> KafkaConfig:
+    """Raises `ValueError` where no broker is named."""
+    if not settings.kafka:
+        raise ValueError("name a Kafka cluster: BUCKETLOG_KAFKA=host:port[,…]")
+    return KafkaConfig(
+        settings.kafka,
+        settings.kafka_prefix,
+        settings.kafka_replication,
+        settings.kafka_min_in_sync,
+        {name: value.get_secret_value() for name, value in settings.kafka_settings.items()},
+    )
+
+
+@asynccontextmanager
+async def opened_log(settings: Settings) -> AsyncIterator[KafkaLog]:
+    """The log with its topics, once a broker answers. Raises `LogError` for topics that cannot be used."""
+    config = kafka_config(settings)
+    while True:
+        try:
+            log = await KafkaLog.open(config)
+            break
+        except LogError as error:
+            log_.warning("waiting for Kafka at %s: %s", settings.kafka, error)
+            await asyncio.sleep(BROKER_AGAIN_S)
+    try:
+        await log.create_topics(spec.CLUSTER)
+        yield log
+    finally:
+        await log.close()
+
+
+def cluster_secret(settings: Settings) -> ClusterSecret:
+    return ClusterSecret(settings.cluster_secret.get_secret_value().encode())
+
+
+@asynccontextmanager
+async def gateway(settings: Settings) -> AsyncIterator[ASGIApp]:
+    """Stateless: S3 in, commands and payloads out."""
+    secret = cluster_secret(settings)
+    if not settings.datanode:
+        raise ValueError("name the data node: BUCKETLOG_DATANODE=http://host:port")
+    if not (settings.access_key_id and settings.secret_access_key.get_secret_value()):
+        raise ValueError("set BUCKETLOG_ACCESS_KEY_ID and BUCKETLOG_SECRET_ACCESS_KEY, the same at every gateway")
+    root, _ = credentials.load(settings, settings.data)
+    async with AsyncExitStack() as stack:
+        log = await stack.enter_async_context(opened_log(settings))
+        node = await stack.enter_async_context(RemoteNode(settings.datanode, secret))
+        reads = await stack.enter_async_context(RemoteReads(log, secret))
+        own = random.randrange(spec.REPLIES.partitions)  # noqa: S311 - spreads gateways over partitions
+        address = replies.address(own, uuid.uuid4().hex)
+        commander = Commander(log, address, now_ms, durable=True)
+        start = await log.latest(TopicPartition("replies", own))
+        (listening,) = _run(replies=_listen(log, TopicPartition("replies", own), start, commander, address))
+        stack.callback(listening.cancel)
+        _tell(settings, "gateway")
+        made = Gateway(reads, Blobs(log, node), commander, root, settings.region, settings.domain)
+        app = create_app(made, lambda: reads.is_ready and not listening.done())
+        yield create_events_app(app, log, root)
+
+
+async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Commander, address: str) -> None:
+    async for batch in log.follow(at, start):
+        for record in batch:
+            if record.key == address.encode():
+                commander.send(address, replies.decode(record.value))
+
+
+@asynccontextmanager
+async def processor(settings: Settings) -> AsyncIterator[ASGIApp]:
+    """Owns partitions: decides their commands, answers what is asked of their views."""
+    secret, owner = cluster_secret(settings), uuid.uuid4().hex
+    folder = DataFolder(settings.data)
+    async with opened_log(settings) as log:
+        leases = Leases(log, owner, _endpoint(settings), _boot_time)
+        ownership = Ownership(
+            log, lambda number: RocksView(folder.path / "view" / f"{number:04}"), owner, leases, LogReplies(log)
+        )
+        tasks = _run(leases=leases.run(ownership.epochs), housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms))
+        group = OwnerGroup(kafka_config(settings), ownership.gained, ownership.lost)
+        group.start()
+        _tell(settings, "processor")
+        yield _with_health(
+            create_read_service(ownership.views, leases.is_held, secret), lambda: not any(t.done() for t in tasks)
+        )
+        await group.stop()
+        await ownership.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    folder.close()
+
+
+@asynccontextmanager
+async def datanode(settings: Settings) -> AsyncIterator[ASGIApp]:
+    """Volumes: consumes `writes`, takes large payloads, gives bytes."""
+    secret = cluster_secret(settings)
+    folder = DataFolder(settings.data)
+    async with opened_log(settings) as log:
+        disk = OsDisk(folder.path)
+        store = VolumeStore(disk, BlobIndex(RocksTable(folder.path / "index")))
+        consumer = WritesConsumer(log, store, GROUP)
+        tasks = _run(writes=consumer.run(), volumes=consumer.keep_settled())
+        _tell(settings, "data node")
+        yield _with_health(create_node_app(LocalNode(store, consumer), secret), lambda: not any(t.done() for t in tasks))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await consumer.trim()
+        store.close()
+        disk.close()
+    folder.close()
+
+
+def _run(**work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
+    """Tasks for as long as the role lives; one that ends is told of."""
+    tasks = [asyncio.create_task(each, name=name) for name, each in work.items()]
+    for task in tasks:
+        task.add_done_callback(report)
+    return tasks
+
+
+def _with_health(app: ASGIApp, is_ready: Callable[[], bool]) -> ASGIApp:
+    async def healthz(_: object) -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    async def readyz(_: object) -> PlainTextResponse:
+        return PlainTextResponse("ready\n") if is_ready() else PlainTextResponse("not ready\n", 503)
+
+    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app)])
+
+
+def _endpoint(settings: Settings) -> str:
+    return settings.advertise or f"http://{settings.host}:{settings.port}"
+
+
+def _tell(settings: Settings, role: str) -> None:
+    print(f"bucketlog {role} at {_endpoint(settings)}, log at {settings.kafka}", flush=True)
+
+
+def _boot_time() -> float:
+    """Goes on while the machine sleeps, and is never set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,0 +1,49 @@
+"""What an owner does beside deciding: trims decided commands, gives back blobs that were garbage for long enough."""
+
+import asyncio
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from processors.releases import release_garbage
+from processors.runtime import PartitionRuntime
+from topics import commands
+from topics.commands import ForgetReleased
+from topics.log import Entry, Log, LogError
+from topics.spec import TopicPartition
+
+EVERY_S = 1.0
+FORGET_MS = 30_000
+RELEASE_AFTER_S = 60.0  # a GET that began before an overwrite may still be reading what was replaced
+log_ = logging.getLogger(__name__)
+
+
+async def keep_house(
+    log: Log,
+    runtimes: Callable[[], Mapping[int, PartitionRuntime]],
+    clock_ms: Callable[[], int],
+    release_after_s: float = RELEASE_AFTER_S,
+) -> None:
+    """For ever; `runtimes` are those of the partitions that are owned at the time."""
+
+    async def forget(partition: int, below: int) -> None:
+        body = ForgetReleased(partition, below)
+        command = commands.Command(uuid.uuid4().hex, "", "", clock_ms() + FORGET_MS, body)
+        await log.append(TopicPartition("commands", partition), [Entry(b"", commands.encode(command))], durable=False)
+
+    loop = asyncio.get_running_loop()
+    marks: deque[tuple[float, dict[int, int]]] = deque()
+    while True:
+        marks.append((loop.time(), {number: runtime.meta.offset for number, runtime in runtimes().items()}))
+        is_due = marks[0][0] + release_after_s <= loop.time()
+        try:
+            for number, runtime in list(runtimes().items()):
+                await runtime.trim()
+                if is_due and number in marks[0][1]:
+                    await release_garbage(log, runtime.view, number, marks[0][1][number], forget)
+        except (LogError, OSError) as error:
+            log_.error("housekeeping could not write the log and will try again: %s", error)
+        if is_due:
+            marks.popleft()
+        await asyncio.sleep(EVERY_S)

@@ -1,0 +1,112 @@
+"""`Reads` of a cluster: each question goes to the owner of its partition, as the topic `owners` names it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+from yarl import URL
+
+from processors.leases import AT, OwnerMap, leases
+from processors.machine.tables import Bucket, Object, Part, Upload
+from processors.reads import Listing, ReadUnavailable, UploadListing
+from processors.service import OPERATIONS, encode_arguments
+from topics.log import Log
+from topics.secret import ClusterSecret
+from topics.spec import BUCKET_PARTITIONS, bucket_partition
+
+DEADLINE_S = 20.0  # longer than a partition is without an owner when one was killed
+ATTEMPT = ClientTimeout(total=5, sock_connect=1)
+AGAIN_S = 0.05
+CONNECTIONS_MAX = 256
+
+
+class RemoteReads:
+    """Use as a context: `async with RemoteReads(...) as reads`."""
+
+    def __init__(self, log: Log, secret: ClusterSecret, now_s: Callable[[], float] = time.time) -> None:
+        self._log = log
+        self._secret = secret
+        self._now_s = now_s
+        self._owners = OwnerMap()
+        self._session = ClientSession(timeout=ATTEMPT, connector=TCPConnector(limit=CONNECTIONS_MAX))
+        self._decoders = {name: msgspec.msgpack.Decoder(gives) for name, (_, gives) in OPERATIONS.items()}
+        self._following = asyncio.create_task(self._follow())
+
+    async def __aenter__(self) -> "RemoteReads":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._following.cancel()
+        await self._session.close()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every partition has an owner, and news of owners arrive."""
+        known = all(self._owners.endpoint(partition) for partition in range(BUCKET_PARTITIONS))
+        return known and not self._following.done()
+
+    async def bucket(self, name: str) -> Bucket | None:
+        found: Bucket | None = await self._ask(bucket_partition(name), "bucket", name)
+        return found
+
+    async def buckets(self) -> list[tuple[str, Bucket]]:
+        rows: list[list[tuple[str, Bucket]]] = await asyncio.gather(
+            *(self._ask(partition, "buckets") for partition in range(BUCKET_PARTITIONS))
+        )
+        return sorted(row for some in rows for row in some)
+
+    async def current(self, name: str, bucket: Bucket, key: str) -> Object | None:
+        found: Object | None = await self._ask(bucket_partition(name), "current", name, bucket, key)
+        return found
+
+    async def listing(self, name: str, bucket: Bucket, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
+        asked = (name, bucket, prefix, delimiter, after, limit)
+        found: Listing = await self._ask(bucket_partition(name), "listing", *asked)
+        return found
+
+    async def upload(self, name: str, bucket: Bucket, key: str, upload: str) -> Upload | None:
+        found: Upload | None = await self._ask(bucket_partition(name), "upload", name, bucket, key, upload)
+        return found
+
+    async def uploads(
+        self, name: str, bucket: Bucket, prefix: str, delimiter: str, after: tuple[str, str], limit: int
+    ) -> UploadListing:
+        asked = (name, bucket, prefix, delimiter, after, limit)
+        found: UploadListing = await self._ask(bucket_partition(name), "uploads", *asked)
+        return found
+
+    async def parts(self, name: str, upload: str, after: int, limit: int) -> list[tuple[int, Part]]:
+        found: list[tuple[int, Part]] = await self._ask(bucket_partition(name), "parts", name, upload, after, limit)
+        return found
+
+    async def _ask(self, partition: int, operation: str, *arguments: Any) -> Any:
+        """Asks until an owner answers. Raises `ReadUnavailable` at the deadline."""
+        target = f"/partitions/{partition}/{operation}?args={encode_arguments(arguments)}"
+        why = "nobody owns it"
+        try:
+            async with asyncio.timeout(DEADLINE_S):
+                while True:
+                    if endpoint := self._owners.endpoint(partition):
+                        data, why = await self._attempt(endpoint, target)
+                        if data is not None:
+                            return self._decoders[operation].decode(data)
+                    await asyncio.sleep(AGAIN_S)
+        except TimeoutError:
+            raise ReadUnavailable(f"partition {partition} cannot be read: {why}") from None
+
+    async def _attempt(self, endpoint: str, target: str) -> tuple[bytes | None, str]:
+        """(answer, "") or (None, why there is none)."""
+        headers = {"authorization": self._secret.sign("GET", target, "", "", int(self._now_s()))}
+        try:
+            async with self._session.get(URL(endpoint + target, encoded=True), headers=headers) as answer:
+                data = await answer.read()
+                return (data, "") if answer.status == 200 else (None, f"{endpoint}: {data.decode().strip()}")
+        except (ClientError, TimeoutError) as error:
+            return None, f"{endpoint} cannot be reached: {error}"
+
+    async def _follow(self) -> None:
+        async for _, lease in leases(self._log, await self._log.earliest(AT)):
+            self._owners.fold(lease)

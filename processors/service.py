@@ -1,0 +1,66 @@
+"""The read service of a metadata owner over HTTP: GET /partitions/{number}/{operation}?args=…, msgpack in URL-safe base64.
+
+Every request is signed with the cluster's secret. 421 tells that this process does not hold the partition (any more): the
+lease is looked at behind the read, so that an answer is never older than the lease.
+"""
+
+import base64
+import binascii
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+
+from processors.machine.tables import Bucket, Object, Part, Upload
+from processors.reads import Listing, UploadListing, ViewReads
+from processors.view import Readable
+from topics.secret import ClusterSecret
+
+NOT_HELD = 421  # Misdirected Request (RFC 9110 §15.5.20)
+OPERATIONS: dict[str, tuple[Any, Any]] = {  # the operations of `Reads`: what they take, what they give
+    "bucket": (tuple[str], Bucket | None),
+    "buckets": (tuple[()], list[tuple[str, Bucket]]),
+    "current": (tuple[str, Bucket, str], Object | None),
+    "listing": (tuple[str, Bucket, str, str, str, int], Listing),
+    "upload": (tuple[str, Bucket, str, str], Upload | None),
+    "uploads": (tuple[str, Bucket, str, str, tuple[str, str], int], UploadListing),
+    "parts": (tuple[str, str, int, int], list[tuple[int, Part]]),
+}
+
+
+def encode_arguments(arguments: tuple[Any, ...]) -> str:
+    return base64.urlsafe_b64encode(msgspec.msgpack.encode(arguments)).decode()
+
+
+def create_read_service(
+    views: Mapping[int, Readable],
+    is_held: Callable[[int], bool],
+    secret: ClusterSecret,
+    now_s: Callable[[], float] = time.time,
+) -> Starlette:
+    decoders = {name: msgspec.msgpack.Decoder(takes) for name, (takes, _) in OPERATIONS.items()}
+
+    async def answer(request: Request) -> Response:
+        target, authorization = f"{request.url.path}?{request.url.query}", request.headers.get("authorization", "")
+        if not secret.allows(authorization, "GET", target, "", "", int(now_s())):
+            return PlainTextResponse("the request is not signed with this cluster's secret, or a clock is wrong\n", 401)
+        partition, operation = request.path_params["partition"], request.path_params["operation"]
+        if operation not in OPERATIONS:
+            return PlainTextResponse(f"there is no operation {operation}\n", 404)
+        if partition not in views or not is_held(partition):
+            return PlainTextResponse(f"partition {partition} is not held here\n", NOT_HELD)
+        try:
+            arguments = decoders[operation].decode(base64.urlsafe_b64decode(request.query_params.get("args", "")))
+        except (binascii.Error, ValueError) as error:
+            return PlainTextResponse(f"arguments of {operation}: {error}\n", 400)
+        result = await getattr(ViewReads({partition: views[partition]}), operation)(*arguments)
+        if not is_held(partition):
+            return PlainTextResponse(f"partition {partition} is not held here any more\n", NOT_HELD)
+        return Response(msgspec.msgpack.encode(result), media_type="application/msgpack")
+
+    return Starlette(routes=[Route("/partitions/{partition:int}/{operation}", answer)])

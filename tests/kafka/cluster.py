@@ -1,0 +1,107 @@
+"""A cluster of processes on a real broker: gateways, processors, one data node."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.server import ACCESS_KEY, SECRET_KEY, client_of, free_port
+
+BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
+START_S = 60
+
+
+class Role:
+    """One process of the cluster; it may be killed, paused and started again."""
+
+    def __init__(self, name: str, data: Path, env: Mapping[str, str]) -> None:
+        self.name = name
+        self.data = data
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._env = {**os.environ, **env}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Role":
+        arguments = [BUCKETLOG, self.name, "--port", str(self.port)]
+        if self.name != "gateway":
+            arguments += ["--data", str(self.data)]
+        self.process = subprocess.Popen(arguments, env=self._env, stdout=subprocess.DEVNULL)
+        return self
+
+    def wait(self) -> "Role":
+        """Until it is ready."""
+        deadline = time.monotonic() + START_S
+        while not self.is_ready():
+            if self._running().poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the {self.name} did not start; exit code {self._running().poll()}")
+            time.sleep(0.05)
+        return self
+
+    def is_ready(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/readyz", timeout=1) as answer:
+                return bool(answer.status == 200)
+        except (urllib.error.URLError, OSError):
+            return False
+
+    def send(self, number: signal.Signals) -> None:
+        self._running().send_signal(number)
+
+    def kill(self) -> None:
+        self.send(signal.SIGKILL)
+        self._running().wait(15)
+
+    def stop(self) -> int:
+        self.send(signal.SIGTERM)
+        return self._running().wait(15)
+
+    def _running(self) -> "subprocess.Popen[bytes]":
+        assert self.process is not None
+        return self.process
+
+
+class Cluster:
+    def __init__(
+        self, folder: Path, bootstrap: str, *, gateways: int = 2, processors: int = 2, replication: int = 1
+    ) -> None:
+        node_port = free_port()
+        env = {
+            "BUCKETLOG_KAFKA": bootstrap,
+            "BUCKETLOG_KAFKA_PREFIX": f"c{uuid.uuid4().hex[:8]}-",
+            "BUCKETLOG_KAFKA_REPLICATION": str(replication),
+            "BUCKETLOG_KAFKA_MIN_IN_SYNC": str(max(1, replication - 1)),
+            "BUCKETLOG_CLUSTER_SECRET": uuid.uuid4().hex,
+            "BUCKETLOG_DATANODE": f"http://127.0.0.1:{node_port}",
+            "BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY,
+            "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY,
+        }
+        self.datanode = Role("datanode", folder / "node", env)
+        self.datanode.port, self.datanode.endpoint = node_port, f"http://127.0.0.1:{node_port}"
+        self.processors = [Role("processor", folder / f"processor{number}", env) for number in range(processors)]
+        self.gateways = [Role("gateway", folder, env) for _ in range(gateways)]
+
+    def start(self) -> "Cluster":
+        for role in self.roles:
+            role.start()
+        for role in self.roles:
+            role.wait()
+        return self
+
+    @property
+    def roles(self) -> list[Role]:
+        return [self.datanode, *self.processors, *self.gateways]
+
+    def stop(self) -> list[int]:
+        """Exit codes, gateways first."""
+        return [role.stop() for role in reversed(self.roles)]
+
+    def client(self, gateway: int = 0, **options: Any) -> Any:
+        return client_of(self.gateways[gateway].endpoint, **options)
