@@ -52,8 +52,9 @@ def test_every_offset_leads_to_the_next_record(offsets: list[int], tmp_path: Pat
 def test_trims_whole_files_and_keeps_the_last(tmp_path: Path) -> None:
     disk = archived(tmp_path, list(range(10)))
     archive = Archive(disk, FOLDER)
-    archive.trim(7)
-    assert (archive.earliest, offsets_from(archive, 4)) == (4, [4, 5, 6, 7, 8, 9])
+    for before, earliest in ((3, 0), (4, 4), (7, 4)):
+        archive.trim(before)
+        assert (archive.earliest, offsets_from(archive, earliest)) == (earliest, list(range(earliest, 10)))
     archive.trim(100)
     assert (archive.earliest, len(disk.names(FOLDER))) == (8, 1)
     archive.close()
