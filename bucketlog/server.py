@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 from bucketlog import credentials
 from bucketlog.events import create_events_app
 from bucketlog.folder import DataFolder, FolderRefused
+from bucketlog.protocol import BoundedProtocol
 from bucketlog.settings import Settings
 from bucketlog.store import Store, open_store
 from gateway.app import create_app
@@ -64,7 +65,7 @@ async def _serve(settings: Settings, role: Role, listener: socket.socket) -> Non
     async with role(settings) as app:
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedProtocol,
             lifespan="off",
             access_log=False,
             log_level="warning",

@@ -4,6 +4,7 @@ Source: "Signature Calculations for the Authorization Header: Transferring Paylo
 chunk is passed on only when its signature holds. Bounds: a chunk 16 MiB (SDKs send 64 KiB to 1 MiB), a line 1 KiB.
 """
 
+import asyncio
 import hmac
 import re
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from gateway.sigv4 import UNSIGNED
 
 CHUNK_BYTES_MAX = 16 << 20
 LINE_BYTES_MAX = 1 << 10
+IDLE_S_MAX = 60.0  # a client that sends nothing for so long keeps space from others
 TRAILER_LINES_MAX = 16
 _STREAMING = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
 _STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
@@ -83,7 +85,11 @@ class Body:
                 yield data
 
     async def _more(self) -> bytes:
-        message = await self._request.receive()
+        try:
+            async with asyncio.timeout(IDLE_S_MAX):
+                message = await self._request.receive()
+        except TimeoutError:
+            raise S3Error("RequestTimeout") from None
         if message["type"] == "http.disconnect":
             raise ClientGone
         self._ended = self._request.is_drained = not message.get("more_body", False)

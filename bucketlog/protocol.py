@@ -1,0 +1,63 @@
+"""Uvicorn's HTTP protocol with bounds on what a client may send before it is known who it is.
+
+Without them a request's head grows for as long as a client sends it, and a silent connection stays for ever.
+"""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES_MAX = 32 << 10  # on the wire; S3's bound of 16 KiB for the headers is told by the gateway
+HEAD_S_MAX = 15.0  # from a request's first byte (or the connection) to the end of its head
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    _timer: asyncio.TimerHandle | None = None  # runs while a head is awaited
+    _head_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._begin_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_head()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        self._begin_head()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._end_head()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._timer is None:
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX and not self.transport.is_closing():
+            self.send_400_response("The request's header section exceeds the maximum allowed size.")
+
+    def send_400_response(self, msg: str) -> None:
+        """For what is no HTTP request; S3's form, as no gateway sees it."""
+        self._end_head()
+        body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>BadRequest</Code><Message>{msg}</Message></Error>'
+        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(f"{head}connection: close\r\n\r\n{body}".encode())
+        self.transport.close()
+
+    def _begin_head(self) -> None:
+        self._end_head()
+        self._head_bytes = 0
+        self._timer = self.loop.call_later(HEAD_S_MAX, self._too_slow)
+
+    def _end_head(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        self.transport.close()
