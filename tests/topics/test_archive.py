@@ -61,14 +61,25 @@ def test_trims_whole_files_and_keeps_the_last(tmp_path: Path) -> None:
     disk.close()
 
 
-def test_what_is_torn_in_the_last_file_is_archived_again(tmp_path: Path) -> None:
-    archived(tmp_path, [0, 1, 2]).close()
-    path = next((tmp_path / FOLDER).iterdir())
-    with path.open("r+b") as file:
-        file.truncate(path.stat().st_size - 1)
-    disk = archived(tmp_path, [0, 1, 2, 3])
+@pytest.mark.parametrize("kept_bytes", [0, FILE_BYTES // IN_A_FILE - 1, FILE_BYTES // IN_A_FILE + 100])
+def test_what_is_torn_in_the_last_file_is_archived_again(kept_bytes: int, tmp_path: Path) -> None:
+    archived(tmp_path, [0, 1, 2, 3, 4, 5]).close()
+    last = sorted((tmp_path / FOLDER).iterdir())[-1]
+    with last.open("r+b") as file:
+        file.truncate(kept_bytes)
+    disk = archived(tmp_path, [3, 4, 5, 6])
     archive = Archive(disk, FOLDER)
-    assert offsets_from(archive, 0) == [0, 1, 2, 3]
+    assert offsets_from(archive, 0) == [0, 1, 2, 3, 4, 5, 6]
+    archive.close()
+    disk.close()
+
+
+def test_what_is_appended_can_be_read_at_once(tmp_path: Path) -> None:
+    disk = OsDisk(tmp_path)
+    archive = Archive(disk, FOLDER)
+    for offset in range(3):
+        asyncio.run(archive.append([Record(offset, 1, b"", VALUE)]))
+        assert offsets_from(archive, 0) == list(range(offset + 1))
     archive.close()
     disk.close()
 

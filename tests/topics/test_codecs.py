@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from tests.topics.records import BODIES, FACTS, command, decision
-from topics import commands, events, writes
+from topics import commands, events, owners, replies, writes
+from topics.objects import Checksum
 
 GOLDEN = Path(__file__).with_name("golden")
 
@@ -38,6 +39,29 @@ def test_writes() -> None:
     assert writes.is_release(writes.RELEASE)
 
 
+REPLIES = {
+    "9201 81 aa726571756573745f6964 a25231": replies.Reply("R1"),
+    "9201 88 aa726571756573745f6964 a25231 a56572726f72 a8536c6f77446f776e a76d657373616765 a3776879 a465746167 a435643431"
+    " aa76657273696f6e5f6964 a46e756c6c a774696d655f6d73 cd03e8 a473697a65 05"
+    " a8636865636b73756d 93 a54352433332 a84141414141413d3d ab46554c4c5f4f424a454354": replies.Reply(
+        "R1", "SlowDown", "why", "5d41", "null", 1_000, 5, Checksum("CRC32", "AAAAAA==")
+    ),
+}
+LEASE = owners.Lease("ab", "http://10.0.0.7:9002", {0: 3, 16: 1})
+LEASE_BYTES = b'{"owner":"ab","endpoint":"http://10.0.0.7:9002","epochs":{"0":3,"16":1},"version":1}'
+
+
+@pytest.mark.parametrize(("data", "reply"), REPLIES.items())
+def test_replies(data: str, reply: replies.Reply) -> None:
+    assert replies.encode(reply).hex() == data.replace(" ", "")
+    assert replies.decode(bytes.fromhex(data)) == reply
+
+
+def test_leases() -> None:
+    assert owners.encode(LEASE) == LEASE_BYTES
+    assert owners.decode(LEASE_BYTES) == LEASE
+
+
 def test_every_type_has_its_golden_bytes() -> None:
     assert {type(body) for body in BODIES} == set(get_args(commands.Body))
     assert {type(event) for event in FACTS} == set(get_args(events.Event))
@@ -55,6 +79,18 @@ def test_what_is_no_event(data: bytes) -> None:
         events.decode(data)
 
 
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x92\x01", b"\x92\x01\x80", b"null"])
+def test_what_is_no_reply(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        replies.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"\xff", LEASE_BYTES[:-1], LEASE_BYTES.replace(b'"16"', b'"x"')])
+def test_what_is_no_lease(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        owners.decode(data)
+
+
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\x03abc"])
 def test_what_is_no_write(data: bytes) -> None:
     with pytest.raises(ValueError, match="unknown kind"):
@@ -68,6 +104,10 @@ def test_what_a_later_release_wrote_is_refused() -> None:
     later_event = msgspec.structs.replace(decision(FACTS[0]), version=2)
     with pytest.raises(ValueError, match="version 2 is not known"):
         events.decode(events.encode(later_event))
+    with pytest.raises(ValueError, match="version 2 is not known"):
+        owners.decode(LEASE_BYTES.replace(b'"version":1', b'"version":2'))
+    with pytest.raises(ValueError, match="version 2 is not known"):
+        replies.decode(b"\x92\x02" + replies.encode(replies.Reply("R1"))[2:])
     with pytest.raises(ValueError, match="ObjectMoved"):
         events.decode(events.encode(decision(FACTS[2])).replace(b"BucketDeleted", b"ObjectMoved"))
     renamed = commands.encode(command(BODIES[1])).replace(b"\xacDeleteBucket", b"\xacDeletePocket")
