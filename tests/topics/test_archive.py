@@ -1,10 +1,12 @@
 """The archive of one partition: files that follow each other, whatever offsets were burned between them."""
 
 import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
 
+from tests.topics.full import FullDisk
 from topics.archive import FILE_BYTES, Archive
 from topics.disk import OsDisk
 from topics.log import LogCorrupt, Record
@@ -58,6 +60,24 @@ def test_trims_whole_files_and_keeps_the_last(tmp_path: Path) -> None:
     archive.trim(100)
     assert (archive.earliest, len(disk.names(FOLDER))) == (8, 1)
     archive.close()
+    disk.close()
+
+
+@pytest.mark.parametrize("left", range(18))
+def test_what_a_full_disk_refused_is_archived_by_the_next_append(left: int, tmp_path: Path) -> None:
+    records = [Record(offset, 1, b"", VALUE) for offset in range(2 * IN_A_FILE + 1)]
+    disk = FullDisk(tmp_path)
+    archive = Archive(disk, FOLDER)
+    disk.left = left
+    with contextlib.suppress(OSError):
+        asyncio.run(archive.append(records[:6]))
+    with contextlib.suppress(OSError):
+        asyncio.run(archive.append(records))
+    assert disk.left is None
+    asyncio.run(archive.append(records))
+    for each in (archive, Archive(disk, FOLDER)):
+        assert offsets_from(each, 0) == list(range(len(records)))
+        each.close()
     disk.close()
 
 
