@@ -10,11 +10,11 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.server import ACCESS_KEY, SECRET_KEY, Server
+from tests.server import ACCESS_KEY, SECRET_KEY
 
 CLIENTS, KEYS_EACH = 16, 4
 SIZES = [0, 1, 4096, 100_000, 300_000, 2 << 20, 8 << 20]
@@ -23,10 +23,19 @@ PART_BYTES = 5 << 20
 BUCKET = "faults"
 
 
+class Store(Protocol):
+    """What is under load: one process, or a cluster."""
+
+    @property
+    def endpoint(self) -> str: ...
+
+    def client(self, **options: Any) -> Any: ...
+
+
 class Client(threading.Thread):
     """Writes keys of its own. What it knows of each: the digest it was acknowledged, and those it was not told about."""
 
-    def __init__(self, server: Server, number: int) -> None:
+    def __init__(self, server: Store, number: int) -> None:
         super().__init__(daemon=True)
         self.rng = random.Random(number)
         self.server = server
@@ -35,6 +44,7 @@ class Client(threading.Thread):
         self.known: dict[str, tuple[str | None, set[str | None]]] = {}
         self.acknowledged = 0
         self.wrong: list[str] = []
+        self.errors: list[str] = []
 
     def run(self) -> None:
         s3 = self.server.client(connect_timeout=2, read_timeout=20, max_pool_connections=1)
@@ -42,7 +52,8 @@ class Client(threading.Thread):
         while not self.stopping.is_set():
             try:
                 self.rng.choice(actions)(s3, f"{self.number}/{self.rng.randrange(KEYS_EACH)}")
-            except (ClientError, BotoCoreError, KeyError):  # KeyError: an answer cut off behind its status line
+            except (ClientError, BotoCoreError, KeyError) as error:
+                self.errors.append(repr(error))  # KeyError: an answer cut off behind its status line
                 time.sleep(0.05)
 
     def put(self, s3: Any, key: str) -> None:
@@ -100,7 +111,7 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def check(server: Server, clients: list[Client]) -> None:
+def check(server: Store, clients: list[Client]) -> None:
     s3 = server.client()
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
     listed = {row["Key"]: row["Size"] for page in pages for row in page.get("Contents", [])}
@@ -116,7 +127,7 @@ def check(server: Server, clients: list[Client]) -> None:
             assert listed.get(key) == size
 
 
-def stream(server: Server) -> list[dict[str, Any]]:
+def stream(server: Store) -> list[dict[str, Any]]:
     """All events so far, as `bucketlog events tail` prints them."""
     bucketlog = Path(sys.executable).with_name("bucketlog")
     env = {"BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY, "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY}
@@ -135,7 +146,7 @@ def stream(server: Server) -> list[dict[str, Any]]:
     return events
 
 
-def check_stream(server: Server) -> None:
+def check_stream(server: Store) -> None:
     events = stream(server)
     requests = Counter(each["requestId"] for each in events)
     assert [request for request, times in requests.items() if request and times > 1] == []
@@ -151,7 +162,7 @@ def check_stream(server: Server) -> None:
     assert state == {row["Key"]: row["Size"] for page in pages for row in page.get("Contents", [])}
 
 
-def start_clients(server: Server) -> list[Client]:
+def start_clients(server: Store) -> list[Client]:
     server.client().create_bucket(Bucket=BUCKET)
     clients = [Client(server, number) for number in range(CLIENTS)]
     for client in clients:

@@ -72,6 +72,7 @@ class Cluster:
     def __init__(
         self, folder: Path, bootstrap: str, *, gateways: int = 2, processors: int = 2, replication: int = 1
     ) -> None:
+        self._turn = 0
         node_port = free_port()
         env = {
             "BUCKETLOG_KAFKA": bootstrap,
@@ -103,5 +104,12 @@ class Cluster:
         """Exit codes, gateways first."""
         return [role.stop() for role in reversed(self.roles)]
 
-    def client(self, gateway: int = 0, **options: Any) -> Any:
+    @property
+    def endpoint(self) -> str:
+        return self.gateways[0].endpoint
+
+    def client(self, *, gateway: int | None = None, **options: Any) -> Any:
+        """Of a gateway, by turns where none is named."""
+        if gateway is None:
+            gateway = self._turn = (self._turn + 1) % len(self.gateways)
         return client_of(self.gateways[gateway].endpoint, **options)

@@ -1,0 +1,87 @@
+"""A cluster of processes on a real broker: clients at any gateway, owners killed, paused and restarted under load."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.workload import check, check_stream, start_clients, stop_clients
+from tests.kafka.cluster import Cluster
+
+pytestmark = [pytest.mark.kafka, pytest.mark.faults]
+ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "2"))  # of each fault
+PAUSE_S = 8.0  # past the group's session and the lease
+SETTLE_S = 20.0  # from a fault to the end of the longest outage it may cause
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, kafka: str) -> Iterator[Cluster]:
+    made = Cluster(tmp_path, kafka).start()
+    yield made
+    assert made.stop() == [0] * len(made.roles)
+
+
+def test_clients_may_use_any_gateway(cluster: Cluster) -> None:
+    first, second = cluster.client(gateway=0), cluster.client(gateway=1)
+    first.create_bucket(Bucket="photos")
+    large = os.urandom(20 << 20)
+    for number in range(20):
+        first.put_object(Bucket="photos", Key=f"k{number}", Body=str(number).encode())
+        assert second.get_object(Bucket="photos", Key=f"k{number}")["Body"].read() == str(number).encode()
+        assert len(second.list_objects_v2(Bucket="photos")["Contents"]) == number + 1
+    second.put_object(Bucket="photos", Key="large", Body=large)
+    assert first.get_object(Bucket="photos", Key="large")["Body"].read() == large
+    first.delete_object(Bucket="photos", Key="large")
+    assert [row["Name"] for row in second.list_buckets()["Buckets"]] == ["photos"]
+    assert len(second.list_objects_v2(Bucket="photos")["Contents"]) == 20
+
+
+def test_a_graceful_restart_is_no_error_to_anyone(cluster: Cluster) -> None:
+    clients = start_clients(cluster)
+    for number in range(2 * ROUNDS):
+        time.sleep(2)
+        owner = cluster.processors[number % 2]
+        assert owner.stop() == 0
+        owner.start().wait()
+    stop_clients(clients)
+    assert [error for client in clients for error in client.errors] == []
+    check(cluster, clients)
+    check_stream(cluster)
+
+
+@pytest.mark.parametrize("fault", ["killed", "paused"])
+def test_nothing_acknowledged_is_lost_when_owners_are(cluster: Cluster, fault: str) -> None:
+    clients = start_clients(cluster)
+    rng = random.Random(fault)
+    for _ in range(ROUNDS):
+        time.sleep(rng.uniform(2, 4))
+        owner = rng.choice(cluster.processors)
+        if fault == "killed":
+            owner.kill()
+            time.sleep(rng.uniform(0, 2))
+            owner.start().wait()
+        else:
+            owner.send(signal.SIGSTOP)
+            time.sleep(PAUSE_S)
+            owner.send(signal.SIGCONT)
+    time.sleep(SETTLE_S)
+    stop_clients(clients)
+    assert sum(client.acknowledged for client in clients) > 16 * ROUNDS
+    check(cluster, clients)
+    check_stream(cluster)
+
+
+def test_a_gateway_or_the_data_node_may_be_killed(cluster: Cluster) -> None:
+    clients = start_clients(cluster)
+    for role in [cluster.gateways[0], cluster.datanode] * ROUNDS:
+        time.sleep(2)
+        role.kill()
+        role.start().wait()
+    time.sleep(2)
+    stop_clients(clients)
+    check(cluster, clients)
+    check_stream(cluster)
