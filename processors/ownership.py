@@ -13,6 +13,7 @@ from processors.view import View
 from topics.log import Log, LogError
 
 AGAIN_S = 0.5  # after a log that could not be written
+FENCED_AGAIN_S = 3.0  # longer than a member of the group takes to hear that it is none
 log_ = logging.getLogger(__name__)
 
 
@@ -52,8 +53,9 @@ class Ownership:
                 except LogError as error:
                     log_.error("partition %d will be claimed again: %s", number, error)
                     await asyncio.sleep(AGAIN_S)
-        except Fenced as error:
-            log_.warning("partition %d is owned elsewhere: %s", number, error)
+                except Fenced as error:  # if it is not ours any more, the group tells before the time is over
+                    log_.warning("partition %d was claimed by another: %s", number, error)
+                    await asyncio.sleep(FENCED_AGAIN_S)
         except ViewMismatch as error:
             log_.critical("partition %d stopped: %s", number, error)
         except Exception as error:  # a record that no codec knows, a bug: this partition stops, and no other

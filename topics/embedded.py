@@ -151,7 +151,7 @@ class EmbeddedLog:
                 if self._journal.is_full(len(data)):
                     await self._roll()
                 await self._journal.write(data)
-            except (OSError, LogError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
                 self._burn(batch)
                 self._finish(waiters, LogError(f"the log cannot be written ({error}); check the disk's space and health"))
                 continue
