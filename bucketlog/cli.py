@@ -1,5 +1,6 @@
 """The command line: `bucketlog serve`, the roles of a cluster, `bucketlog events tail`."""
 
+import asyncio
 import http.client
 import sys
 import time
@@ -17,6 +18,8 @@ from gateway.sigv4 import ALGORITHM, EMPTY_SHA256, Claim, canonical_request, sig
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="An S3-compatible object store whose database is a log.")
 events_app = typer.Typer(no_args_is_help=True, help="The event stream.")
 app.add_typer(events_app, name="events")
+topics_app = typer.Typer(no_args_is_help=True, help="The topics of a cluster, on Kafka.")
+app.add_typer(topics_app, name="topics")
 
 DataOption = Annotated[Path | None, typer.Option(help="Data folder [default: ./data].")]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
@@ -70,6 +73,25 @@ def _run_role(name: str, flags: dict[str, object], config: Path | None) -> None:
 
     found = _settings(config, flags)
     raise SystemExit(server.exit_code(lambda: server.serve_role(found, getattr(roles, name))))
+
+
+@topics_app.command()
+def create(config: ConfigOption = None) -> None:
+    """Make the topics that are missing, with the settings that they need."""
+    _run_topics(config, create=True)
+
+
+@topics_app.command()
+def describe(config: ConfigOption = None) -> None:
+    """Show the topics that there are."""
+    _run_topics(config, create=False)
+
+
+def _run_topics(config: Path | None, *, create: bool) -> None:
+    from bucketlog import roles  # noqa: PLC0415 - one process alone needs no Kafka client
+
+    found = _settings(config, {})
+    raise SystemExit(server.exit_code(lambda: print(asyncio.run(roles.topics(found, create=create)))))
 
 
 @events_app.command()

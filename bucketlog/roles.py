@@ -84,6 +84,20 @@ async def opened_log(settings: Settings) -> AsyncIterator[KafkaLog]:
         await log.close()
 
 
+async def topics(settings: Settings, *, create: bool) -> str:
+    """A table of the topics. Raises `LogError` where one is missing or has another number of partitions."""
+    log = await KafkaLog.open(kafka_config(settings))
+    try:
+        if create:
+            await log.create_topics(spec.CLUSTER)
+        rows = [f"{each.topic:24} {each.partitions:>10} {each.in_sync:>9}  {each.id}" for each in log.describe()]
+    finally:
+        await log.close()
+    if not rows:
+        raise LogError("there are no topics of bucketlog here; make them: bucketlog topics create")
+    return "\n".join([f"{'topic':24} {'partitions':>10} {'in sync':>9}  id", *rows])
+
+
 def cluster_secret(settings: Settings) -> ClusterSecret:
     return ClusterSecret(settings.cluster_secret.get_secret_value().encode())
 

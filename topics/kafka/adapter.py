@@ -7,7 +7,7 @@ The log's identity is made of the topics' ids, which Kafka mints when a topic is
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
@@ -26,6 +26,13 @@ LOOK_AGAIN_S = 0.05
 READERS_KEPT = 4  # idle consumers kept for the next read
 
 
+class Found(NamedTuple):
+    topic: str
+    partitions: int
+    in_sync: int  # replicas, of the partition that has fewest
+    id: str
+
+
 class KafkaLog:
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
@@ -33,6 +40,7 @@ class KafkaLog:
         self._producer = KafkaProducer(config)
         self._idle: list[KafkaReader] = []
         self._counts: dict[str, int] = {}
+        self._found: dict[str, Found] = {}
         self.identity = ""
 
     @classmethod
@@ -58,6 +66,10 @@ class KafkaLog:
                 while any(spec.name not in self._counts for spec in specs):  # brokers hear of it one after another
                     await asyncio.sleep(LOOK_AGAIN_S)
                     await self._look(specs)
+
+    def describe(self) -> list[Found]:
+        """Each topic that there was when the log was opened, or is since."""
+        return sorted(self._found.values())
 
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
         del durable  # each append waits for the replicas
@@ -123,6 +135,8 @@ class KafkaLog:
             found = await _unless(KafkaError.UNKNOWN_TOPIC_OR_PART, future, f"topic {name} cannot be described")
             if found is not None:
                 self._counts[names[name]] = len(found.partitions)
+                in_sync = min(len(each.isr) for each in found.partitions)
+                self._found[name] = Found(name, len(found.partitions), in_sync, str(found.topic_id))
                 if names[name] in _IDENTIFYING:
                     ids.append(str(found.topic_id))
         self.identity = "+".join(ids)

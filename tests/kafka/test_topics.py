@@ -1,0 +1,113 @@
+"""`bucketlog topics`, and a log that is not what it was."""
+
+import asyncio
+import subprocess
+import sys
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from topics import spec
+from topics.kafka.adapter import KafkaLog
+from topics.kafka.config import KafkaConfig
+from topics.log import Entry, LogError, OffsetTrimmed
+from topics.spec import TopicPartition, TopicSpec, Visible
+
+pytestmark = pytest.mark.kafka
+BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
+AT = TopicPartition("commands", 0)
+
+
+def bucketlog(*arguments: str, **env: str) -> tuple[int, str, str]:
+    done = subprocess.run([BUCKETLOG, *arguments], check=False, capture_output=True, text=True, env=env, timeout=60)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_topics_are_created_and_described(kafka: str) -> None:
+    env = {
+        "BUCKETLOG_KAFKA": kafka,
+        "BUCKETLOG_KAFKA_PREFIX": f"d{uuid.uuid4().hex[:6]}-",
+        "BUCKETLOG_KAFKA_REPLICATION": "1",
+        "BUCKETLOG_KAFKA_MIN_IN_SYNC": "1",
+    }
+    code, out, error = bucketlog("topics", "describe", **env)
+    assert (code, out) == (1, "")
+    assert "bucketlog topics create" in error
+    code, out, _ = bucketlog("topics", "create", **env)
+    assert code == 0
+    assert len(out.splitlines()) == 1 + len(spec.CLUSTER)
+    assert bucketlog("topics", "describe", **env) == (0, out, "")
+    assert bucketlog("topics", "create", **env) == (0, out, "")
+
+
+def test_without_a_cluster_there_is_one_line(tmp_path: Path) -> None:
+    code, out, error = bucketlog("topics", "describe")
+    assert (code, out, len(error.splitlines())) == (1, "", 1)
+    assert "BUCKETLOG_KAFKA" in error
+
+
+def run(bootstrap: str, case: Callable[[KafkaConfig], Awaitable[None]]) -> None:
+    config = KafkaConfig(bootstrap, f"u{uuid.uuid4().hex[:6]}-", replication=1, min_in_sync=1)
+
+    async def whole() -> None:
+        await case(config)
+
+    asyncio.run(whole())
+
+
+def test_a_topic_made_anew_is_another_log(kafka: str) -> None:
+    async def case(config: KafkaConfig) -> None:
+        log = await KafkaLog.open(config)
+        await log.create_topics(spec.CLUSTER)
+        before = log.identity
+        for future in log._admin.delete_topics([f"{config.prefix}events"]).values():
+            future.result()
+        await log.close()
+        again = await KafkaLog.open(config)
+        while any(each.topic.endswith("events") for each in again.describe()):  # brokers hear of it one after another
+            await again.close()
+            again = await KafkaLog.open(config)
+        await again.create_topics(spec.CLUSTER)
+        assert again.identity != before
+        await again.close()
+
+    run(kafka, case)
+
+
+def test_a_changed_number_of_partitions_is_told(kafka: str) -> None:
+    async def case(config: KafkaConfig) -> None:
+        log = await KafkaLog.open(config)
+        await log.create_topics([TopicSpec("commands", 3, Visible.APPENDED, kept=False)])
+        with pytest.raises(LogError, match="has 3 partitions, not 17"):
+            await log.create_topics(spec.CLUSTER)
+        await log.close()
+
+    run(kafka, case)
+
+
+def test_a_follower_below_what_is_kept_is_told(kafka: str) -> None:
+    async def case(config: KafkaConfig) -> None:
+        log = await KafkaLog.open(config)
+        await log.create_topics(spec.CLUSTER)
+        await log.append(AT, [Entry(b"", b"a"), Entry(b"", b"b")], durable=True)
+        await log.trim(AT, 2)
+        with pytest.raises(OffsetTrimmed):
+            await anext(log.follow(AT, 0))
+        await log.close()
+
+    run(kafka, case)
+
+
+def test_no_broker_is_a_log_error_with_advice() -> None:
+    async def case(config: KafkaConfig) -> None:
+        with pytest.raises(LogError, match="check the brokers"):
+            await KafkaLog.open(config)
+
+    run("127.0.0.1:9", case)
+
+
+def test_a_password_is_never_shown() -> None:
+    config = KafkaConfig("b:1", extra={"sasl.password": "hidden"})
+    assert "hidden" not in repr(config)
