@@ -28,7 +28,6 @@ from datanode.consumer import WritesConsumer
 from datanode.index import BlobIndex
 from datanode.node import LocalNode
 from datanode.remote import RemoteNode
-from datanode.rocksdb import RocksTable
 from datanode.store import VolumeStore
 from gateway.app import create_app
 from gateway.context import Gateway
@@ -38,7 +37,6 @@ from processors.leases import Leases
 from processors.ownership import Ownership
 from processors.remote import RemoteReads
 from processors.replies import LogReplies
-from processors.rocksdb import RocksView
 from processors.service import create_read_service
 from topics import replies, spec
 from topics.disk import OsDisk
@@ -46,6 +44,7 @@ from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.kafka.group import OwnerGroup
 from topics.log import LogError
+from topics.rocksdb import RocksMap
 from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
 
@@ -142,7 +141,7 @@ async def processor(settings: Settings) -> AsyncIterator[ASGIApp]:
     async with opened_log(settings) as log:
         leases = Leases(log, owner, _endpoint(settings), _boot_time)
         ownership = Ownership(
-            log, lambda number: RocksView(folder.path / "view" / f"{number:04}"), owner, leases, LogReplies(log)
+            log, lambda number: RocksMap(folder.path / "view" / f"{number:04}"), owner, leases, LogReplies(log)
         )
         tasks = _run(leases=leases.run(ownership.epochs), housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms))
         group = OwnerGroup(kafka_config(settings), ownership.gained, ownership.lost)
@@ -166,7 +165,7 @@ async def datanode(settings: Settings) -> AsyncIterator[ASGIApp]:
     folder = DataFolder(settings.data)
     async with opened_log(settings) as log:
         disk = OsDisk(folder.path)
-        store = VolumeStore(disk, BlobIndex(RocksTable(folder.path / "index")))
+        store = VolumeStore(disk, BlobIndex(RocksMap(folder.path / "index")))
         consumer = WritesConsumer(log, store, GROUP)
         tasks = _run(writes=consumer.run(), volumes=consumer.keep_settled())
         _tell(settings, "data node")

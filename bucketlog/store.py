@@ -12,18 +12,17 @@ from datanode.client import GROUP, Blobs
 from datanode.consumer import SETTLE_BYTES, WritesConsumer
 from datanode.index import BlobIndex, Table
 from datanode.node import LocalNode
-from datanode.rocksdb import RocksTable
 from datanode.store import VOLUME_BYTES, VolumeStore
 from gateway.submit import Commander
 from processors.housekeeping import RELEASE_AFTER_S, keep_house
 from processors.reads import ViewReads
-from processors.rocksdb import RocksView
 from processors.runtime import PartitionRuntime, ViewMismatch
 from processors.view import View
 from topics import spec
 from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
 from topics.journal import SEGMENT_BYTES
+from topics.rocksdb import RocksMap
 
 GATEWAY = "local"
 log_ = logging.getLogger(__name__)
@@ -35,8 +34,8 @@ def now_ms() -> int:
 
 def open_store(data: Path) -> "Store":
     """The store of a data folder, on files and RocksDB. Raises `LogError`, `OSError`."""
-    views = [RocksView(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
-    return Store(OsDisk(data), RocksTable(data / "index"), views, now_ms)
+    views = [RocksMap(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
+    return Store(OsDisk(data), RocksMap(data / "index"), views, now_ms)
 
 
 class Store:

@@ -1,4 +1,4 @@
-"""The `View` port: an ordered map of bytes, written in atomic batches. Adapters: `memory` (tests), `rocksdb`.
+"""The `View` port: an ordered map of bytes, written in atomic batches. Adapters: `memory` (tests), `topics.rocksdb`.
 
 A view is derived from the log, so a batch need not survive a power cut; but batches are lost only from the end, and each
 is there whole or not at all.

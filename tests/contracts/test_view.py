@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors.memory import MemoryView
-from processors.rocksdb import RocksView
 from processors.view import Overlay, View
+from topics.rocksdb import RocksMap
 
 Open = Callable[[], View]
 
@@ -17,7 +17,7 @@ Open = Callable[[], View]
 @pytest.fixture(params=["memory", "rocksdb"])
 def open_view(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
     memory = MemoryView()
-    return (lambda: memory) if request.param == "memory" else (lambda: RocksView(tmp_path))
+    return (lambda: memory) if request.param == "memory" else (lambda: RocksMap(tmp_path))
 
 
 def test_commits_and_scans_in_byte_order(open_view: Open) -> None:

@@ -15,12 +15,12 @@ from datanode.consumer import WritesConsumer
 from datanode.index import BlobIndex
 from datanode.node import DataNode, LocalNode
 from datanode.remote import RemoteNode
-from datanode.rocksdb import RocksTable
 from datanode.store import VolumeStore
 from tests.server import free_port
 from topics import spec
 from topics.disk import OsDisk
 from topics.memory import MemoryLog
+from topics.rocksdb import RocksMap
 from topics.secret import ClusterSecret
 
 SECRET = ClusterSecret(b"a secret of a test cluster")
@@ -38,7 +38,7 @@ class Parts(NamedTuple):
 @asynccontextmanager
 async def node_parts(folder: Path, *, volume_bytes: int = 1 << 20) -> AsyncIterator[Parts]:
     disk = OsDisk(folder)
-    store = VolumeStore(disk, BlobIndex(RocksTable(folder / "index")), volume_bytes=volume_bytes)
+    store = VolumeStore(disk, BlobIndex(RocksMap(folder / "index")), volume_bytes=volume_bytes)
     log = MemoryLog("test", lambda: 1)
     await log.create_topics(spec.ALL)
     consumer = WritesConsumer(log, store, GROUP)

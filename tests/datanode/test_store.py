@@ -11,9 +11,9 @@ import pytest
 
 from datanode import layout
 from datanode.index import BlobIndex
-from datanode.rocksdb import RocksTable
 from datanode.store import ACTIVE_VOLUMES, BlobMissing, VolumeStore
 from topics.disk import OsDisk
+from topics.rocksdb import RocksMap
 
 VOLUME_BYTES = 1 << 20
 
@@ -25,7 +25,7 @@ def blob(number: int) -> bytes:
 @contextmanager
 def opened(folder: Path, volume_bytes: int = VOLUME_BYTES) -> Iterator[VolumeStore]:
     disk = OsDisk(folder)
-    store = VolumeStore(disk, BlobIndex(RocksTable(folder / "index")), volume_bytes=volume_bytes)
+    store = VolumeStore(disk, BlobIndex(RocksMap(folder / "index")), volume_bytes=volume_bytes)
     yield store
     store.close()
     disk.close()

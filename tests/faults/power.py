@@ -21,10 +21,9 @@ from typing import NamedTuple
 
 from bucketlog import server, settings
 from bucketlog.store import Store, now_ms
-from datanode.rocksdb import RocksTable
-from processors.rocksdb import RocksView
 from topics import spec
 from topics.disk import OsDisk, OsFile
+from topics.rocksdb import RocksMap
 
 SECTOR = 512
 SEGMENT_BYTES, VOLUME_BYTES = 4 << 20, 64 << 20  # small, so that cuts hit rolls too
@@ -214,11 +213,11 @@ def _beside(root: Path, name: str) -> Path:
 
 
 def open_store(data: Path, *, skips_sync: bool = False) -> Store:
-    views = [RocksView(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
+    views = [RocksMap(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
     disk = PowerDisk(data, skips_sync=skips_sync)
     return Store(
         disk,
-        RocksTable(data / "index"),
+        RocksMap(data / "index"),
         views,
         now_ms,
         segment_bytes=SEGMENT_BYTES,

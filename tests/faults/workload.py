@@ -3,6 +3,7 @@
 import hashlib
 import json
 import random
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.server import ACCESS_KEY, SECRET_KEY
+from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
 CLIENTS, KEYS_EACH = 16, 4
 SIZES = [0, 1, 4096, 100_000, 300_000, 2 << 20, 8 << 20]
@@ -175,3 +176,16 @@ def stop_clients(clients: list[Client]) -> None:
         client.stopping.set()
     for client in clients:
         client.join(30)
+
+
+def check_twice(server: Server, clients: list[Client]) -> None:
+    """As it is, and when what is derived was removed; then the server is stopped for good."""
+    check(server, clients)
+    check_stream(server)
+    assert server.stop() == 0
+    for derived in ("view", "index"):
+        shutil.rmtree(server.data / derived)
+    server.start()
+    check(server, clients)
+    check_stream(server)
+    assert server.stop() == 0

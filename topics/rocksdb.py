@@ -1,6 +1,6 @@
-"""The RocksDB adapter of `View`: one database a partition, raw bytes, batches that are atomic and not synced.
+"""An ordered map of bytes in RocksDB, below the views and the blob index: atomic batches, not synced.
 
-The log is what is durable; RocksDB's own write-ahead log only spares a start the fold of the last memtable.
+What is kept in it can be made again (from the log, from the volumes); RocksDB's own write-ahead log spares a start that.
 """
 
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ def open_database(path: Path) -> Rdict:
     return Rdict(str(path), options)
 
 
-class RocksView:
+class RocksMap:
     def __init__(self, path: Path) -> None:
         self._database = open_database(path)
 
@@ -54,6 +54,10 @@ class RocksView:
             else:
                 batch.put(key, value)
         self._database.write(batch)
+
+    def sync(self) -> None:
+        """What was committed survives a power cut."""
+        self._database.flush_wal(True)
 
     def close(self) -> None:
         self._database.close()
