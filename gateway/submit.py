@@ -17,6 +17,8 @@ WAITING_MAX = 4096
 
 
 class Commander:
+    outlives_owner = False  # where it takes replies itself, it is in one process with the owner
+
     def __init__(self, log: Log, gateway: str, clock_ms: Callable[[], int], *, durable: bool) -> None:
         """`durable=False` where the event's append syncs the command too: the embedded log."""
         self._log = log

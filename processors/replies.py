@@ -14,6 +14,8 @@ log_ = logging.getLogger(__name__)
 class LogReplies:
     """`processors.runtime.Replies`. A reply that cannot be sent is told by the gateway's deadline: outcome unknown."""
 
+    outlives_owner = True
+
     def __init__(self, log: Log) -> None:
         self._log = log
         self._sending: set[asyncio.Task[None]] = set()

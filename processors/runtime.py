@@ -9,12 +9,15 @@ Errors: `Fenced` when another owner has claimed the partition, `ViewMismatch` wh
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
+from msgspec import UNSET
+
 from processors.machine import tables
 from processors.machine.apply import digest, fold
-from processors.machine.decide import decide
+from processors.machine.decide import answer, decide
 from processors.view import Overlay, View
 from topics import commands, events
 from topics.log import Entry, Log, LogError, OffsetTrimmed, Record
@@ -23,6 +26,8 @@ from topics.spec import TopicPartition
 
 BATCH_COMMANDS_MAX = 256  # one append stays below the log's record and batch bounds
 CLAIM_ATTEMPTS = 5
+UNTOLD_MAX = 1_000
+TOLD_AGAIN_MS = 60_000  # longer than any gateway waits
 log_ = logging.getLogger(__name__)
 
 
@@ -35,6 +40,8 @@ class ViewMismatch(Exception):
 
 
 class Replies(Protocol):
+    outlives_owner: bool  # whether a gateway may still wait when another process owns the partition
+
     def send(self, gateway: str, reply: Reply) -> None: ...
 
 
@@ -50,6 +57,7 @@ class PartitionRuntime:
         self._decided_below = 0  # commands below this offset are decided, rejections included
         self.is_claimed = False
         self._handling = asyncio.Lock()
+        self._untold: deque[events.Decision] = deque(maxlen=UNTOLD_MAX)  # decided by another owner, not long ago
 
     @property
     def meta(self) -> tables.Meta:
@@ -68,6 +76,7 @@ class PartitionRuntime:
             raise Fenced(f"{self._events.partition}: another owner has claimed epoch {self._meta.epoch}")
         self._decided_below = self._meta.cause + 1
         self.is_claimed = True
+        self._tell_again()
 
     async def run(self, *, claimed: bool = False) -> None:
         """Decide commands for ever; ends with an exception only. `claimed` where `claim` was called before."""
@@ -110,6 +119,15 @@ class PartitionRuntime:
         for gateway, reply in replies:
             self._replies.send(gateway, reply)
 
+    def _tell_again(self) -> None:
+        """The replies of an owner that may not have got to it; a gateway that has its reply drops this one."""
+        while self._untold:
+            decision = self._untold.popleft()
+            is_recent = decision.time_ms > self._meta.time_ms - TOLD_AGAIN_MS
+            if is_recent and isinstance(decision.reply_to, str):
+                reply = answer(decision.event, decision.request_id, decision.time_ms)
+                self._replies.send(decision.reply_to, reply)
+
     async def idle(self) -> None:
         """Return between two batches; whoever ends `run` then leaves nothing unclear in the log."""
         async with self._handling:
@@ -139,6 +157,7 @@ class PartitionRuntime:
             command.request_id,
             f"{record.offset:016x}",
             event,
+            reply_to=(command.reply_to or UNSET) if self._replies.outlives_owner else UNSET,
         )
         return decision, reply
 
@@ -162,6 +181,8 @@ class PartitionRuntime:
             for record in records:
                 is_counted = fold(overlay, self._log.identity, record.offset, record.value)
                 counts = counts or (is_counted and record.offset == asked)
+                if is_counted and self._replies.outlives_owner:
+                    self._untold.append(events.decode(record.value))
             self.view.commit(overlay.changes)
             self._meta = tables.meta(self.view)
         return counts

@@ -138,6 +138,7 @@ class Decision(msgspec.Struct, frozen=True):
     sequencer: str  # hexadecimal, rising with the log's order; as S3's
     event: Event
     version: int = VERSION
+    reply_to: str | msgspec.UnsetType = msgspec.field(name="replyTo", default=msgspec.UNSET)  # a gateway of a cluster
 
 
 _encoder = msgspec.json.Encoder()

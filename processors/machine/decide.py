@@ -38,39 +38,62 @@ def decide(view: Readable, command: commands.Command, time_ms: int) -> Outcome:
     try:
         if time_ms > command.deadline_ms:
             raise Rejected("RequestTimeout", "The command reached the log after its deadline.")
-        event, reply = _decide(view, command)
+        found = _decide(view, command)
     except Rejected as rejected:
         return Outcome(None, Reply(command.request_id, rejected.code, rejected.message, time_ms=time_ms))
-    return Outcome(event, msgspec.structs.replace(reply, request_id=command.request_id, time_ms=time_ms))
+    if isinstance(found, Reply):
+        return Outcome(None, msgspec.structs.replace(found, request_id=command.request_id, time_ms=time_ms))
+    return Outcome(found, answer(found, command.request_id, time_ms))
 
 
-def _decide(view: Readable, command: commands.Command) -> tuple[events.Event | None, Reply]:
+def answer(event: events.Event, request_id: str, time_ms: int) -> Reply:
+    """What is replied to the command that an event came from; also to be told again by a later owner."""
+    match event:
+        case events.ObjectCreated() | events.ObjectCopied():
+            return Reply(request_id, etag=event.etag, version_id=event.version_id, time_ms=time_ms)
+        case events.PartUploaded():
+            return Reply(request_id, etag=event.etag, time_ms=time_ms)
+        case events.UploadCompleted():
+            checksum = event.private.checksum
+            return Reply(
+                request_id,
+                etag=event.etag,
+                version_id=event.version_id,
+                time_ms=time_ms,
+                size=event.size,
+                checksum=checksum,
+            )
+        case _:
+            return Reply(request_id, time_ms=time_ms)
+
+
+def _decide(view: Readable, command: commands.Command) -> events.Event | Reply:
+    """An event, or the reply to a command that changes nothing."""
     body = command.body
     match body:
         case commands.CreateBucket():
-            return _create_bucket(view, body, command.principal), _DONE
+            return _create_bucket(view, body, command.principal)
         case commands.DeleteBucket():
-            return _delete_bucket(view, body), _DONE
+            return _delete_bucket(view, body)
         case commands.PutObject():
-            return _put_object(view, body), Reply("", etag=body.etag, version_id=NULL_VERSION)
+            return _put_object(view, body)
         case commands.DeleteObject():
-            return _delete_object(view, body), _DONE
+            return _delete_object(view, body)
         case commands.CreateUpload():
             _bucket(view, body.bucket)
             private = events.UploadPrivate(body.attributes, body.checksum_algorithm, body.checksum_kind, command.principal)
-            return events.UploadCreated(body.bucket, body.key, body.upload, private), _DONE
+            return events.UploadCreated(body.bucket, body.key, body.upload, private)
         case commands.PutPart():
             _upload(view, body)
             part = events.PartPrivate(body.extents, body.checksum)
-            event = events.PartUploaded(body.bucket, body.key, body.upload, body.number, body.size, body.etag, part)
-            return event, Reply("", etag=body.etag)
+            return events.PartUploaded(body.bucket, body.key, body.upload, body.number, body.size, body.etag, part)
         case commands.CompleteUpload():
             return _complete_upload(view, body)
         case commands.AbortUpload():
             _upload(view, body)
-            return events.UploadAborted(body.bucket, body.key, body.upload), _DONE
+            return events.UploadAborted(body.bucket, body.key, body.upload)
         case commands.ForgetReleased():
-            return events.BlobsReleased(body.below), _DONE
+            return events.BlobsReleased(body.below)
         case _:
             assert_never(body)
 
@@ -99,27 +122,27 @@ def _put_object(view: Readable, body: commands.PutObject) -> events.Event:
     return kind(body.bucket, body.key, body.size, body.etag, NULL_VERSION, private)
 
 
-def _delete_object(view: Readable, body: commands.DeleteObject) -> events.Event | None:
+def _delete_object(view: Readable, body: commands.DeleteObject) -> events.Event | Reply:
     bucket = _bucket(view, body.bucket)
     existing = tables.current(view, bucket.incarnation, body.key)
     if existing is None:
-        return None
+        return _DONE
     check(existing, body.preconditions)
     return events.ObjectRemoved(body.bucket, body.key, NULL_VERSION)
 
 
-def _complete_upload(view: Readable, body: commands.CompleteUpload) -> tuple[events.Event | None, Reply]:
+def _complete_upload(view: Readable, body: commands.CompleteUpload) -> events.Event | Reply:
     bucket = _bucket(view, body.bucket)
     existing = tables.current(view, bucket.incarnation, body.key)
     upload = tables.upload(view, bucket.incarnation, body.key, body.upload)
     if upload is None and existing is not None and existing.upload == body.upload:
         # a client that never saw our answer asks again: it gets the same one
-        return None, Reply("", etag=existing.etag, checksum=existing.checksum, version_id=NULL_VERSION)
+        return Reply("", etag=existing.etag, checksum=existing.checksum, version_id=NULL_VERSION)
     if upload is None:
         raise Rejected("NoSuchUpload")
     check(existing, body.preconditions)
     whole = complete.join(view, upload, body)
-    event = events.UploadCompleted(
+    return events.UploadCompleted(
         body.bucket,
         body.key,
         whole.size,
@@ -128,7 +151,6 @@ def _complete_upload(view: Readable, body: commands.CompleteUpload) -> tuple[eve
         body.upload,
         events.CompletedPrivate([part.number for part in body.parts], whole.checksum),
     )
-    return event, Reply("", etag=whole.etag, version_id=NULL_VERSION, size=whole.size, checksum=whole.checksum)
 
 
 def check(existing: tables.Object | None, wanted: Preconditions) -> None:

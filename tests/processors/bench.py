@@ -18,6 +18,8 @@ COMMANDS, EVENTS = TopicPartition("commands", 0), TopicPartition("events", 0)
 class Sent:
     """Collects the replies."""
 
+    outlives_owner = True
+
     def __init__(self) -> None:
         self.replies: list[Reply] = []
         self._told: dict[str, asyncio.Event] = {}
@@ -55,8 +57,8 @@ class Bench:
     def runtime(self, owner: str = "a") -> PartitionRuntime:
         return PartitionRuntime(self.log, self.view, 0, owner, self.sent)
 
-    async def ask(self, request: str, body: commands.Body) -> None:
-        command = commands.Command(request, OWNER, "gateway", 9_999, body)
+    async def ask(self, request: str, body: commands.Body, deadline_ms: int = 9_999) -> None:
+        command = commands.Command(request, OWNER, "gateway", deadline_ms, body)
         await self.log.append(COMMANDS, [Entry(b"", commands.encode(command))], durable=False)
 
     async def decisions(self) -> list[events.Decision]:

@@ -6,7 +6,7 @@ import pytest
 
 from processors.machine import tables
 from processors.memory import MemoryView
-from processors.runtime import CLAIM_ATTEMPTS, Fenced, PartitionRuntime, ViewMismatch
+from processors.runtime import CLAIM_ATTEMPTS, TOLD_AGAIN_MS, Fenced, PartitionRuntime, ViewMismatch
 from tests.processors.bench import COMMANDS, EVENTS, Bench, bench, bucket
 from topics import events, spec
 from topics.log import Entry, LogError, OffsetTrimmed
@@ -134,5 +134,39 @@ def test_a_view_that_has_all_of_a_trimmed_log_is_taken() -> None:
         at.view = MemoryView()
         with pytest.raises(OffsetTrimmed):
             await at.runtime().claim()
+
+    bench(case)
+
+
+def test_a_new_owner_tells_again_what_the_one_before_decided() -> None:
+    async def case(at: Bench) -> None:
+        first = at.runtime("first")
+        await first.claim()
+        await at.ask("R1", bucket("x"))
+        await first.handle(await at.log.read(COMMANDS, 0))
+        told = at.sent.replies.copy()
+        at.sent.replies.clear()  # as if the owner had died before it could send them
+        second = PartitionRuntime(at.log, MemoryView(), 0, "second", at.sent)
+        await second.claim()
+        assert at.sent.replies == told
+        at.sent.replies.clear()
+        await second.claim()
+        assert at.sent.replies == []  # once
+
+    bench(case)
+
+
+def test_nobody_is_told_of_what_is_long_ago() -> None:
+    async def case(at: Bench) -> None:
+        first = at.runtime("first")
+        await first.claim()
+        for request, now_ms in (("R1", 1_000), ("R2", 1_000 + TOLD_AGAIN_MS)):
+            at.now_ms = now_ms
+            await at.ask(request, bucket(request), deadline_ms=now_ms)
+            await first.handle((await at.log.read(COMMANDS, 0))[-1:])
+        at.sent.replies.clear()
+        at.view = MemoryView()
+        await at.runtime("second").claim()
+        assert at.errors() == {"R2": ""}
 
     bench(case)

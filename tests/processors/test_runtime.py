@@ -84,7 +84,8 @@ def test_commands_behind_the_last_cause_are_decided_after_a_start() -> None:
         await at.sent.told("R2")
         running.cancel()
         assert at.errors() == {"R1": "", "R2": ""}
-        assert [reply.request_id for reply in at.sent.replies] == ["R1", "R2"]  # R1 once: it was decided
+        assert [reply.request_id for reply in at.sent.replies] == ["R1", "R1", "R2"]  # told again, decided once
+        assert (await at.facts()).count(events.BucketCreated) == 2
 
     bench(case)
 
