@@ -1,12 +1,12 @@
 """GetObject and HeadObject: conditions, ranges, part numbers, response-* overrides (S3 API; RFC 9110 §13, §14)."""
 
 import re
-from email.utils import formatdate, parsedate_to_datetime
+from email.utils import formatdate
 
 from gateway import attributes, payload
 from gateway.context import Gateway, Response
 from gateway.errors import S3Error
-from gateway.request import Request
+from gateway.request import Request, http_date
 from processors.reads import Object
 
 _RANGE = re.compile(r"bytes=([0-9]{0,20})-([0-9]{0,20})")  # 20 digits are beyond every size
@@ -103,7 +103,7 @@ def check_conditions(headers: dict[str, str], found: Object, prefix: str) -> Non
     if none_match is not None:
         if _names(none_match, found.etag):
             raise _missed(found, prefix)
-    elif modified is not None and _seconds(modified) is not None and not _is_later(found, modified):
+    elif modified is not None and http_date(modified) is not None and not _is_later(found, modified):
         raise _missed(found, prefix)
 
 
@@ -120,12 +120,5 @@ def _names(header: str, etag: str) -> bool:
 
 
 def _is_later(found: Object, date: str) -> bool:
-    seconds = _seconds(date)
-    return seconds is not None and found.modified_ms // 1000 > seconds
-
-
-def _seconds(date: str) -> float | None:
-    try:
-        return parsedate_to_datetime(date).timestamp()
-    except (ValueError, TypeError, OverflowError):
-        return None
+    given = http_date(date)
+    return given is not None and found.modified_ms // 1000 > given.timestamp()

@@ -5,6 +5,8 @@ Bounds: headers 16 KiB together, keys 1,024 bytes (S3), everything UTF-8.
 
 import re
 import secrets
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -91,6 +93,15 @@ def is_bucket_name(name: str) -> bool:
         and not name.startswith(("xn--", "sthree-"))
         and not name.endswith(("-s3alias", "--ol-s3"))
     )
+
+
+def http_date(text: str) -> datetime | None:
+    """RFC 9110 §5.6.7: a date that names no zone is in UTC. None where it is no date."""
+    try:
+        date = parsedate_to_datetime(text)
+        return date.replace(tzinfo=date.tzinfo or UTC).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _text(raw: bytes) -> str:

@@ -10,14 +10,12 @@ import hashlib
 import hmac
 import re
 import time
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
 from gateway import sigv2
 from gateway.errors import S3Error
-from gateway.request import Request
+from gateway.request import Request, http_date
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_S_MAX = 15 * 60
@@ -168,10 +166,8 @@ def _claim(credential: str, signed: str, signature: str, date: str, wrong: str) 
 
 def _from_http_date(text: str) -> str:
     """The Date header in the form that signatures use; empty where it is no date."""
-    try:
-        return f"{parsedate_to_datetime(text).astimezone(UTC):%Y%m%dT%H%M%SZ}"
-    except (ValueError, OverflowError):
-        return ""
+    date = http_date(text)
+    return f"{date:%Y%m%dT%H%M%SZ}" if date else ""
 
 
 def _seconds(date: str) -> float:

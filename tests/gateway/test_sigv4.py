@@ -1,6 +1,7 @@
 """Signatures, against those that botocore makes: by header, by presigned URL, and what is refused."""
 
 import datetime
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
@@ -40,6 +41,15 @@ def at_one_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr("botocore.auth.get_current_datetime", lambda remove_tzinfo=True: Clock.utcnow(), raising=False)
     monkeypatch.setattr("time.time", lambda: NOW)
     yield
+
+
+@pytest.fixture
+def zone_far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "EST5")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def by_header(method: str = "GET", url: str = f"{HOST}/b/k", headers: dict[str, str] | None = None) -> Request:
@@ -319,3 +329,94 @@ def test_version_2_is_heard_in_presigned_urls_only() -> None:
     assert refused(late, NOW + 61) == "AccessDenied"
     other = request("GET", url.replace("/b/k", "/b/other"), host)
     assert refused(other) == "SignatureDoesNotMatch"
+
+
+@pytest.mark.parametrize("name", ["host", "x-amz-content-sha256", "x-amz-date"])
+def test_what_must_be_signed(name: str) -> None:
+    asked = by_header()
+    signed = [each for each in ("host", "x-amz-content-sha256", "x-amz-date") if each != name]
+    old = "SignedHeaders=host;x-amz-content-sha256;x-amz-date"
+    assert old in asked.headers["authorization"]
+    asked.headers["authorization"] = asked.headers["authorization"].replace(old, f"SignedHeaders={';'.join(signed)}")
+    assert refused(asked) == "AccessDenied"
+
+
+def test_a_header_that_came_after_a_url_was_presigned() -> None:
+    assert refused(changed(presigned(), x_amz_meta_added="1")) == "AccessDenied"
+    authenticate(changed(presigned(), range="bytes=0-1"), Keys(), NOW)  # only x-amz-* must be signed
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        (ACCESS_KEY, "AKIAUNKNOWN", "InvalidAccessKeyId"),
+        ("/s3/", "/sqs/", "AuthorizationQueryParametersError"),
+        ("/aws4_request", "", "AuthorizationQueryParametersError"),
+        ("/20270115/", "/20270114/", "AuthorizationQueryParametersError"),
+        ("us-east-1", "eu-west-1", "SignatureDoesNotMatch"),
+    ],
+)
+def test_a_presigned_url_with_another_credential(old: str, new: str, code: str) -> None:
+    asked = presigned()
+    assert old in asked.query["X-Amz-Credential"]
+    asked.query["X-Amz-Credential"] = asked.query["X-Amz-Credential"].replace(old, new)
+    assert refused(asked) == code
+
+
+@pytest.mark.parametrize("expires", ["", "x", "1.5", "+60", "60 ", "٣", "9" * 5000])
+def test_a_presigned_url_whose_time_is_no_number(expires: str) -> None:
+    asked = presigned()
+    asked.query["X-Amz-Expires"] = expires
+    assert refused(asked) == "AuthorizationQueryParametersError"
+
+
+@pytest.mark.parametrize("date", ["Fri Jan 15 08:00:00 2027", "Fri, 15 Jan 2027 08:00:00 -0000"])
+def test_a_date_that_names_no_zone_is_utc(zone_far_from_utc: None, date: str) -> None:
+    """RFC 9110 §5.6.7: asctime has no zone. Had it been local time, the clock would be five hours off."""
+    asked = changed(by_header(), date=date)
+    del asked.headers["x-amz-date"]
+    assert refused(asked) == "SignatureDoesNotMatch"
+
+
+@given(st.text(max_size=40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_stands_in_a_header_is_an_answer(text: str) -> None:
+    dated = changed(by_header(), date=text)
+    del dated.headers["x-amz-date"]
+    authorized = changed(by_header(), authorization=f"AWS4-HMAC-SHA256 {text}")
+    for asked in (dated, authorized):
+        assert refused(asked) in ("AccessDenied", "AuthorizationHeaderMalformed")
+
+
+def version_2(url: str = f"{HOST}/b/k") -> Request:
+    aws = AWSRequest("GET", url, {})
+    HmacV1QueryAuth(Credentials(ACCESS_KEY, SECRET), expires=60).add_auth(aws)
+    return request("GET", str(aws.url), {"host": "127.0.0.1:9000"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "code"),
+    [
+        ("AWSAccessKeyId", "AKIAUNKNOWN", "InvalidAccessKeyId"),
+        ("Signature", "", "SignatureDoesNotMatch"),
+        ("Signature", "ü", "SignatureDoesNotMatch"),
+        ("Expires", "", "AccessDenied"),
+        ("Expires", "-1", "AccessDenied"),
+        ("Expires", "9" * 5000, "AccessDenied"),
+        ("Expires", str(NOW + 61), "SignatureDoesNotMatch"),
+        ("response-content-type", "text/html", "SignatureDoesNotMatch"),
+        ("uploadId", "u", "SignatureDoesNotMatch"),
+    ],
+)
+def test_a_version_2_url_that_was_changed(name: str, value: str, code: str) -> None:
+    asked = version_2()
+    asked.query[name] = value
+    assert refused(asked) == code
+
+
+def test_a_version_2_url_covers_method_and_headers() -> None:
+    deleting = version_2()
+    deleting.method = "DELETE"
+    assert refused(deleting) == "SignatureDoesNotMatch"
+    for name in ("content_md5", "content_type", "x_amz_copy_source"):
+        assert refused(changed(version_2(), **{name: "b/other"})) == "SignatureDoesNotMatch"
