@@ -62,7 +62,7 @@ class Body:
     async def chunks(self) -> AsyncIterator[bytes]:
         """The decoded bytes; raises unless exactly `length` came. `finish` tells whether the digests hold."""
         received = 0
-        async for data in self._decoded() if self._is_chunked else self._plain():
+        async for data in self._decoded() if self._is_chunked else self.raw():
             received += len(data)
             if received > self.length:
                 raise S3Error("IncompleteBody", "More bytes than announced were sent.")
@@ -79,7 +79,8 @@ class Body:
         self.digests.finish(self.trailers)
         return data
 
-    async def _plain(self) -> AsyncIterator[bytes]:
+    async def raw(self) -> AsyncIterator[bytes]:
+        """The bytes as they come, for who knows better what is in them."""
         while not self._ended:
             if data := await self._more():
                 yield data
@@ -150,8 +151,8 @@ class Body:
         return expected
 
     async def _line(self, *, at_end_ok: bool = False) -> bytes:
-        while (end := self._buffer.find(b"\r\n")) < 0:
-            if len(self._buffer) > LINE_BYTES_MAX:
+        while (end := self._buffer.find(b"\r\n", 0, LINE_BYTES_MAX + 2)) < 0:
+            if len(self._buffer) >= LINE_BYTES_MAX + 2:
                 raise S3Error("InvalidRequest", "A chunk header is too long.")
             if self._ended:
                 if at_end_ok and not self._buffer:

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.types import Message
 
-from gateway.body import CHUNK_BYTES_MAX, Body, ClientGone
+from gateway.body import CHUNK_BYTES_MAX, LINE_BYTES_MAX, Body, ClientGone
 from gateway.errors import S3Error
 from gateway.request import Request
 from gateway.sigv4 import Signing, signing_key
@@ -288,3 +289,95 @@ def test_a_small_body_has_its_bound() -> None:
             await Body(asked("UNSIGNED-PAYLOAD", 11, [bytes(11)])).whole(10)
 
     asyncio.run(bounded())
+
+
+def outcome(made: Request) -> bytes | str:
+    try:
+        return read(made)
+    except S3Error as error:
+        return error.code
+
+
+@pytest.mark.parametrize("mode", FRAMED)
+@given(at=st.integers(0, 1000), byte=st.sampled_from(b"0aZ;:\r\n\0\xff"), cut=st.integers(1, 50))
+def test_pieces_make_no_difference_to_what_is_wrong(mode: str, at: int, byte: int, cut: int) -> None:
+    framed = bytearray(FRAMED[mode])
+    framed[at % len(framed)] = byte
+    pieces = [bytes(framed[start : start + cut]) for start in range(0, len(framed), cut)]
+    assert outcome(whole(mode, pieces)) == outcome(whole(mode, [bytes(framed)]))
+
+
+@pytest.mark.parametrize(("length", "code"), [(LINE_BYTES_MAX, ""), (LINE_BYTES_MAX + 1, "InvalidRequest")])
+@pytest.mark.parametrize("cut", [1, 100, LINE_BYTES_MAX, 1 << 20])
+def test_a_line_has_its_bound_in_whatever_pieces(length: int, code: str, cut: int) -> None:
+    line = b"x-amz-meta-a:".ljust(length, b"x") + b"\r\n"
+    framed = chunked([DATA], line + TRAILER, is_signed=False)
+    pieces = [framed[start : start + cut] for start in range(0, len(framed), cut)]
+    assert outcome(whole(UNSIGNED, pieces)) == (code or DATA)
+
+
+@pytest.mark.parametrize("size", ["13", "0013", "00000013"])
+def test_the_forms_of_a_chunks_size(size: str) -> None:
+    framed = f"{size}\r\n".encode() + DATA + b"\r\n000\r\n" + TRAILER + b"\r\n\r\n"
+    assert read(whole(UNSIGNED, [framed])) == DATA
+
+
+@pytest.mark.parametrize("size", ["", " 13", "+13", "-1", "0x13", "1_3", "000000013", "13;", "13;chunk-signature=1"])
+def test_what_is_no_size_of_a_chunk(size: str) -> None:
+    framed = f"{size}\r\n".encode() + DATA + b"\r\n0\r\n" + TRAILER + b"\r\n\r\n"
+    assert refused(whole(UNSIGNED, [framed])) == "InvalidRequest"
+
+
+def test_the_largest_chunk() -> None:
+    data = bytes(CHUNK_BYTES_MAX)
+    assert read(asked(SIGNED, len(data), [chunked([data])])) == data
+    assert refused(asked(SIGNED, len(data) + 1, [chunked([data + b"!"])])) == "InvalidRequest"
+
+
+def test_chunks_cannot_change_places() -> None:
+    framed = chunked([b"first", b"other"])
+    first, other, last = framed[:91], framed[91:182], framed[182:]
+    assert read(asked(SIGNED, 10, [first, other, last])) == b"firstother"
+    for pieces in ([other, first, last], [first, first, last], [first, last], [other, last]):
+        assert refused(asked(SIGNED, 10, pieces)) == "SignatureDoesNotMatch"
+
+
+def test_nothing_is_passed_on_before_its_signature_holds() -> None:
+    framed = chunked([b"first", b"other"]).replace(b"other", b"OTHER")
+
+    async def passed() -> list[bytes]:
+        seen: list[bytes] = []
+        with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
+            async for data in Body(asked(SIGNED, 10, [framed])).chunks():
+                seen.append(data)
+        return seen
+
+    assert asyncio.run(passed()) == [b"first"]
+
+
+@pytest.mark.parametrize("mode", FRAMED)
+def test_a_client_may_break_off_anywhere(mode: str) -> None:
+    framed = FRAMED[mode].removesuffix(b"\r\n")
+    for cut in range(len(framed)):
+        made = whole(mode, [])
+        made.receive = request("PUT", "/b/k", body=[framed[:cut]], breaks_off=True).receive
+        with pytest.raises(ClientGone):
+            read(made)
+        assert not made.is_drained
+
+
+def test_a_client_that_sends_nothing_more_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent() -> Message:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
+
+    monkeypatch.setattr("gateway.body.IDLE_S_MAX", 0.0)
+    for mode in (SIGNED, "UNSIGNED-PAYLOAD"):
+        made = asked(mode, len(DATA), [])
+        made.receive = silent
+        assert refused(made) == "RequestTimeout"
+
+
+def test_a_trailer_that_nobody_announced() -> None:
+    for name, code in (("x-amz-meta-a:1", ""), (TRAILER.decode(), "BadDigest"), ("nothing", "")):
+        made = asked(UNSIGNED, len(DATA), [chunked([DATA], name.encode(), is_signed=False)])
+        assert outcome(made) == (code or DATA)
