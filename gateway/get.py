@@ -8,6 +8,7 @@ from gateway.context import Gateway, Response
 from gateway.errors import S3Error
 from gateway.request import Request, http_date
 from processors.reads import Object
+from topics.objects import Checksum
 
 _RANGE = re.compile(r"bytes=([0-9]{0,20})-([0-9]{0,20})")  # 20 digits are beyond every size
 _OVERRIDES = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
@@ -43,13 +44,15 @@ def _answer(request: Request, found: Object) -> tuple[int, list[tuple[str, str]]
         raise S3Error("InvalidArgument", "Header values cannot hold line breaks.")
     wants_checksum = request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
     if "partNumber" in request.query:
-        start, size, count = part_range(request, found)
-        if count:
-            headers.append(("x-amz-mp-parts-count", str(count)))
+        start, size, checksum = part_range(request, found)
+        if found.parts:
+            headers.append(("x-amz-mp-parts-count", str(len(found.parts))))
+        if wants_checksum:
+            headers += attributes.checksum_headers(checksum)
         if found.size:
             headers.append(("content-range", f"bytes {start}-{start + size - 1}/{found.size}"))
         return 206, headers, start, size
-    span = byte_range(request.headers.get("range", ""), found.size)
+    span = wanted_range(request.headers, found)
     if span is not None:
         start, size = span
         headers.append(("content-range", f"bytes {start}-{start + size - 1}/{found.size}"))
@@ -57,6 +60,16 @@ def _answer(request: Request, found: Object) -> tuple[int, list[tuple[str, str]]
     if wants_checksum:
         headers += attributes.checksum_headers(found.checksum)
     return 200, headers, 0, found.size
+
+
+def wanted_range(headers: dict[str, str], found: Object) -> tuple[int, int] | None:
+    """As `byte_range`; all of the object where If-Range names another than what is here (RFC 9110 §13.1.5)."""
+    validator = headers.get("if-range")
+    if validator is not None and validator.strip('"') != found.etag:
+        date = http_date(validator)
+        if date is None or date.timestamp() != found.modified_ms // 1000:
+            return None
+    return byte_range(headers.get("range", ""), found.size)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
@@ -78,17 +91,20 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     return start, end - start + 1
 
 
-def part_range(request: Request, found: Object) -> tuple[int, int, int]:
-    """(start, length, number of parts) of ?partNumber. Raises InvalidPartNumber."""
-    number = request.integer("partNumber", 1, 1, 10_000)
-    if not found.parts:
-        if number != 1:
-            raise S3Error("InvalidPartNumber")
-        return 0, found.size, 0
-    if number > len(found.parts):
-        raise S3Error("InvalidPartNumber")
-    sizes = [size for _, size, _ in found.parts]
-    return sum(sizes[: number - 1]), sizes[number - 1], len(sizes)
+def part_range(request: Request, found: Object) -> tuple[int, int, Checksum | None]:
+    """(start, length, checksum) of ?partNumber; an object that was not uploaded in parts is its own first.
+
+    Raises InvalidPartNumber (416) for one that there is not, as in S3's list of error codes; Ceph says InvalidPart (400).
+    """
+    wanted = request.integer("partNumber", 1, 1, 10_000)
+    if not found.parts and wanted == 1:
+        return 0, found.size, found.checksum
+    start = 0
+    for number, size, value in found.parts:
+        if number == wanted:
+            return start, size, Checksum(found.checksum.algorithm, value, found.checksum.kind) if found.checksum else None
+        start += size
+    raise S3Error("InvalidPartNumber")
 
 
 def check_conditions(headers: dict[str, str], found: Object, prefix: str) -> None:
