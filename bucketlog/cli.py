@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import os
 import sys
 import time
 from pathlib import Path
@@ -113,6 +114,9 @@ def tail(
         for line in response:
             sys.stdout.write(line.decode())
             sys.stdout.flush()
+    except BrokenPipeError:  # whoever read our lines has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
     except OSError as error:
         print(f"bucketlog: {endpoint} cannot be reached: {error}", file=sys.stderr)
         raise SystemExit(1) from None
