@@ -68,6 +68,7 @@ async def _serve(settings: Settings, role: Role, listener: socket.socket) -> Non
             http=BoundedProtocol,
             lifespan="off",
             access_log=False,
+            proxy_headers=False,  # nobody is believed who they say they are
             log_level="warning",
             server_header=False,
             timeout_graceful_shutdown=GRACE_S,
