@@ -12,8 +12,9 @@ from gateway import router, xml
 from gateway.body import ClientGone
 from gateway.context import XML, Gateway, Response
 from gateway.errors import S3Error, as_s3_error
+from gateway.post import post_object
 from gateway.request import Request
-from gateway.sigv4 import authenticate
+from gateway.sigv4 import authenticate, is_signed
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +27,22 @@ class S3App:
         request: Request | None = None
         try:
             request = Request(scope, receive, self._gateway.domain)
-            authenticate(request, self._gateway.credentials)
-            response = await router.route(request)(self._gateway, request)
+            operation = router.route(request)
+            if operation is not post_object:  # a form is signed among its fields
+                await self._authenticate(request)
+            response = await operation(self._gateway, request)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001 - the one place where failures become answers
             response = _error_response(error, request)
         await _send(response, send, request)
+
+    async def _authenticate(self, request: Request) -> None:
+        """Nobody may do anything unsigned yet, but who asks for a bucket that there is not is told so, as S3 tells it."""
+        creates = request.method == "PUT" and not request.key
+        if not is_signed(request) and request.bucket and not creates:
+            await self._gateway.existing(request.bucket)
+        authenticate(request, self._gateway.credentials)
 
 
 def create_app(gateway: Gateway, is_ready: Callable[[], bool]) -> ASGIApp:

@@ -1,11 +1,13 @@
 """What a client stores with an object: system headers and user metadata, from a request's headers and back to them."""
 
+from collections.abc import Mapping
+
 from gateway.errors import S3Error
 from gateway.request import Request
 from topics.objects import Attributes, Checksum, Preconditions
 
 METADATA_BYTES_MAX = 2 << 10  # S3: names and values of the user metadata together
-_SYSTEM = (
+SYSTEM = (
     "cache-control",
     "content-disposition",
     "content-encoding",
@@ -14,30 +16,22 @@ _SYSTEM = (
     "x-amz-website-redirect-location",
 )
 _META = "x-amz-meta-"
-_UNSUPPORTED = (
-    "x-amz-server-side-encryption-customer-algorithm",
-    "x-amz-object-lock-mode",
-    "x-amz-object-lock-legal-hold",
-    "x-amz-tagging",
-)
+_UNSUPPORTED = ("x-amz-server-side-encryption", "x-amz-object-lock-", "x-amz-tagging")  # so they begin
 _STORAGE_CLASSES = ("STANDARD", "REDUCED_REDUNDANCY")
 
 
-def from_headers(request: Request) -> Attributes:
+def from_headers(headers: Mapping[str, str]) -> Attributes:
     """Raises MetadataTooLarge, InvalidStorageClass, or NotImplemented for what would silently be lost."""
-    headers = request.headers
-    for name in _UNSUPPORTED:
-        if headers.get(name):
+    for name, value in headers.items():
+        if name.startswith(_UNSUPPORTED) and value and not name.endswith("-directive"):
             raise S3Error("NotImplemented", f"{name} is not implemented yet.")
-    if headers.get("x-amz-server-side-encryption"):
-        raise S3Error("NotImplemented", "Server-side encryption is not implemented yet.")
     storage_class = headers.get("x-amz-storage-class", "STANDARD")
     if storage_class not in _STORAGE_CLASSES:
         raise S3Error("InvalidStorageClass")
     metadata = {name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)}
     if sum(len(name) + len(value) for name, value in metadata.items()) > METADATA_BYTES_MAX:
         raise S3Error("MetadataTooLarge")
-    system = {name: headers[name] for name in _SYSTEM if name in headers}
+    system = {name: headers[name] for name in SYSTEM if name in headers}
     if "aws-chunked" in system.get("content-encoding", ""):  # tells how the body came, not what the object is
         kept = [each.strip() for each in system.pop("content-encoding").split(",") if each.strip() != "aws-chunked"]
         if kept:

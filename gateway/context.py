@@ -31,14 +31,19 @@ class Gateway:
 
     async def bucket(self, request: Request) -> Bucket:
         """Raises NoSuchBucket, or AccessDenied for who does not own it."""
-        bucket = await self.reads.bucket(request.bucket)
-        if bucket is None:
-            raise S3Error("NoSuchBucket")
+        bucket = await self.existing(request.bucket)
         if bucket.owner != request.principal:
             raise S3Error("AccessDenied")
         expected = request.headers.get("x-amz-expected-bucket-owner")
         if expected is not None and expected != bucket.owner:
             raise S3Error("AccessDenied")
+        return bucket
+
+    async def existing(self, name: str) -> Bucket:
+        """Whoever owns it. Raises NoSuchBucket."""
+        bucket = await self.reads.bucket(name)
+        if bucket is None:
+            raise S3Error("NoSuchBucket")
         return bucket
 
     async def object(self, request: Request) -> Object:

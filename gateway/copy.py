@@ -25,7 +25,7 @@ async def copy_object(gateway: Gateway, request: Request) -> Response:
     bucket, key, found = await source(gateway, request)
     if found.size > PUT_BYTES_MAX:
         raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
-    given = attributes.from_headers(request)
+    given = attributes.from_headers(request.headers)
     changes_class = given.storage_class != found.attributes.storage_class
     if (bucket, key) == (request.bucket, request.key) and directive == "COPY" and not changes_class:
         raise S3Error(
@@ -67,9 +67,7 @@ async def source(gateway: Gateway, request: Request) -> tuple[str, str, Object]:
     bucket_name, _, key = unquote(path).removeprefix("/").partition("/")
     if not bucket_name or not key:
         raise S3Error("InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
-    bucket = await gateway.reads.bucket(bucket_name)
-    if bucket is None:
-        raise S3Error("NoSuchBucket")
+    bucket = await gateway.existing(bucket_name)
     if bucket.owner != request.principal:
         raise S3Error("AccessDenied")
     if version not in ("", "null"):

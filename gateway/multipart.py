@@ -22,7 +22,7 @@ _COMPOSITE_ONLY = ("SHA1", "SHA256")
 
 
 async def create_upload(gateway: Gateway, request: Request) -> Response:
-    kept = attributes.from_headers(request)
+    kept = attributes.from_headers(request.headers)
     await gateway.bucket(request)
     algorithm = checksums.wanted_algorithm(request.headers)
     kind = request.headers.get("x-amz-checksum-type", "").upper()

@@ -15,10 +15,12 @@ from awscrt.checksums import crc32c
 from datanode.client import GROUP, Blobs
 from datanode.node import Writer
 from gateway.body import Body
+from gateway.checksums import BodyDigests
 from topics.objects import Checksum, Extent
 
 INLINE_BYTES_MAX = 128 << 10  # at most this rides the log: written twice, but synced once with its event
 EXTENT_BYTES_MAX = 64 << 20
+PIECE_BYTES = 8 << 20  # of a body whose length is not known before its end: what it holds in memory
 WINDOW_BYTES = 1 << 20  # read from a blob at once: what a slow reader holds in memory
 
 
@@ -56,6 +58,41 @@ async def store(blobs: Blobs, body: Body) -> Stored:
         await release(blobs, extents)
         raise
     return Stored(extents, etag, checksum)
+
+
+async def store_unsized(blobs: Blobs, chunks: AsyncIterator[bytes], digests: BodyDigests) -> Stored:
+    """Like `store`, for a body whose length shows only at its end: an extent for each piece of it."""
+    extents: list[Extent] = []
+    try:
+        async for piece in _pieces(chunks, digests):
+            extents += await put(blobs, piece)
+        etag, checksum = digests.finish({})
+    except BaseException:
+        await release(blobs, extents)
+        raise
+    return Stored(extents, etag, checksum)
+
+
+async def _pieces(chunks: AsyncIterator[bytes], digests: BodyDigests) -> AsyncIterator[bytes]:
+    buffer = bytearray()
+    async for chunk in chunks:
+        digests.update(chunk)
+        buffer += chunk
+        while len(buffer) >= PIECE_BYTES:
+            yield bytes(buffer[:PIECE_BYTES])
+            del buffer[:PIECE_BYTES]
+    if buffer:
+        yield bytes(buffer)
+
+
+async def put(blobs: Blobs, data: bytes) -> list[Extent]:
+    if len(data) <= INLINE_BYTES_MAX:
+        return await put_inline(blobs, data)
+
+    async def once() -> AsyncIterator[bytes]:
+        yield data
+
+    return await write_extents(blobs, once(), len(data))
 
 
 async def put_inline(blobs: Blobs, data: bytes) -> list[Extent]:

@@ -14,7 +14,7 @@ PUT_BYTES_MAX = 5 << 30  # S3: one PUT
 
 
 async def put_object(gateway: Gateway, request: Request) -> Response:
-    wanted, kept = attributes.preconditions(request), attributes.from_headers(request)
+    wanted, kept = attributes.preconditions(request), attributes.from_headers(request.headers)
     body = Body(request)
     if body.length > PUT_BYTES_MAX:
         raise S3Error("EntityTooLarge")

@@ -8,7 +8,7 @@ import secrets
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import Receive, Scope
 
@@ -32,12 +32,14 @@ class Request:
         "principal",
         "query",
         "receive",
+        "scheme",
         "signing",
     )
 
     def __init__(self, scope: Scope, receive: Receive, domain: str) -> None:
         self.id = secrets.token_hex(8).upper()
         self.method: str = scope["method"]
+        self.scheme: str = scope.get("scheme", "http")
         self.receive = receive
         self.principal = ""
         self.signing: Any = None  # set by authentication where chunks of the body are signed too
@@ -64,6 +66,11 @@ class Request:
     @property
     def resource(self) -> str:
         return self.path
+
+    def url(self, key: str) -> str:
+        """Where an object of the bucket is, in the style that this request came in."""
+        root = "" if self.path[1:] == self.key else f"/{self.bucket}"
+        return f"{self.scheme}://{self.headers.get('host', '')}{root}/{quote(key, safe='/-_.~')}"
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """A number of the query, cut to `high`. Raises InvalidArgument."""

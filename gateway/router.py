@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from gateway import buckets, copy, delete, get, list, multipart, object_attributes, put, unset
+from gateway import buckets, copy, delete, get, list, multipart, object_attributes, post, put, unset
 from gateway.context import Gateway, Response
 from gateway.errors import S3Error
 from gateway.request import Request
@@ -19,6 +19,7 @@ _BUCKET: dict[tuple[str, str], Operation] = {
     ("GET", "location"): buckets.bucket_location,
     ("GET", "versioning"): buckets.bucket_versioning,
     ("GET", "uploads"): multipart.list_uploads,
+    ("POST", ""): post.post_object,
     ("POST", "delete"): delete.delete_objects,
     ("GET", "acl"): unset.get_acl,
     **{("GET", name): unset.get_configuration for name in unset.CONFIGURATIONS},

@@ -22,6 +22,7 @@ SKEW_S_MAX = 15 * 60
 EXPIRES_S_MAX = 7 * 24 * 3600
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
+_QUERY = ("X-Amz-Signature", "X-Amz-Algorithm")
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _HEADER = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})")
 
@@ -66,6 +67,12 @@ class Signing(NamedTuple):
         return hmac.digest(self.key, text.encode(), "sha256").hex()
 
 
+def is_signed(request: Request) -> bool:
+    """Whether somebody says who they are; whether it is so, `authenticate` tells."""
+    query = request.query
+    return bool(request.headers.get("authorization")) or sigv2.is_presigned(request) or not query.keys().isdisjoint(_QUERY)
+
+
 def authenticate(request: Request, credentials: Credentials, now_s: float | None = None) -> None:
     """Set `request.principal` and `request.signing`, or raise the S3 error of what is wrong."""
     now = time.time() if now_s is None else now_s
@@ -76,10 +83,10 @@ def authenticate(request: Request, credentials: Credentials, now_s: float | None
             raise S3Error("MissingSecurityHeader", "Missing required header for this request: x-amz-content-sha256")
     elif sigv2.is_presigned(request):
         access_key = request.query["AWSAccessKeyId"]
-        sigv2.check(request, _secret(credentials, access_key), now)
+        sigv2.check(request, secret_of(credentials, access_key), now)
         request.principal = credentials.user(access_key)
         return
-    elif "X-Amz-Signature" in request.query or "X-Amz-Algorithm" in request.query:
+    elif not request.query.keys().isdisjoint(_QUERY):
         claim = _from_query(request, now)
         payload_hash = request.headers.get("x-amz-content-sha256", UNSIGNED)
     else:
@@ -87,7 +94,7 @@ def authenticate(request: Request, credentials: Credentials, now_s: float | None
     unsigned = [n for n in request.headers if (n == "host" or n.startswith("x-amz-")) and n not in claim.signed]
     if unsigned:
         raise S3Error("AccessDenied", f"There were headers present in the request which were not signed: {unsigned[0]}")
-    key = signing_key(_secret(credentials, claim.access_key), claim.scope)
+    key = signing_key(secret_of(credentials, claim.access_key), claim.scope)
     expected = sign(key, claim, canonical_request(request, claim.signed, payload_hash))
     if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
         raise S3Error("SignatureDoesNotMatch")
@@ -95,7 +102,7 @@ def authenticate(request: Request, credentials: Credentials, now_s: float | None
     request.signing = Signing(key, claim.date, claim.scope, claim.signature)
 
 
-def _secret(credentials: Credentials, access_key: str) -> str:
+def secret_of(credentials: Credentials, access_key: str) -> str:
     secret = credentials.secret(access_key)
     if secret is None:
         raise S3Error("InvalidAccessKeyId")
@@ -157,11 +164,17 @@ def _from_query(request: Request, now: float) -> Claim:
 
 
 def _claim(credential: str, signed: str, signature: str, date: str, wrong: str) -> Claim:
+    access_key, scope = scope_of(credential, date, wrong)
+    return Claim(access_key, scope, signed.split(";"), signature, date)
+
+
+def scope_of(credential: str, date: str, wrong: str) -> tuple[str, str]:
+    """(access key, date/region/service/aws4_request). Raises the S3 error `wrong`."""
     access_key, _, scope = credential.partition("/")
     parts = scope.split("/")
     if len(parts) != 4 or parts[0] != date[:8] or parts[2:] != ["s3", "aws4_request"]:
         raise S3Error(wrong, "The credential scope must be <date>/<region>/s3/aws4_request, of the request's date.")
-    return Claim(access_key, scope, signed.split(";"), signature, date)
+    return access_key, scope
 
 
 def _from_http_date(text: str) -> str:

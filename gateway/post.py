@@ -1,0 +1,135 @@
+"""PostObject: a browser's form upload (S3 API: "POST Object"). It carries its own authentication: a policy document that
+somebody signed, and the fields that the policy allows. So this is the one operation that runs before the caller is known.
+"""
+
+import base64
+import hmac
+import re
+import time
+from collections.abc import AsyncIterator
+from urllib.parse import urlencode, urlsplit
+
+from gateway import attributes, payload, policy_document, sigv4, xml
+from gateway.checksums import BodyDigests
+from gateway.context import XML, Gateway, Response
+from gateway.errors import S3Error
+from gateway.form import read_form
+from gateway.policy_document import Policy
+from gateway.put import submit
+from gateway.request import KEY_BYTES_MAX, Request
+from topics import commands
+
+_OWNERS_ONLY = ("private", "bucket-owner-read", "bucket-owner-full-control")
+_HEADERS = ("content-type", "content-md5", *attributes.SYSTEM)
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 §5.6.2
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+async def post_object(gateway: Gateway, request: Request) -> Response:
+    form = await read_form(request)
+    fields = {name: value.replace("${filename}", form.filename) for name, value in form.fields.items()}
+    fields["bucket"] = request.bucket  # the one that is written to, whatever the form says
+    request.principal = _signer(gateway.credentials, fields)
+    policy = policy_document.parse(fields["policy"])
+    policy.check(fields, time.time())
+    await gateway.bucket(request)
+    headers = _headers(fields)
+    kept, key = attributes.from_headers(headers), _key(fields)
+    digests = BodyDigests(headers, "", signed="")
+    stored = await payload.store_unsized(gateway.blobs, _within(policy, form.file()), digests)
+    command = commands.PutObject(request.bucket, key, stored.size, stored.etag, stored.extents, stored.checksum, kept)
+    await submit(gateway, request, command, stored.extents)
+    return _answer(request, fields, key, [("etag", f'"{stored.etag}"'), *attributes.checksum_headers(stored.checksum)])
+
+
+def _signer(credentials: sigv4.Credentials, fields: dict[str, str]) -> str:
+    """The user whose signature of the policy holds. Raises AccessDenied for a form without one."""
+    if not fields.keys() & {"policy", "x-amz-signature", "signature"}:
+        raise S3Error("AccessDenied")
+    policy = _field(fields, "policy").encode()
+    if "awsaccesskeyid" in fields:  # version 2: "Authenticating Requests in Browser-Based Uploads", its older form
+        access_key, given = fields["awsaccesskeyid"], _field(fields, "signature")
+        secret = sigv4.secret_of(credentials, access_key)
+        expected = base64.b64encode(hmac.digest(secret.encode(), policy, "sha1")).decode()
+    else:
+        if _field(fields, "x-amz-algorithm") != sigv4.ALGORITHM:
+            raise S3Error("InvalidArgument", f"x-amz-algorithm must be {sigv4.ALGORITHM}")
+        credential, date = _field(fields, "x-amz-credential"), _field(fields, "x-amz-date")
+        given = _field(fields, "x-amz-signature")
+        access_key, scope = sigv4.scope_of(credential, date, "InvalidArgument")
+        key = sigv4.signing_key(sigv4.secret_of(credentials, access_key), scope)
+        expected = hmac.digest(key, policy, "sha256").hex()
+    if not hmac.compare_digest(expected.encode(), given.encode()):
+        raise S3Error("SignatureDoesNotMatch")
+    return credentials.user(access_key)
+
+
+def _field(fields: dict[str, str], name: str) -> str:
+    if name not in fields:
+        message = (
+            f"Bucket POST must contain a field named '{name}'. If it is specified, please check the order of the fields."
+        )
+        raise S3Error("InvalidArgument", message)
+    return fields[name]
+
+
+def _key(fields: dict[str, str]) -> str:
+    key = _field(fields, "key")
+    if not key:
+        raise S3Error("InvalidArgument", "User key must have a length greater than 0.")
+    if "\0" in key:
+        raise S3Error("InvalidURI", "NUL is not allowed.")
+    if len(key.encode()) > KEY_BYTES_MAX:
+        raise S3Error("KeyTooLongError")
+    return key
+
+
+def _headers(fields: dict[str, str]) -> dict[str, str]:
+    """The fields that mean what headers of PutObject mean. Raises InvalidArgument for what no header can hold."""
+    if fields.get("acl", "private") not in _OWNERS_ONLY or fields.get("tagging"):
+        raise S3Error("NotImplemented")
+    names = [name for name in fields if name in _HEADERS or name.startswith("x-amz-")]
+    for name in names:
+        if not _HEADER_NAME.fullmatch(name) or _CONTROL.search(fields[name]):
+            raise S3Error("InvalidArgument", f"The field '{name}' holds what no header can hold.")
+    return {name: fields[name] for name in names}
+
+
+async def _within(policy: Policy, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Raises EntityTooLarge as soon as the file is, EntityTooSmall at its end."""
+    size = 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > policy.size_max:
+            raise S3Error("EntityTooLarge")
+        yield chunk
+    if size < policy.size_min:
+        raise S3Error("EntityTooSmall")
+
+
+def _answer(request: Request, fields: dict[str, str], key: str, headers: list[tuple[str, str]]) -> Response:
+    """As success_action_redirect says, else success_action_status, else 204."""
+    etag = dict(headers)["etag"]
+    target = fields.get("success_action_redirect", fields.get("redirect", ""))
+    if _is_url(target):
+        query = urlencode({"bucket": request.bucket, "key": key, "etag": etag})
+        return Response(303, [("location", f"{target}{'&' if urlsplit(target).query else '?'}{query}"), *headers])
+    location = request.url(key)
+    headers = [("location", location), *headers]
+    match fields.get("success_action_status"):
+        case "200":
+            return Response(200, headers)
+        case "201":
+            names = {"Location": location, "Bucket": request.bucket, "Key": key, "ETag": etag}
+            document = xml.element("PostResponse", [xml.text(name, value) for name, value in names.items()])
+            return Response(201, [XML, *headers], f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'.encode())
+        case _:
+            return Response(204, headers)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc) and text.isascii() and text.isprintable()
