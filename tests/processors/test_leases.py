@@ -1,0 +1,144 @@
+"""Leases: who may answer reads, when owners race, pause and let go."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from processors.leases import AT, Leases, OwnerMap
+from topics import owners, spec
+from topics.log import Entry
+from topics.memory import MemoryLog
+from topics.owners import LEASE_S, Lease
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.log = MemoryLog("the log", lambda: 1)
+        self.now_s = 100.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def leases(self, owner: str) -> Leases:
+        made = Leases(self.log, owner, f"http://{owner}", lambda: self.now_s)
+        self._tasks.append(asyncio.create_task(made.run(dict)))
+        await asyncio.sleep(0)
+        return made
+
+    async def say(self, owner: str, epochs: dict[int, int]) -> None:
+        """What another process says."""
+        lease = Lease(owner, f"http://{owner}", epochs)
+        await self.log.append(AT, [Entry(b"", owners.encode(lease))], durable=True)
+
+    def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+
+def bench(case: Callable[[Bench], Awaitable[None]], monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Runs a case; returns the waits that were asked for, which take no time here."""
+    waits: list[float] = []
+    sleep = asyncio.sleep
+
+    async def at_once(seconds: float) -> None:
+        if seconds == LEASE_S:
+            waits.append(seconds)
+        await sleep(0 if seconds in (0, LEASE_S) else 3_600)
+
+    monkeypatch.setattr("processors.leases.asyncio.sleep", at_once)
+
+    async def run() -> None:
+        made = Bench()
+        await made.log.create_topics(spec.CLUSTER)
+        await case(made)
+        made.close()
+
+    asyncio.run(run())
+    return waits
+
+
+def test_a_first_owner_need_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        leases = await at.leases("a")
+        assert not leases.is_held(3)
+        await leases.take(3, epoch=1)
+        assert leases.is_held(3)
+        assert not leases.is_held(4)
+        at.now_s += LEASE_S
+        assert not leases.is_held(3)  # nothing was said in the meantime
+
+    assert bench(case, monkeypatch) == []
+
+
+def test_the_next_owner_waits_for_the_lease_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        first, second = await at.leases("a"), await at.leases("b")
+        await first.take(3, epoch=1)
+        await second.take(3, epoch=2)
+        assert second.is_held(3)
+        assert not first.is_held(3)
+
+    assert bench(case, monkeypatch) == [LEASE_S]
+
+
+def test_what_was_let_go_is_taken_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        first, second = await at.leases("a"), await at.leases("b")
+        await first.take(3, epoch=1)
+        await first.let_go({3})
+        assert not first.is_held(3)
+        await second.take(3, epoch=2)
+        assert second.is_held(3)
+
+    assert bench(case, monkeypatch) == []
+
+
+def test_an_owner_that_was_away_holds_nothing_by_what_it_says_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        first = await at.leases("a")
+        await first.take(3, epoch=1)
+        await first.take(4, epoch=1)
+        await at.say("b", {3: 2})
+        await first._say()  # its own word comes behind the other's
+        assert not first.is_held(3)
+        assert first.is_held(4)
+
+    bench(case, monkeypatch)
+
+
+def test_a_claim_again_by_the_same_owner_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        leases = await at.leases("a")
+        await leases.take(3, epoch=1)
+        await leases.take(3, epoch=2)
+        assert leases.is_held(3)
+
+    assert bench(case, monkeypatch) == []
+
+
+def test_a_lease_counts_from_before_it_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        leases = await at.leases("a")
+        at.log.hold.clear()
+        taking = asyncio.create_task(leases.take(3, epoch=1))
+        for _ in range(5):
+            await asyncio.sleep(0)
+        at.now_s += LEASE_S  # the log took its time to acknowledge
+        at.log.hold.set()
+        await taking
+        at.now_s += 0.1
+        assert leases.is_held(3)  # by the second word, said after the first was acknowledged
+        at.now_s += LEASE_S - 0.1
+        assert not leases.is_held(3)
+
+    bench(case, monkeypatch)
+
+
+def test_the_map_of_owners() -> None:
+    owned = OwnerMap()
+    assert owned.endpoint(3) is None
+    assert owned.fold(Lease("a", "http://a", {3: 1, 4: 1})) == {3, 4}
+    assert owned.fold(Lease("b", "http://b", {3: 2})) == {3}
+    assert owned.fold(Lease("a", "http://a", {3: 1, 4: 1})) == {4}  # too late for 3
+    assert (owned.endpoint(3), owned.endpoint(4)) == ("http://b", "http://a")
+    assert owned.fold(Lease("a", "http://a", {})) == set()
+    assert (owned.endpoint(3), owned.endpoint(4)) == ("http://b", None)
