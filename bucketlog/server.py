@@ -14,7 +14,8 @@ from pathlib import Path
 
 import uvicorn
 import uvloop
-from starlette.types import ASGIApp
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bucketlog import credentials
 from bucketlog.events import create_events_app
@@ -61,42 +62,61 @@ def serve_role(settings: Settings, role: Role) -> None:
 
 
 async def _serve(settings: Settings, role: Role, listener: socket.socket) -> None:
-    stopping = _Stop()
+    """Answers from the start on, so that a balancer is told that the role is not ready yet."""
+    front = _Front()
+    config = uvicorn.Config(
+        front,
+        http=BoundedProtocol,
+        lifespan="off",
+        access_log=False,
+        proxy_headers=False,  # nobody is believed who they say they are
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = _Server(config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    running = asyncio.create_task(_run(settings, role, front, serving))
+    await asyncio.wait([serving, running], return_when=asyncio.FIRST_COMPLETED)
+    if not front.is_started:
+        running.cancel()  # stopped while it was starting, or it could not start
+    server.should_exit = True
+    await asyncio.gather(serving, running, return_exceptions=True)
+    if not running.cancelled():
+        running.result()
+
+
+async def _run(settings: Settings, role: Role, front: "_Front", serving: "asyncio.Task[None]") -> None:
     async with role(settings) as app:
-        config = uvicorn.Config(
-            app,
-            http=BoundedProtocol,
-            lifespan="off",
-            access_log=False,
-            proxy_headers=False,  # nobody is believed who they say they are
-            log_level="warning",
-            server_header=False,
-            timeout_graceful_shutdown=GRACE_S,
-        )
         gc.collect()
         gc.freeze()  # what lives from the start on is not looked through again
-        server = _Server(config)
-        stopping.stops(server)
-        await server.serve(sockets=[listener])
+        front.start(app)
+        await serving
 
 
-class _Stop:
-    """Hears SIGTERM and SIGINT from the start on, also before there is a server to stop."""
+class _Front:
+    """Passes requests on once the role has started."""
 
     def __init__(self) -> None:
-        self._is_wanted = False
-        self._server: _Server | None = None
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, self._stop)
+        self._app: ASGIApp = _starting
 
-    def stops(self, server: "_Server") -> None:
-        self._server = server
-        server.should_exit = self._is_wanted
+    @property
+    def is_started(self) -> bool:
+        return self._app is not _starting
 
-    def _stop(self) -> None:
-        self._is_wanted = True
-        if self._server is not None:
-            self._server.should_exit = True
+    def start(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+async def _starting(scope: Scope, receive: Receive, send: Send) -> None:
+    is_alive = scope["path"] == "/healthz"
+    answer = PlainTextResponse("ok\n") if is_alive else PlainTextResponse("starting\n", 503, {"retry-after": "1"})
+    await answer(scope, receive, send)
 
 
 class _Server(uvicorn.Server):

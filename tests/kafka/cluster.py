@@ -45,9 +45,15 @@ class Role:
             time.sleep(0.05)
         return self
 
+    def is_running(self) -> bool:
+        return self._running().poll() is None
+
     def is_ready(self) -> bool:
+        return self.answers("/readyz")
+
+    def answers(self, path: str) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.endpoint}/readyz", timeout=1) as answer:
+            with urllib.request.urlopen(f"{self.endpoint}{path}", timeout=1) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

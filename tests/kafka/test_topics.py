@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kafka.cluster import Role
 from topics import spec
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
@@ -111,3 +112,19 @@ def test_no_broker_is_a_log_error_with_advice() -> None:
 def test_a_password_is_never_shown() -> None:
     config = KafkaConfig("b:1", extra={"sasl.password": "hidden"})
     assert "hidden" not in repr(config)
+
+
+def test_a_role_waits_for_its_broker_and_is_not_ready(tmp_path: Path) -> None:
+    env = {
+        "BUCKETLOG_KAFKA": "127.0.0.1:9",
+        "BUCKETLOG_CLUSTER_SECRET": "a secret of a test cluster",
+        "BUCKETLOG_DATANODE": "http://127.0.0.1:9",
+        "BUCKETLOG_ACCESS_KEY_ID": "a",
+        "BUCKETLOG_SECRET_ACCESS_KEY": "b",
+    }
+    for name in ("gateway", "processor", "datanode"):
+        role = Role(name, tmp_path / name, env).start()
+        while not role.answers("/healthz"):
+            assert role.is_running()
+        assert not role.is_ready()
+        assert role.stop() == 0
