@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
-from aiohttp import ClientConnectionError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from awscrt.checksums import crc32c
 
 from datanode.api import CRC32C
@@ -47,10 +47,12 @@ class RemoteNode:
                 data = await answer.read()
                 if answer.status == 416:
                     raise ValueError(data.decode().strip())
-                if answer.status != 206:
+                if answer.status == 404:
                     raise BlobUnavailable(f"{self._endpoint}: {data.decode().strip()}")
-        except (ClientConnectionError, TimeoutError) as error:
-            raise BlobUnavailable(f"{self._endpoint} cannot be reached: {error}") from error
+                if answer.status != 206:
+                    raise OSError(f"{self._endpoint} refused: {data.decode().strip()}")
+        except (ClientError, TimeoutError) as error:
+            raise OSError(f"the data node {self._endpoint} cannot be reached: {error}") from error
         if answer.headers.get(CRC32C) != f"{crc32c(data):08x}" or len(data) != size:
             raise BlobUnavailable(f"{self._endpoint}: blob {blob.hex()} was damaged on its way")
         return data
@@ -105,7 +107,7 @@ class RemoteWriter:
         try:
             async with session.put(target, data=self._body(), headers=headers) as answer:
                 return await _accepted(answer)
-        except (ClientConnectionError, TimeoutError) as error:
+        except (ClientError, TimeoutError) as error:
             raise OSError(f"the data node cannot be reached: {error}") from error
 
 
