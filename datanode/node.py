@@ -2,8 +2,9 @@
 `datanode.remote.RemoteNode` asks a node over HTTP.
 
 Rules: nobody can read a blob before its writer's `commit` returned, and it is durable then; a writer ends with `commit` or
-`abort`, exactly one. What `read` returns was verified. Errors: `BlobUnavailable` for what is missing or damaged on the node,
-`OSError` for a node that cannot be reached or a disk that cannot be written, `ValueError` for lengths that do not fit.
+`abort`, exactly one. What `read` returns was verified.
+Errors: `BlobUnavailable` for what is missing or damaged on the node, `OSError` for a node that cannot be reached or a disk
+that cannot be written, `ValueError` for lengths that do not fit.
 """
 
 from typing import Protocol
