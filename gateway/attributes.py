@@ -17,6 +17,15 @@ SYSTEM = (
 )
 _META = "x-amz-meta-"
 _UNSUPPORTED = ("x-amz-server-side-encryption", "x-amz-object-lock-", "x-amz-tagging")  # so they begin
+OWNER_ONLY_ACLS = ("private", "bucket-owner-read", "bucket-owner-full-control")  # the same while there is one user
+CANNED_ACLS = (
+    *OWNER_ONLY_ACLS,
+    "public-read",
+    "public-read-write",
+    "authenticated-read",
+    "aws-exec-read",
+    "log-delivery-write",
+)
 _STORAGE_CLASSES = ("STANDARD", "REDUCED_REDUNDANCY")
 
 

@@ -14,11 +14,12 @@ DEFAULT_REGION = "us-east-1"
 
 async def list_buckets(gateway: Gateway, request: Request) -> Response:
     prefix, after = request.query.get("prefix", ""), request.query.get("continuation-token", "")
+    region = request.query.get("bucket-region", "")
     limit = request.integer("max-buckets", 10_000, 1, 10_000)
     found = [
         (name, row)
         for name, row in await gateway.reads.buckets()
-        if row.owner == request.principal and name.startswith(prefix) and name > after
+        if row.owner == request.principal and name.startswith(prefix) and name > after and region in ("", row.region)
     ]
     rows = [
         xml.element(

@@ -1,44 +1,40 @@
 """CopyObject and UploadPartCopy. The bytes are copied: extents belong to one object each until clones are built."""
 
 import base64
+import re
 from collections.abc import AsyncIterator
 from urllib.parse import unquote
 
 from gateway import attributes, checksums, payload, xml
 from gateway.context import Gateway, Response, xml_response
 from gateway.errors import S3Error
-from gateway.get import byte_range, check_conditions
-from gateway.put import PUT_BYTES_MAX, submit
+from gateway.get import check_conditions
+from gateway.put import PUT_BYTES_MAX, check_early, submit
 from gateway.request import Request
 from processors.reads import Object
 from topics import commands
-from topics.objects import Attributes, Checksum, Extent
+from topics.objects import Attributes, Checksum, Extent, Preconditions
 
 _PREFIX = "x-amz-copy-source-"
+_RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{1,15})")
+_REDIRECT = "x-amz-website-redirect-location"
 
 
 async def copy_object(gateway: Gateway, request: Request) -> Response:
-    await gateway.bucket(request)
-    directive = request.headers.get("x-amz-metadata-directive", "COPY").upper()
-    if directive not in ("COPY", "REPLACE"):
-        raise S3Error("InvalidArgument", "Unknown metadata directive.")
+    target, wanted = await gateway.bucket(request), attributes.preconditions(request)
+    if wanted != Preconditions():  # spares the copying; decided for good in the log
+        check_early(await gateway.reads.current(request.bucket, target, request.key), wanted)
     bucket, key, found = await source(gateway, request)
     if found.size > PUT_BYTES_MAX:
         raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
-    given = attributes.from_headers(request.headers)
-    changes_class = given.storage_class != found.attributes.storage_class
-    if (bucket, key) == (request.bucket, request.key) and directive == "COPY" and not changes_class:
+    kept, is_same = _attributes(request, found)
+    if is_same and (bucket, key) == (request.bucket, request.key):
         raise S3Error(
             "InvalidRequest",
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes.",
         )
-    kept = given
-    if directive == "COPY":
-        old = found.attributes
-        kept = Attributes(old.content_type, old.headers, old.metadata, given.storage_class)
     extents, etag, checksum = await copy_bytes(gateway, request, found, 0, found.size)
-    wanted = attributes.preconditions(request)
     command = commands.PutObject(
         request.bucket, request.key, found.size, etag, extents, checksum, kept, wanted, copied=True
     )
@@ -46,19 +42,42 @@ async def copy_object(gateway: Gateway, request: Request) -> Response:
     return _result("CopyObjectResult", etag, reply.time_ms, checksum)
 
 
+def _attributes(request: Request, found: Object) -> tuple[Attributes, bool]:
+    """What the copy keeps, and whether that is the source's. Storage class and redirect are never the source's in S3."""
+    directive = request.headers.get("x-amz-metadata-directive", "COPY").upper()
+    if directive not in ("COPY", "REPLACE"):
+        raise S3Error("InvalidArgument", "Unknown metadata directive.")
+    given, old = attributes.from_headers(request.headers), found.attributes
+    if directive == "REPLACE":
+        return given, False
+    headers = {name: value for name, value in old.headers.items() if name != _REDIRECT}
+    if _REDIRECT in given.headers:
+        headers[_REDIRECT] = given.headers[_REDIRECT]
+    kept = Attributes(old.content_type, headers, old.metadata, given.storage_class)
+    return kept, kept.storage_class == old.storage_class and _REDIRECT not in given.headers
+
+
 async def upload_part_copy(gateway: Gateway, request: Request, upload: str, number: int) -> Response:
     _, _, found = await source(gateway, request)
-    start, size = 0, found.size
-    if f"{_PREFIX}range" in request.headers:
-        wanted = request.headers[f"{_PREFIX}range"]
-        span = byte_range(wanted, found.size)
-        if span is None or wanted != f"bytes={span[0]}-{span[0] + span[1] - 1}":
-            raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last.")
-        start, size = span
+    start, size = source_range(request.headers.get(f"{_PREFIX}range"), found.size)
+    if size > PUT_BYTES_MAX:
+        raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
     extents, etag, checksum = await copy_bytes(gateway, request, found, start, size)
     command = commands.PutPart(request.bucket, request.key, upload, number, size, etag, extents, checksum)
     reply = await submit(gateway, request, command, extents)
-    return _result("CopyPartResult", etag, reply.time_ms, None)
+    return _result("CopyPartResult", etag, reply.time_ms, checksum)
+
+
+def source_range(header: str | None, size: int) -> tuple[int, int]:
+    """(start, length) of x-amz-copy-source-range. Unlike a GET's it must lie inside of its source: InvalidArgument."""
+    if header is None:
+        return 0, size
+    match = _RANGE.fullmatch(header)
+    if match is None or int(match[1]) > int(match[2]):
+        raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last.")
+    if int(match[2]) >= size:
+        raise S3Error("InvalidArgument", f"Range specified is not valid for source object of size: {size}")
+    return int(match[1]), int(match[2]) - int(match[1]) + 1
 
 
 async def source(gateway: Gateway, request: Request) -> tuple[str, str, Object]:
@@ -104,5 +123,7 @@ async def copy_bytes(
 def _result(name: str, etag: str, time_ms: int, checksum: Checksum | None) -> Response:
     parts = [xml.text("LastModified", xml.timestamp(time_ms)), xml.text("ETag", f'"{etag}"')]
     if checksum is not None:
-        parts += [xml.text(f"Checksum{checksum.algorithm}", checksum.value), xml.text("ChecksumType", checksum.kind)]
+        parts.append(xml.text(f"Checksum{checksum.algorithm}", checksum.value))
+        if name == "CopyObjectResult":
+            parts.append(xml.text("ChecksumType", checksum.kind))
     return xml_response(xml.document(name, parts))

@@ -19,7 +19,6 @@ from gateway.put import submit
 from gateway.request import KEY_BYTES_MAX, Request
 from topics import commands
 
-_OWNERS_ONLY = ("private", "bucket-owner-read", "bucket-owner-full-control")
 _HEADERS = ("content-type", "content-md5", *attributes.SYSTEM)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 §5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -86,7 +85,7 @@ def _key(fields: dict[str, str]) -> str:
 
 def _headers(fields: dict[str, str]) -> dict[str, str]:
     """The fields that mean what headers of PutObject mean. Raises InvalidArgument for what no header can hold."""
-    if fields.get("acl", "private") not in _OWNERS_ONLY or fields.get("tagging"):
+    if fields.get("acl", "private") not in attributes.OWNER_ONLY_ACLS or fields.get("tagging"):
         raise S3Error("NotImplemented")
     names = [name for name in fields if name in _HEADERS or name.startswith("x-amz-")]
     for name in names:

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 
-from gateway import buckets, copy, delete, get, list, multipart, object_attributes, post, put, unset
+from gateway import buckets, copy, delete, get, list, list_uploads, multipart, object_attributes, post, put, unset
 from gateway.context import Gateway, Response
 from gateway.errors import S3Error
 from gateway.request import Request
@@ -18,11 +18,13 @@ _BUCKET: dict[tuple[str, str], Operation] = {
     ("GET", "versions"): list.list_versions,
     ("GET", "location"): buckets.bucket_location,
     ("GET", "versioning"): buckets.bucket_versioning,
-    ("GET", "uploads"): multipart.list_uploads,
+    ("GET", "uploads"): list_uploads.list_uploads,
     ("POST", ""): post.post_object,
     ("POST", "delete"): delete.delete_objects,
     ("GET", "acl"): unset.get_acl,
+    ("PUT", "acl"): unset.put_acl,
     **{("GET", name): unset.get_configuration for name in unset.CONFIGURATIONS},
+    **{("DELETE", name): unset.delete_configuration for name in unset.DELETABLE},
 }
 _OBJECT: dict[tuple[str, str], Operation] = {
     ("PUT", ""): put.put_object,
@@ -33,10 +35,13 @@ _OBJECT: dict[tuple[str, str], Operation] = {
     ("PUT", "uploadId"): multipart.upload_part,
     ("POST", "uploadId"): multipart.complete_upload,
     ("DELETE", "uploadId"): multipart.abort_upload,
-    ("GET", "uploadId"): multipart.list_parts,
+    ("GET", "uploadId"): list_uploads.list_parts,
     ("GET", "attributes"): object_attributes.get_object_attributes,
     ("GET", "acl"): unset.get_acl,
+    ("PUT", "acl"): unset.put_acl,
     ("GET", "tagging"): unset.get_object_tags,
+    ("DELETE", "tagging"): unset.delete_configuration,
+    **{(method, name): unset.object_lock for method in ("GET", "PUT") for name in ("legal-hold", "retention")},
 }
 _SUBRESOURCES = (  # of the S3 API, known or not: one that is not in the tables above must never be passed over
     "abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering",
