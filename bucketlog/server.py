@@ -25,7 +25,7 @@ from bucketlog.settings import Settings
 from bucketlog.store import Store, open_store
 from gateway.app import create_app
 from gateway.context import Gateway
-from processors.runtime import ViewMismatch
+from processors.replica import ViewMismatch
 from topics.log import LogError
 
 GRACE_S = 6

@@ -16,7 +16,8 @@ from datanode.store import VOLUME_BYTES, VolumeStore
 from gateway.submit import Commander
 from processors.housekeeping import RELEASE_AFTER_S, keep_house
 from processors.reads import ViewReads
-from processors.runtime import PartitionRuntime, ViewMismatch
+from processors.replica import Replica, ViewMismatch
+from processors.runtime import PartitionRuntime
 from processors.view import View
 from topics import spec
 from topics.disk import Disk, OsDisk
@@ -64,7 +65,8 @@ class Store:
         self.reads = ViewReads(dict(enumerate(views)))
         owner = uuid.uuid4().hex
         self._runtimes = [
-            PartitionRuntime(self.log, view, number, owner, self.commander) for number, view in enumerate(views)
+            PartitionRuntime(self.log, Replica(self.log, view, number), owner, self.commander)
+            for number, view in enumerate(views)
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -78,7 +80,7 @@ class Store:
         self._run("writes", self._consumer.run())
         for number, runtime in enumerate(self._runtimes):
             await runtime.claim()
-            self._run(f"partition {number}", runtime.run(claimed=True))
+            self._run(f"partition {number}", runtime.run_alone())
         self._run("volumes", self._consumer.keep_settled(self._settle_bytes))
         owned = dict(enumerate(self._runtimes))
         self._run("housekeeping", keep_house(self.log, lambda: owned, self._clock_ms, self._release_after_s))

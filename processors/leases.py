@@ -1,14 +1,16 @@
 """Leases on partitions: who may answer reads. One log, the topic `owners`, orders all that owners say.
 
 An owner says each second what it holds. What it said is good for `LEASE_S` from before it was sent, but only if nobody with
-a higher epoch had spoken before it in the topic. A new owner speaks once and then waits `LEASE_S`, unless the one before
-has let go: whatever that one said earlier has lapsed by then, and whatever it says later is void.
+a higher epoch had spoken before it in the topic. A new owner speaks once, which makes void whatever an earlier one says
+later, and then waits until what they said before has lapsed or was given back: `LEASE_S` from when it was seen here, so
+that a new owner which has been following need not wait for one that fell silent long ago.
 Clocks: only differences of one machine's own clock are used, one that goes on while the machine sleeps.
 """
 
 import asyncio
 import contextlib
 import logging
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
@@ -63,8 +65,10 @@ class Leases:
         self._endpoint = endpoint
         self._clock_s = clock_s
         self.map = OwnerMap()
-        self._epochs: dict[int, int] = {}
+        self._epochs: dict[int, int] = {}  # what is said
+        self._taken: set[int] = set()  # of these, where nobody else can answer
         self._until: dict[int, float] = {}
+        self._lapses: dict[int, dict[str, float]] = {}  # partition → owner → when what it said has lapsed
         self._counted: dict[int, set[int]] = {}  # offset of what was said here → the partitions that it counted for
         self._reached = 0  # below this offset everything is known
         self._moved = asyncio.Condition()
@@ -74,34 +78,35 @@ class Leases:
         return self._clock_s() < self._until.get(partition, 0.0)
 
     async def take(self, partition: int, epoch: int) -> None:
-        """Hold a partition that was claimed with `epoch`; returns when the one before can answer nothing any more."""
-        await self._settled(await self._log.latest(AT))
-        before = self.map.holders.get(partition)
+        """Hold a partition that was claimed with `epoch`; returns when no other owner can answer for it any more."""
         self._epochs[partition] = epoch
         await self._say()
-        if before is not None and before.owner != self._owner and not before.has_let_go:
-            await asyncio.sleep(LEASE_S)
+        lapsed = max(self._lapses.get(partition, {}).values(), default=0.0)
+        if (wait := lapsed - self._clock_s()) > 0:
+            await asyncio.sleep(wait)
+        self._taken.add(partition)
         await self._say()
 
     async def let_go(self, partitions: set[int]) -> None:
         for partition in partitions:
             self._epochs.pop(partition, None)
             self._until.pop(partition, None)
-        await self._say()
+        self._taken -= partitions
+        with contextlib.suppress(LogError):  # then what was said runs out by itself
+            await self._say()
 
-    async def run(self, epochs: Callable[[], dict[int, int]]) -> None:
-        """Renew and follow for ever; `epochs` tells the present epoch of each partition that is held."""
+    async def run(self) -> None:
+        """Renew and follow for ever."""
         following = asyncio.create_task(self._follow())
         try:
             while not following.done():
                 await asyncio.sleep(RENEW_S)
-                present = epochs()
-                self._epochs = {each: present.get(each, epoch) for each, epoch in self._epochs.items()}
                 with contextlib.suppress(LogError):  # the next one may get through; until then the lease runs out
                     await self._say()
             await following
         finally:
             following.cancel()
+            await self._move(sys.maxsize)  # nothing more will be known: nobody is to wait for it
 
     async def _say(self) -> None:
         """Tell what is held, and wait until it is known what it is good for."""
@@ -109,9 +114,9 @@ class Leases:
         lease = Lease(self._owner, self._endpoint, dict(self._epochs))
         (offset,) = await self._log.append(AT, [Entry(b"", owners.encode(lease))], durable=True)
         await self._settled(offset + 1)
-        for partition in self._counted.pop(offset):
-            if partition in self._epochs and self.map.holders[partition].owner == self._owner:
-                self._until[partition] = sent + LEASE_S
+        for partition in self._counted.pop(offset, set()) & self._taken:
+            if self.map.holders[partition].owner == self._owner:
+                self._until[partition] = max(self._until.get(partition, 0.0), sent + LEASE_S)
 
     async def _settled(self, below: int) -> None:
         async with self._moved:
@@ -123,10 +128,18 @@ class Leases:
             counted = self.map.fold(lease)
             if lease.owner == self._owner:
                 self._counted[offset] = counted
-            for partition in set(self._until):
-                if self.map.holders[partition].owner != self._owner:
-                    del self._until[partition]
+            else:
+                self._note(lease, counted)
             await self._move(offset + 1)
+
+    def _note(self, lease: Lease, counted: set[int]) -> None:
+        """What another owner said: when it has lapsed, and that what is held here may be held no more."""
+        for partition in counted:
+            self._lapses.setdefault(partition, {})[lease.owner] = self._clock_s() + LEASE_S
+            self._until.pop(partition, None)
+        for partition, lapses in self._lapses.items():
+            if partition not in lease.epochs:
+                lapses.pop(lease.owner, None)
 
     async def _move(self, below: int) -> None:
         async with self._moved:

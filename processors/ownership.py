@@ -1,18 +1,21 @@
-"""What one process owns: for each partition that it was assigned a runtime, started by a claim and held by a lease.
+"""What one process does with the partitions: it follows each (a warm follower), and owns those that it was assigned.
 
-A partition whose view does not fit the log, or that no codec can read, stops loudly; the others go on.
+An owner has a runtime, started by a claim and held by a lease. A partition whose view does not fit the log, or that no
+codec can read, stops loudly; the others go on.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from processors.leases import Leases
-from processors.runtime import Fenced, PartitionRuntime, Replies, ViewMismatch
+from processors.replica import Replica, ViewMismatch
+from processors.runtime import Fenced, LeaseLapsed, PartitionRuntime, Replies
 from processors.view import View
 from topics.log import Log, LogError
+from topics.spec import EVENTS
 
-AGAIN_S = 0.5  # after a log that could not be written
+AGAIN_S = 0.5  # after a log that could not be read or written
 FENCED_AGAIN_S = 3.0  # longer than a member of the group takes to hear that it is none
 log_ = logging.getLogger(__name__)
 
@@ -20,59 +23,83 @@ log_ = logging.getLogger(__name__)
 class Ownership:
     def __init__(self, log: Log, open_view: Callable[[int], View], owner: str, leases: Leases, replies: Replies) -> None:
         self._log = log
-        self._open_view = open_view
         self._owner = owner
         self._leases = leases
         self._replies = replies
+        self.views = {number: open_view(number) for number in range(EVENTS.partitions)}
+        self._replicas = {number: Replica(log, view, number) for number, view in self.views.items()}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self.views: dict[int, View] = {}  # of every partition that was ever owned here: a later fold goes on from there
         self.runtimes: dict[int, PartitionRuntime] = {}  # of what is owned now
 
-    def epochs(self) -> dict[int, int]:
-        return {number: runtime.meta.epoch for number, runtime in self.runtimes.items()}
+    def start(self) -> None:
+        """Follow every partition."""
+        for number in self._replicas:
+            self._run(number, self._follow)
 
     async def gained(self, partitions: set[int]) -> None:
-        for number in partitions - set(self._tasks):
-            self._tasks[number] = asyncio.create_task(self._own(number), name=f"partition {number}")
+        for number in partitions:
+            await self._stop(number)
+            self._run(number, self._own)
 
     async def lost(self, partitions: set[int]) -> None:
         """Returns when nothing of this process can be in the log or in an answer any more."""
         await asyncio.gather(*(self._stop(number) for number in partitions))
         await self._leases.let_go(partitions)
+        for number in partitions:
+            self._run(number, self._follow)
 
     async def close(self) -> None:
-        await self.lost(set(self._tasks))
+        numbers = set(self._replicas)
+        await asyncio.gather(*(self._stop(number) for number in numbers))
+        await self._leases.let_go(numbers)
         for view in self.views.values():
             view.close()
 
-    async def _own(self, number: int) -> None:
+    def _run(self, number: int, work: Callable[[int], Awaitable[None]]) -> None:
+        self._tasks[number] = asyncio.create_task(self._guarded(number, work), name=f"partition {number}")
+
+    async def _guarded(self, number: int, work: Callable[[int], Awaitable[None]]) -> None:
         try:
-            while True:
-                try:
-                    return await self._run(number)
-                except LogError as error:
-                    log_.error("partition %d will be claimed again: %s", number, error)
-                    await asyncio.sleep(AGAIN_S)
-                except Fenced as error:  # if it is not ours any more, the group tells before the time is over
-                    log_.warning("partition %d was claimed by another: %s", number, error)
-                    await asyncio.sleep(FENCED_AGAIN_S)
+            await work(number)
         except ViewMismatch as error:
             log_.critical("partition %d stopped: %s", number, error)
         except Exception as error:  # a record that no codec knows, a bug: this partition stops, and no other
             log_.critical("partition %d stopped: %s; report it", number, error, exc_info=error)
-            raise
 
-    async def _run(self, number: int) -> None:
-        if number not in self.views:
-            self.views[number] = self._open_view(number)
-        runtime = PartitionRuntime(self._log, self.views[number], number, self._owner, self._replies)
+    async def _follow(self, number: int) -> None:
+        while True:
+            try:
+                await self._replicas[number].follow()
+            except LogError as error:
+                log_.warning("partition %d cannot be followed and will be again: %s", number, error)
+                await asyncio.sleep(AGAIN_S)
+
+    async def _own(self, number: int) -> None:
+        while True:
+            try:
+                await self._claim_and_run(number)
+            except (LogError, LeaseLapsed) as error:
+                log_.error("partition %d will be claimed again: %s", number, error)
+                await asyncio.sleep(AGAIN_S)
+            except Fenced as error:  # if it is not ours any more, the group tells before the time is over
+                log_.warning("partition %d was claimed by another: %s", number, error)
+                await asyncio.sleep(FENCED_AGAIN_S)
+
+    async def _claim_and_run(self, number: int) -> None:
+        """Decides nothing before whoever owned the partition can answer no read any more."""
+        runtime = PartitionRuntime(
+            self._log, self._replicas[number], self._owner, self._replies, lambda: self._leases.is_held(number)
+        )
         await runtime.claim()
+        await self._leases.take(number, runtime.epoch)
         self.runtimes[number] = runtime
-        await self._leases.take(number, runtime.meta.epoch)
-        await runtime.run(claimed=True)
+        try:
+            await runtime.run()
+        finally:
+            del self.runtimes[number]
 
     async def _stop(self, number: int) -> None:
-        task, runtime = self._tasks.pop(number, None), self.runtimes.pop(number, None)
+        task, runtime = self._tasks.pop(number, None), self.runtimes.get(number)
         if runtime is not None:
             await runtime.idle()
         if task is not None:

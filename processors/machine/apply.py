@@ -22,8 +22,8 @@ def digest(previous: bytes, value: bytes) -> bytes:
     return hashlib.blake2b(previous + value, digest_size=HASH_BYTES).digest()
 
 
-def fold(view: Overlay, log: str, offset: int, value: bytes) -> bool:
-    """Fold one record of `events` into the view, data and progress together; False where the record is void.
+def fold(view: Overlay, log: str, offset: int, value: bytes) -> events.Decision | None:
+    """Fold one record of `events` into the view, data and progress together; None where the record is void.
 
     Raises `ValueError` for a record that no codec knows.
     """
@@ -40,7 +40,7 @@ def fold(view: Overlay, log: str, offset: int, value: bytes) -> bool:
         after = tables.Meta(log, offset + 1, reader.epoch, reader.sequence, cause, decision.time_ms, running, before.hash)
         apply(view, offset, decision)
     tables.put(view, tables.META_KEY, after)
-    return reader is not None
+    return None if reader is None else decision
 
 
 def apply(view: Overlay, position: int, decision: events.Decision) -> None:

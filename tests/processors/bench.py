@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from processors.memory import MemoryView
+from processors.replica import Replica
 from processors.runtime import PartitionRuntime
 from tests.processors.machine import OWNER
 from topics import commands, events, spec
@@ -55,7 +56,7 @@ class Bench:
         self.sent = Sent()
 
     def runtime(self, owner: str = "a") -> PartitionRuntime:
-        return PartitionRuntime(self.log, self.view, 0, owner, self.sent)
+        return PartitionRuntime(self.log, Replica(self.log, self.view, 0), owner, self.sent)
 
     async def ask(self, request: str, body: commands.Body, deadline_ms: int = 9_999) -> None:
         command = commands.Command(request, OWNER, "gateway", deadline_ms, body)

@@ -21,7 +21,7 @@ def folded(*records: bytes) -> tuple[MemoryView, list[bool]]:
     view, counted = MemoryView(), []
     for offset, value in enumerate(records):
         overlay = Overlay(view)
-        counted.append(fold(overlay, LOG, offset, value))
+        counted.append(fold(overlay, LOG, offset, value) is not None)
         view.commit(overlay.changes)
     return view, counted
 

@@ -6,7 +6,8 @@ import pytest
 
 from processors.machine import tables
 from processors.memory import MemoryView
-from processors.runtime import CLAIM_ATTEMPTS, TOLD_AGAIN_MS, Fenced, PartitionRuntime, ViewMismatch
+from processors.replica import Replica, ViewMismatch
+from processors.runtime import CLAIM_ATTEMPTS, TOLD_AGAIN_MS, Fenced, PartitionRuntime
 from tests.processors.bench import COMMANDS, EVENTS, Bench, bench, bucket
 from topics import events, spec
 from topics.log import Entry, LogError, OffsetTrimmed
@@ -15,7 +16,7 @@ from topics.memory import MemoryLog
 
 def test_an_owner_that_was_claimed_over_is_fenced() -> None:
     async def case(at: Bench) -> None:
-        old, other = at.runtime("old"), PartitionRuntime(at.log, MemoryView(), 0, "new", at.sent)
+        old, other = at.runtime("old"), PartitionRuntime(at.log, Replica(at.log, MemoryView(), 0), "new", at.sent)
         await old.claim()
         await other.claim()
         await at.ask("R1", bucket("x"))
@@ -61,7 +62,7 @@ def test_a_log_that_lost_its_tail_is_refused(lost: int) -> None:
 
 def test_of_two_who_claim_at_once_one_is_fenced() -> None:
     async def case(at: Bench) -> None:
-        first, second = at.runtime("first"), PartitionRuntime(at.log, MemoryView(), 0, "second", at.sent)
+        first, second = at.runtime("first"), PartitionRuntime(at.log, Replica(at.log, MemoryView(), 0), "second", at.sent)
         at.log.hold.clear()
         claims = [asyncio.create_task(each.claim()) for each in (first, second)]
         for _ in range(5):
@@ -95,7 +96,7 @@ def test_a_claim_is_tried_a_few_times(failures: int, gives_up: bool) -> None:
     async def case(at: Bench) -> None:
         at.log.fail_next = failures
         await at.ask("R1", bucket("x"))
-        running = asyncio.create_task(at.runtime().run())
+        running = asyncio.create_task(at.runtime().run_alone())
         told = asyncio.create_task(at.sent.told("R1"))
         done, pending = await asyncio.wait([running, told], return_when=asyncio.FIRST_COMPLETED)
         assert done == {running if gives_up else told}
@@ -113,13 +114,14 @@ def test_running_claims_where_it_was_not_done_before(claimed: bool) -> None:
     async def case(at: Bench) -> None:
         runtime = at.runtime()
         assert not runtime.is_claimed
-        await runtime.claim()
-        assert runtime.is_claimed
+        if claimed:
+            await runtime.claim()
+            assert runtime.is_claimed
         await at.ask("R1", bucket("x"))
-        running = asyncio.create_task(runtime.run(claimed=claimed))
+        running = asyncio.create_task(runtime.run_alone())
         await at.sent.told("R1")
         running.cancel()
-        assert await at.facts() == [events.Claimed] * (1 if claimed else 2) + [events.BucketCreated]
+        assert await at.facts() == [events.Claimed, events.BucketCreated]
 
     bench(case)
 
@@ -146,7 +148,7 @@ def test_a_new_owner_tells_again_what_the_one_before_decided() -> None:
         await first.handle(await at.log.read(COMMANDS, 0))
         told = at.sent.replies.copy()
         at.sent.replies.clear()  # as if the owner had died before it could send them
-        second = PartitionRuntime(at.log, MemoryView(), 0, "second", at.sent)
+        second = PartitionRuntime(at.log, Replica(at.log, MemoryView(), 0), "second", at.sent)
         await second.claim()
         assert at.sent.replies == told
         at.sent.replies.clear()

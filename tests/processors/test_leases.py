@@ -9,7 +9,7 @@ from processors.leases import AT, Leases, OwnerMap
 from topics import owners, spec
 from topics.log import Entry
 from topics.memory import MemoryLog
-from topics.owners import LEASE_S, Lease
+from topics.owners import LEASE_S, RENEW_S, Lease
 
 
 class Bench:
@@ -20,7 +20,7 @@ class Bench:
 
     async def leases(self, owner: str) -> Leases:
         made = Leases(self.log, owner, f"http://{owner}", lambda: self.now_s)
-        self._tasks.append(asyncio.create_task(made.run(dict)))
+        self._tasks.append(asyncio.create_task(made.run()))
         await asyncio.sleep(0)
         return made
 
@@ -29,28 +29,35 @@ class Bench:
         lease = Lease(owner, f"http://{owner}", epochs)
         await self.log.append(AT, [Entry(b"", owners.encode(lease))], durable=True)
 
+    async def heard(self) -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
     def close(self) -> None:
         for task in self._tasks:
             task.cancel()
 
 
 def bench(case: Callable[[Bench], Awaitable[None]], monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Runs a case; returns the waits that were asked for, which take no time here."""
+    """Runs a case; returns the waits for leases of others, which move the clock and take no time here."""
     waits: list[float] = []
     sleep = asyncio.sleep
+    made: list[Bench] = []
 
     async def at_once(seconds: float) -> None:
-        if seconds == LEASE_S:
+        if seconds in (0, RENEW_S):
+            await sleep(3_600 * seconds)  # nobody renews in these cases
+        else:
             waits.append(seconds)
-        await sleep(0 if seconds in (0, LEASE_S) else 3_600)
+            made[0].now_s += seconds
 
     monkeypatch.setattr("processors.leases.asyncio.sleep", at_once)
 
     async def run() -> None:
-        made = Bench()
-        await made.log.create_topics(spec.CLUSTER)
-        await case(made)
-        made.close()
+        made.append(Bench())
+        await made[0].log.create_topics(spec.CLUSTER)
+        await case(made[0])
+        made[0].close()
 
     asyncio.run(run())
     return waits
@@ -76,6 +83,49 @@ def test_the_next_owner_waits_for_the_lease_before_it(monkeypatch: pytest.Monkey
         await second.take(3, epoch=2)
         assert second.is_held(3)
         assert not first.is_held(3)
+
+    assert bench(case, monkeypatch) == [LEASE_S]
+
+
+def test_who_fell_silent_is_waited_for_from_its_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        first, second = await at.leases("a"), await at.leases("b")
+        await first.take(3, epoch=1)
+        await at.heard()
+        at.now_s += LEASE_S - 2
+        await second.take(3, epoch=2)
+        assert not first.is_held(3)
+
+    assert bench(case, monkeypatch) == [2]
+
+
+def test_nothing_is_held_while_another_lease_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[bool] = []
+
+    async def case(at: Bench) -> None:
+        await at.say("a", {3: 1})
+        second = await at.leases("b")
+
+        def clock_s() -> float:
+            held.append(3 in second._until)
+            return at.now_s
+
+        monkeypatch.setattr(second, "_clock_s", clock_s)
+        await second.take(3, epoch=2)
+        assert second.is_held(3)
+
+    bench(case, monkeypatch)
+    assert held
+    assert not any(held[:-1])
+
+
+def test_an_owner_that_gives_back_does_not_speak_for_the_one_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        third = await at.leases("c")
+        await at.say("a", {3: 1})
+        await at.say("b", {3: 2})
+        await at.say("b", {})  # it went while it still waited for a
+        await third.take(3, epoch=3)
 
     assert bench(case, monkeypatch) == [LEASE_S]
 

@@ -6,7 +6,8 @@ import pytest
 
 from processors.machine import tables
 from processors.memory import MemoryView
-from processors.runtime import PartitionRuntime
+from processors.replica import Replica
+from processors.runtime import LeaseLapsed, PartitionRuntime
 from tests.processors.bench import COMMANDS, EVENTS, Bench, Sent, WeighedLog, bench, bucket
 from topics import commands, events
 from topics.log import Entry, LogError
@@ -80,7 +81,7 @@ def test_commands_behind_the_last_cause_are_decided_after_a_start() -> None:
         await first.handle(await at.log.read(COMMANDS, 0))
         await at.ask("R2", bucket("y"))
         at.view = MemoryView()  # the view is gone, too
-        running = asyncio.create_task(at.runtime("b").run())
+        running = asyncio.create_task(at.runtime("b").run_alone())
         await at.sent.told("R2")
         running.cancel()
         assert at.errors() == {"R1": "", "R2": ""}
@@ -115,7 +116,7 @@ def test_running_goes_on_over_a_failed_append_under_a_new_claim() -> None:
     async def case(at: Bench) -> None:
         runtime = at.runtime()
         await runtime.claim()
-        running = asyncio.create_task(runtime.run(claimed=True))
+        running = asyncio.create_task(runtime.run_alone())
         await at.ask("R1", bucket("x"))
         await at.sent.told("R1")
         at.log.fail_next = 2  # the claim's first attempt, too
@@ -158,7 +159,7 @@ def test_many_commands_go_in_appends_of_bounded_size() -> None:
     async def case(at: Bench) -> None:
         for number in range(600):
             await at.ask(f"R{number}", bucket(f"x{number}"))
-        running = asyncio.create_task(at.runtime().run())
+        running = asyncio.create_task(at.runtime().run_alone())
         await at.sent.told("R599")
         running.cancel()
         assert isinstance(at.log, WeighedLog)
@@ -194,7 +195,7 @@ def test_trimming_leaves_the_commands_that_a_start_decides_again() -> None:
         await runtime.trim()
         assert await at.log.earliest(COMMANDS) == 2  # what is rejected leaves no event, and is rejected again
         again = Sent()
-        running = asyncio.create_task(PartitionRuntime(at.log, at.view, 0, "b", again).run())
+        running = asyncio.create_task(PartitionRuntime(at.log, Replica(at.log, at.view, 0), "b", again).run_alone())
         await again.told("R2")
         running.cancel()
         assert [each.error for each in again.replies] == ["BucketAlreadyOwnedByYou"]
@@ -207,6 +208,24 @@ def test_a_record_that_no_codec_knows_ends_the_partition(topic: TopicPartition, 
     async def case(at: Bench) -> None:
         await at.log.append(topic, [Entry(b"", b"garbage")], durable=True)
         with pytest.raises(ValueError, match=reason):
-            await at.runtime().run()
+            await at.runtime().run_alone()
+
+    bench(case)
+
+
+def test_a_rejection_that_may_rest_on_an_old_view_waits_for_the_next_claim() -> None:
+    async def case(at: Bench) -> None:
+        held = [True]
+        runtime = PartitionRuntime(at.log, Replica(at.log, at.view, 0), "a", at.sent, lambda: held[0])
+        await runtime.claim()
+        held[0] = False
+        await at.ask("R1", commands.DeleteBucket("x"))
+        with pytest.raises(LeaseLapsed):
+            await runtime.handle(await at.log.read(COMMANDS, 0))
+        assert at.sent.replies == []
+        held[0] = True
+        await runtime.claim()
+        await runtime.handle(await at.log.read(COMMANDS, 0))
+        assert [each.error for each in at.sent.replies] == ["NoSuchBucket"]
 
     bench(case)

@@ -78,8 +78,8 @@ def cause_ignored(patch: Patch, world: World) -> None:
 
 def claim_skipped(patch: Patch, world: World) -> None:
     async def claim(runtime: PartitionRuntime) -> None:
-        await runtime._catch_up()
-        runtime._decided_below = runtime._meta.cause + 1
+        await runtime._replica.catch_up()
+        runtime._decided_below = runtime.meta.cause + 1
         runtime.is_claimed = True
 
     patch.setattr(PartitionRuntime, "claim", claim)
@@ -139,8 +139,7 @@ def void_record_folded_as_ours(patch: Patch, world: World) -> None:
     async def commit(runtime: PartitionRuntime, overlay: Overlay, meta: tables.Meta, entries: Sequence[Entry]) -> None:
         if entries:
             await runtime._log.append(runtime._events, entries, durable=True)
-            runtime.view.commit(overlay.changes)
-            runtime._meta = meta
+            runtime._replica.commit(overlay, meta)
         else:
             await honest(runtime, overlay, meta, entries)
 

@@ -7,6 +7,7 @@ The log's identity is made of the topics' ids, which Kafka mints when a topic is
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
+from contextlib import aclosing
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
@@ -15,7 +16,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from topics.kafka.config import RECORD_BYTES_MAX, REQUEST_S, KafkaConfig
-from topics.kafka.producer import KafkaProducer, failure
+from topics.kafka.fetcher import Fetcher
+from topics.kafka.message import failure
+from topics.kafka.producer import KafkaProducer
 from topics.kafka.reader import KafkaReader
 from topics.log import Entry, LogError, Record
 from topics.memory import check_size
@@ -39,6 +42,7 @@ class KafkaLog:
         self._admin = AdminClient(config.client())
         self._producer = KafkaProducer(config)
         self._idle: list[KafkaReader] = []
+        self._fetchers: list[Fetcher] = []
         self._counts: dict[str, int] = {}
         self._found: dict[str, Found] = {}
         self.identity = ""
@@ -87,12 +91,14 @@ class KafkaLog:
 
     async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
         self._check(at)
-        reader = KafkaReader(self._config)
-        try:
-            async for batch in reader.follow(self._name(at.topic), at.partition, offset):
+        name = self._name(at.topic)
+        free = [each for each in self._fetchers if not each.follows(name, at.partition)]
+        if not free:
+            free = [Fetcher(self._config)]
+            self._fetchers += free
+        async with aclosing(free[0].follow(name, at.partition, offset)) as batches:
+            async for batch in batches:
                 yield batch
-        finally:
-            await reader.close()
 
     async def earliest(self, at: TopicPartition) -> int:
         return (await self._watermarks(at))[0]
@@ -111,6 +117,8 @@ class KafkaLog:
         await self._producer.close()
         for reader in self._idle:
             await reader.close()
+        for fetcher in self._fetchers:
+            await fetcher.close()
 
     async def _watermarks(self, at: TopicPartition) -> tuple[int, int]:
         self._check(at)

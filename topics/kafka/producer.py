@@ -11,22 +11,10 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from topics.kafka.config import KafkaConfig
-from topics.log import Entry, LogError
+from topics.kafka.message import failure
+from topics.log import Entry
 
 POLL_S = 0.1
-_ADVICE = {
-    KafkaError._MSG_TIMED_OUT: "no broker acknowledged it in time; check the brokers and min.insync.replicas",
-    KafkaError._QUEUE_FULL: "too much waits for the brokers",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "this client may not write the topic; check its ACLs",
-    KafkaError.MSG_SIZE_TOO_LARGE: "raise the topic's max.message.bytes",
-}
-
-
-def failure(what: str, error: KafkaError | None) -> LogError:
-    if error is None:
-        return LogError(what)
-    advice = _ADVICE.get(error.code(), "check the brokers")
-    return LogError(f"{what}: {error.str()}; {advice}")
 
 
 class _Append:

@@ -1,40 +1,27 @@
-"""Reads of one partition: a consumer with an explicit offset, in a thread while it waits. No groups, no commits."""
+"""Bounded reads of one partition: a consumer with an explicit offset, in a thread while it waits. No groups, no commits."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from topics.kafka.config import REQUEST_S, KafkaConfig
-from topics.kafka.producer import failure
+from topics.kafka.message import PASSING, failure, failure_of, record_of
 from topics.log import LogError, OffsetTrimmed, Record
 
 BATCH_RECORDS = 1_000
-WAIT_S = 0.5  # how long a thread waits for records before it looks whether somebody still wants them
 AGAIN_S = 0.05
-_PASSING = (  # librdkafka goes on by itself when the brokers are back
-    KafkaError._ALL_BROKERS_DOWN,
-    KafkaError._TRANSPORT,
-    KafkaError._TIMED_OUT,
-    KafkaError._RESOLVE,
-    KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError.NOT_LEADER_FOR_PARTITION,
-    KafkaError.UNKNOWN_TOPIC_OR_PART,  # of a topic that was just made: brokers hear of it one after another
-    KafkaError._UNKNOWN_PARTITION,
-)
-
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class KafkaReader:
-    """One consumer, used by one reader at a time, with a thread of its own: followers wait for ever."""
+    """One consumer, used by one reader at a time, with a thread of its own."""
 
     def __init__(self, config: KafkaConfig) -> None:
         self._consumer = Consumer(config.consumer())
@@ -43,12 +30,6 @@ class KafkaReader:
     async def read(self, topic: str, partition: int, offset: int, records_max: int) -> list[Record]:
         """Records from `offset` to the end that the partition has now. Raises `OffsetTrimmed`, `LogError`."""
         return await self._in_thread(self._read, topic, partition, offset, records_max)
-
-    async def follow(self, topic: str, partition: int, offset: int) -> AsyncIterator[list[Record]]:
-        await self._in_thread(self._assign, topic, partition, offset)
-        while True:
-            if batch := await self._in_thread(self._next_batch, topic, partition):
-                yield batch
 
     async def watermarks(self, topic: str, partition: int) -> tuple[int, int]:
         """(earliest, latest) offset, from the partition's leader."""
@@ -67,7 +48,7 @@ class KafkaReader:
             try:
                 found = self._consumer.get_watermark_offsets(KafkaPartition(topic, partition), timeout=REQUEST_S)
             except KafkaException as error:
-                if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                if error.args[0].code() not in PASSING or time.monotonic() > deadline:
                     raise failure(f"offsets of {topic}:{partition} cannot be had", error.args[0]) from error
                 time.sleep(AGAIN_S)
                 continue
@@ -88,7 +69,7 @@ class KafkaReader:
             messages = self._next_messages(REQUEST_S)
             if not messages:
                 raise LogError(f"{topic}:{partition} cannot be read: no broker answered in time")
-            records, is_end = _records(messages, topic, partition)
+            records, is_end = _records(messages)
             found += records
         self._consumer.unassign()
         return found[:records_max]
@@ -96,28 +77,21 @@ class KafkaReader:
     def _assign(self, topic: str, partition: int, offset: int) -> None:
         self._consumer.assign([KafkaPartition(topic, partition, offset)])
 
-    def _next_batch(self, topic: str, partition: int) -> list[Record]:
-        return _records(self._next_messages(WAIT_S), topic, partition)[0]
-
     def _next_messages(self, wait_s: float) -> list[Message]:
         """What is there: `consume` with a time would wait until it has all that it may take."""
         first = self._consumer.poll(wait_s)
         return [] if first is None else [first, *self._consumer.consume(BATCH_RECORDS, 0)]
 
 
-def _records(messages: list[Message], topic: str, partition: int) -> tuple[list[Record], bool]:
+def _records(messages: list[Message]) -> tuple[list[Record], bool]:
     """The records among messages and events, and whether the end of the partition was among them."""
     records, is_end = [], False
     for message in messages:
         error = message.error()
         if error is None:
-            kind, time_ms = message.timestamp()
-            assert kind != TIMESTAMP_NOT_AVAILABLE
-            records.append(Record(message.offset() or 0, time_ms, message.key() or b"", message.value() or b""))
+            records.append(record_of(message))
         elif error.code() == KafkaError._PARTITION_EOF:
             is_end = True
-        elif error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            raise OffsetTrimmed(f"{topic}:{partition}: {error.str()}")
-        elif error.code() not in _PASSING:
-            raise failure(f"{topic}:{partition} cannot be read", error)
+        elif (failed := failure_of(message)) is not None:
+            raise failed
     return records, is_end

@@ -1,0 +1,74 @@
+"""A view of one partition that follows the log: it folds what is there, in order, beside the owner or as the owner.
+
+Errors: `ViewMismatch` when the view does not belong to this log, `ValueError` for a record that no codec knows.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from processors.machine import tables
+from processors.machine.apply import digest, fold
+from processors.view import Overlay, View
+from topics.events import Decision
+from topics.log import Log, OffsetTrimmed, Record
+from topics.spec import TopicPartition
+
+RECENT_MAX = 1_000
+
+
+class ViewMismatch(Exception):
+    """The view was folded from another log, or from records that this log has lost."""
+
+
+class Replica:
+    def __init__(self, log: Log, view: View, number: int) -> None:
+        self._log = log
+        self._at = TopicPartition("events", number)
+        self.view = view
+        self.number = number
+        self.meta = tables.meta(view)
+        self.recent: deque[Decision] = deque(maxlen=RECENT_MAX)  # decided by others, for gateways that still wait
+
+    async def check(self) -> None:
+        """That the view's last record is the log's: same log, same place, same content."""
+        meta = self.meta
+        if not meta.offset:
+            return
+        advice = "stop, remove the view's folder and start again to rebuild it from the log"
+        if meta.log != self._log.identity:
+            raise ViewMismatch(f"the view of {self.number} was folded from another log; {advice}")
+        try:
+            last = await self._log.read(self._at, meta.offset - 1, records_max=1)
+        except OffsetTrimmed:
+            return
+        if not last or last[0].offset != meta.offset - 1 or digest(meta.previous, last[0].value) != meta.hash:
+            raise ViewMismatch(f"the log of {self.number} has lost records the view has; {advice}")
+
+    async def catch_up(self, asked: int = -1) -> bool:
+        """Fold what is new in the log; whether the record at the offset `asked` is among it and counts."""
+        counts = False
+        while records := await self._log.read(self._at, self.meta.offset):
+            counts = self._fold(records, asked) or counts
+        return counts
+
+    async def follow(self) -> None:
+        """Fold for ever."""
+        await self.check()
+        async for records in self._log.follow(self._at, self.meta.offset):
+            self._fold(records)
+
+    def commit(self, overlay: Overlay, meta: tables.Meta) -> None:
+        """What the owner decided and folded itself."""
+        self.view.commit(overlay.changes)
+        self.meta = meta
+
+    def _fold(self, records: Sequence[Record], asked: int = -1) -> bool:
+        overlay, counts = Overlay(self.view), False
+        for record in records:
+            decision = fold(overlay, self._log.identity, record.offset, record.value)
+            if decision is not None:
+                counts = counts or record.offset == asked
+                if isinstance(decision.reply_to, str):
+                    self.recent.append(decision)
+        self.commit(overlay, tables.meta(overlay))
+        return counts

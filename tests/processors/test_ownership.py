@@ -1,0 +1,96 @@
+"""What one process does with partitions: it follows, owns, gives back, and stops what it cannot read."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+from processors.leases import Leases
+from processors.machine import tables
+from processors.memory import MemoryView
+from processors.ownership import Ownership
+from tests.processors.bench import COMMANDS, Sent, bucket
+from topics import commands, spec
+from topics.log import Entry
+from topics.memory import MemoryLog
+from topics.spec import TopicPartition
+
+WAIT_S = 5.0
+
+
+class Process:
+    def __init__(self, log: MemoryLog, name: str) -> None:
+        self.sent = Sent()
+        self.leases = Leases(log, name, f"http://{name}", time.monotonic)
+        self.ownership = Ownership(log, lambda _: MemoryView(), name, self.leases, self.sent)
+        self.ownership.start()
+        self._renewing = asyncio.create_task(self.leases.run())
+
+    async def close(self) -> None:
+        await self.ownership.close()
+        self._renewing.cancel()
+
+
+def two(case: Callable[[MemoryLog, Process, Process], Awaitable[None]]) -> None:
+    async def run() -> None:
+        log = MemoryLog("the log", lambda: 1_000)
+        await log.create_topics(spec.CLUSTER)
+        first, second = Process(log, "a"), Process(log, "b")
+        await asyncio.wait_for(case(log, first, second), WAIT_S)
+        await first.close()
+        await second.close()
+
+    asyncio.run(run())
+
+
+async def ask(log: MemoryLog, request: str, name: str, partition: int = 0) -> None:
+    command = commands.Command(request, "root", "gateway", 9_999, bucket(name))
+    await log.append(TopicPartition("commands", partition), [Entry(b"", commands.encode(command))], durable=False)
+
+
+async def becomes(true: Callable[[], bool]) -> None:
+    while not true():  # noqa: ASYNC110 - a view tells nobody that it changed
+        await asyncio.sleep(0.001)
+
+
+def test_who_does_not_own_a_partition_follows_it() -> None:
+    async def case(log: MemoryLog, first: Process, second: Process) -> None:
+        await first.ownership.gained({0})
+        await ask(log, "R1", "x")
+        await first.sent.told("R1")
+        await becomes(lambda: tables.bucket(second.ownership.views[0], "x") is not None)
+        assert (first.leases.is_held(0), second.leases.is_held(0)) == (True, False)
+
+    two(case)
+
+
+def test_a_partition_that_is_given_back_is_followed_again_and_its_next_owner_tells_again() -> None:
+    async def case(log: MemoryLog, first: Process, second: Process) -> None:
+        await first.ownership.gained({0})
+        await ask(log, "R1", "x")
+        await first.sent.told("R1")
+        await first.ownership.lost({0})
+        assert not first.leases.is_held(0)
+        await second.ownership.gained({0})
+        await second.sent.told("R1")  # its gateway may not have heard of it
+        await ask(log, "R2", "y")
+        await second.sent.told("R2")
+        await becomes(lambda: tables.bucket(first.ownership.views[0], "y") is not None)
+
+    two(case)
+
+
+def test_what_no_codec_knows_stops_one_partition() -> None:
+    async def case(log: MemoryLog, first: Process, second: Process) -> None:
+        await first.ownership.gained({0, 1})
+        await log.append(COMMANDS, [Entry(b"", b'{"version": 99}')], durable=False)
+        await ask(log, "R0", "x", 0)
+        await ask(log, "R1", "y", 1)
+        await first.sent.told("R1")
+        await becomes(lambda: 0 not in first.ownership.runtimes)
+        assert [each.request_id for each in first.sent.replies] == ["R1"]
+        await log.append(TopicPartition("events", 2), [Entry(b"", b"?")], durable=True)
+        await second.ownership.gained({2, 3})
+        await ask(log, "R3", "z", 3)
+        await second.sent.told("R3")
+
+    two(case)
