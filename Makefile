@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEEDS ?= 300
 CUTS ?= 200
 
-.PHONY: help install serve test check simulate power-cuts bench lock clean
+.PHONY: help install serve test test-kafka check simulate power-cuts bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -21,8 +21,12 @@ install: .venv/installed  ## set up .venv (done by the other commands when neede
 serve: install  ## start the store on 127.0.0.1:9000, data in ./data
 	$(BIN)/bucketlog serve --data data
 
-test: install  ## run all tests
-	$(BIN)/pytest
+test: install  ## run all tests that need nothing but Python
+	$(BIN)/pytest -m "not kafka"
+
+test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
+	BUCKETLOG_TEST_KAFKA_REQUIRED=1 $(BIN)/pytest -m kafka
+	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_STORE=cluster $(BIN)/pytest tests/clients tests/gateway
 
 check: install  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .

@@ -6,15 +6,22 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kafka.broker import NoBroker, any_broker
+from tests.kafka.cluster import Cluster
 from tests.server import Server
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One running store for all tests that do not harm it."""
-    running = Server(tmp_path_factory.mktemp("server") / "data").start()
-    yield running
-    assert running.stop() == 0
+def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server | Cluster]:
+    """A running store for all tests that do not harm it: one process, or a cluster if BUCKETLOG_TEST_STORE=cluster."""
+    folder = tmp_path_factory.mktemp("server")
+    if os.environ.get("BUCKETLOG_TEST_STORE") == "cluster":
+        cluster = Cluster(folder, request.getfixturevalue("kafka")).start()
+        yield cluster
+        assert cluster.stop() == [0] * len(cluster.roles)
+    else:
+        server = Server(folder / "data").start()
+        yield server
+        assert server.stop() == 0
 
 
 @pytest.fixture(scope="session")

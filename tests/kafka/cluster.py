@@ -114,6 +114,15 @@ class Cluster:
     def endpoint(self) -> str:
         return self.gateways[0].endpoint
 
+    @property
+    def port(self) -> int:
+        return self.gateways[0].port
+
+    @property
+    def data(self) -> Path:
+        """Where the payloads are."""
+        return self.datanode.data
+
     def client(self, *, gateway: int | None = None, **options: Any) -> Any:
         """Of a gateway, by turns where none is named."""
         if gateway is None:
