@@ -20,6 +20,7 @@ from topics.owners import LEASE_S, RENEW_S, Lease
 from topics.spec import TopicPartition
 
 AT = TopicPartition("owners", 0)
+LET_GO_S = 2.0
 log_ = logging.getLogger(__name__)
 
 
@@ -92,8 +93,9 @@ class Leases:
             self._epochs.pop(partition, None)
             self._until.pop(partition, None)
         self._taken -= partitions
-        with contextlib.suppress(LogError):  # then what was said runs out by itself
-            await self._say()
+        with contextlib.suppress(LogError, TimeoutError):  # then what was said runs out by itself
+            async with asyncio.timeout(LET_GO_S):
+                await self._say()
 
     async def run(self) -> None:
         """Renew and follow for ever."""

@@ -5,6 +5,7 @@ codec can read, stops loudly; the others go on.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -16,6 +17,7 @@ from topics.log import Log, LogError
 from topics.spec import EVENTS
 
 AGAIN_S = 0.5  # after a log that could not be read or written
+IDLE_S = 2.0  # for a batch to end; else whoever claims next finds out what became of it
 FENCED_AGAIN_S = 3.0  # longer than a member of the group takes to hear that it is none
 log_ = logging.getLogger(__name__)
 
@@ -29,6 +31,7 @@ class Ownership:
         self.views = {number: open_view(number) for number in range(EVENTS.partitions)}
         self._replicas = {number: Replica(log, view, number) for number, view in self.views.items()}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._changing = asyncio.Lock()
         self.runtimes: dict[int, PartitionRuntime] = {}  # of what is owned now
 
     def start(self) -> None:
@@ -37,16 +40,18 @@ class Ownership:
             self._run(number, self._follow)
 
     async def gained(self, partitions: set[int]) -> None:
-        for number in partitions:
-            await self._stop(number)
-            self._run(number, self._own)
+        async with self._changing:
+            for number in partitions:
+                await self._stop(number)
+                self._run(number, self._own)
 
     async def lost(self, partitions: set[int]) -> None:
         """Returns when nothing of this process can be in the log or in an answer any more."""
-        await asyncio.gather(*(self._stop(number) for number in partitions))
-        await self._leases.let_go(partitions)
-        for number in partitions:
-            self._run(number, self._follow)
+        async with self._changing:
+            await asyncio.gather(*(self._stop(number) for number in partitions))
+            await self._leases.let_go(partitions)
+            for number in partitions:
+                self._run(number, self._follow)
 
     async def close(self) -> None:
         numbers = set(self._replicas)
@@ -101,7 +106,8 @@ class Ownership:
     async def _stop(self, number: int) -> None:
         task, runtime = self._tasks.pop(number, None), self.runtimes.get(number)
         if runtime is not None:
-            await runtime.idle()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(runtime.idle(), IDLE_S)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -3,6 +3,7 @@
 Errors: `ViewMismatch` when the view does not belong to this log, `ValueError` for a record that no codec knows.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from topics.log import Log, OffsetTrimmed, Record
 from topics.spec import TopicPartition
 
 RECENT_MAX = 1_000
+LOOKS, LOOK_AGAIN_S = 5, 1.0  # before a record counts as lost
 
 
 class ViewMismatch(Exception):
@@ -38,11 +40,19 @@ class Replica:
         if meta.log != self._log.identity:
             raise ViewMismatch(f"the view of {self.number} was folded from another log; {advice}")
         try:
-            last = await self._log.read(self._at, meta.offset - 1, records_max=1)
+            last = await self._last(meta.offset - 1)
         except OffsetTrimmed:
             return
         if not last or last[0].offset != meta.offset - 1 or digest(meta.previous, last[0].value) != meta.hash:
             raise ViewMismatch(f"the log of {self.number} has lost records the view has; {advice}")
+
+    async def _last(self, offset: int) -> list[Record]:
+        """The record at an offset. A broker that was just elected may not show at once what was seen before."""
+        for _ in range(LOOKS):
+            if found := await self._log.read(self._at, offset, records_max=1):
+                return found
+            await asyncio.sleep(LOOK_AGAIN_S)
+        return []
 
     async def catch_up(self, asked: int = -1) -> bool:
         """Fold what is new in the log; whether the record at the offset `asked` is among it and counts."""

@@ -46,16 +46,21 @@ class Client(threading.Thread):
         self.acknowledged = 0
         self.wrong: list[str] = []
         self.errors: list[str] = []
+        self.longest_outage_s = 0.0  # from one answer to the next
 
     def run(self) -> None:
         s3 = self.server.client(connect_timeout=2, read_timeout=20, max_pool_connections=1)
         actions: list[Callable[[Any, str], None]] = [*[self.put] * 3, self.delete, self.multipart, self.clean, self.read]
+        answered = time.monotonic()
         while not self.stopping.is_set():
             try:
                 self.rng.choice(actions)(s3, f"{self.number}/{self.rng.randrange(KEYS_EACH)}")
+                before, answered = answered, time.monotonic()
+                self.longest_outage_s = max(self.longest_outage_s, answered - before)
             except (ClientError, BotoCoreError, KeyError) as error:
                 self.errors.append(repr(error))  # KeyError: an answer cut off behind its status line
                 time.sleep(0.05)
+        self.longest_outage_s = max(self.longest_outage_s, time.monotonic() - answered)
 
     def put(self, s3: Any, key: str) -> None:
         data = self.rng.randbytes(self.rng.choices(SIZES, WEIGHTS)[0])

@@ -119,6 +119,7 @@ class Broker:
             "transaction.state.log.replication.factor": replication,
             "transaction.state.log.min.isr": 1,
             "group.initial.rebalance.delay.ms": 0,
+            "broker.session.timeout.ms": 6000,  # as docs/OPERATING.md advises
             "auto.create.topics.enable": "false",
             "log.cleaner.enable": "false",
         }

@@ -95,6 +95,16 @@ class Cluster:
         self.processors = [Role("processor", folder / f"processor{number}", env) for number in range(processors)]
         self.gateways = [Role("gateway", folder, env) for _ in range(gateways)]
 
+    def __enter__(self) -> "Cluster":
+        return self.start()
+
+    def __exit__(self, failed: object, *_: object) -> None:
+        if failed is None:
+            assert self.stop() == [0] * len(self.roles)
+        for role in self.roles:
+            if role.is_running():
+                role.kill()
+
     def start(self) -> "Cluster":
         for role in self.roles:
             role.start()

@@ -14,15 +14,14 @@ from tests.kafka.cluster import Cluster
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "2"))  # of each fault
-PAUSE_S = 8.0  # past the group's session and the lease
+PAUSE_S = 14.0  # past the group's session and the lease
 SETTLE_S = 20.0  # from a fault to the end of the longest outage it may cause
 
 
 @pytest.fixture
 def cluster(tmp_path: Path, kafka: str) -> Iterator[Cluster]:
-    made = Cluster(tmp_path, kafka).start()
-    yield made
-    assert made.stop() == [0] * len(made.roles)
+    with Cluster(tmp_path, kafka) as made:
+        yield made
 
 
 def test_clients_may_use_any_gateway(cluster: Cluster) -> None:

@@ -39,7 +39,9 @@ def test_a_view_of_another_log_is_refused() -> None:
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-def test_a_log_that_lost_its_tail_is_refused(lost: int) -> None:
+def test_a_log_that_lost_its_tail_is_refused(lost: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processors.replica.LOOK_AGAIN_S", 0.0)
+
     async def case(at: Bench) -> None:
         runtime = at.runtime()
         await runtime.claim()

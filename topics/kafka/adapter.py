@@ -18,9 +18,10 @@ from confluent_kafka.cimpl import NewTopic
 from topics.kafka.config import RECORD_BYTES_MAX, REQUEST_S, KafkaConfig
 from topics.kafka.fetcher import Fetcher
 from topics.kafka.message import failure
+from topics.kafka.offsets import watermarks
 from topics.kafka.producer import KafkaProducer
 from topics.kafka.reader import KafkaReader
-from topics.log import Entry, LogError, Record
+from topics.log import Entry, LogError, OffsetTrimmed, Record
 from topics.memory import check_size
 from topics.spec import CLUSTER, TopicPartition, TopicSpec
 
@@ -82,10 +83,14 @@ class KafkaLog:
         return await self._producer.append(self._name(at.topic), at.partition, entries)
 
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
-        self._check(at)
+        earliest, latest = await self._watermarks(at)
+        if offset < earliest:
+            raise OffsetTrimmed(f"{at.topic}:{at.partition} starts at {earliest}, not {offset}")
+        if offset >= latest:
+            return []
         reader = self._idle.pop() if self._idle else KafkaReader(self._config)
         try:
-            return await reader.read(self._name(at.topic), at.partition, offset, records_max)
+            return await reader.read(self._name(at.topic), at.partition, offset, latest, records_max)
         finally:
             await self._give_back(reader)
 
@@ -122,11 +127,7 @@ class KafkaLog:
 
     async def _watermarks(self, at: TopicPartition) -> tuple[int, int]:
         self._check(at)
-        reader = self._idle.pop() if self._idle else KafkaReader(self._config)
-        try:
-            return await reader.watermarks(self._name(at.topic), at.partition)
-        finally:
-            await self._give_back(reader)
+        return await watermarks(self._admin, self._name(at.topic), at.partition)
 
     async def _give_back(self, reader: KafkaReader) -> None:
         if len(self._idle) < READERS_KEPT:

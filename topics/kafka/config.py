@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 RECORD_BYTES_MAX = 2 << 20  # `topics.log.VALUE_BYTES_MAX` with its key and Kafka's own framing
-DELIVERY_MS = 10_000  # an append that was not acknowledged by then has failed, or its outcome is unknown
-REQUEST_S = 10.0  # metadata and offsets
+DELIVERY_MS = 20_000  # until an append has failed, or its outcome is unknown: longer than a lost broker is missed (9 s)
+REQUEST_S = 15.0  # metadata and offsets
 log_ = logging.getLogger("kafka")
 log_.setLevel(logging.CRITICAL)  # librdkafka tells of each connection that it lost; failures are told by who met them
 

@@ -14,7 +14,10 @@ from confluent_kafka import TopicPartition as KafkaPartition
 
 from topics.kafka.config import KafkaConfig
 
-SESSION_MS = 6_000  # how long the group waits for a member that fell silent
+# How long the group waits for a member that fell silent. Longer than brokers need to replace a lost one, which may be the
+# group's coordinator (9 s by default), else each loss of a broker would move every partition.
+SESSION_MS = 12_000
+HEARTBEAT_MS = 1_000
 POLL_S = 0.2
 LET_GO_S = 5.0
 log_ = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ class OwnerGroup:
                 "group.id": f"{config.prefix}bucketlog-owners",
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": SESSION_MS,
-                "heartbeat.interval.ms": SESSION_MS // 6,
+                "heartbeat.interval.ms": HEARTBEAT_MS,
                 "auto.offset.reset": "latest",
             }
         )

@@ -9,8 +9,13 @@ PASSING = (  # librdkafka goes on by itself when the brokers are back
     KafkaError._TRANSPORT,
     KafkaError._TIMED_OUT,
     KafkaError._RESOLVE,
+    KafkaError._DESTROY_BROKER,
+    KafkaError._NOENT,  # no leader is known at the moment
     KafkaError.LEADER_NOT_AVAILABLE,
     KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.UNKNOWN_TOPIC_OR_PART,  # of a topic that was just made: brokers hear of it one after another
     KafkaError._UNKNOWN_PARTITION,
 )
@@ -25,7 +30,7 @@ _ADVICE = {
 
 def failure(what: str, error: KafkaError | None) -> LogError:
     if error is None:
-        return LogError(what)
+        return LogError(f"{what}: no broker answered in time")
     advice = _ADVICE.get(error.code(), "check the brokers")
     return LogError(f"{what}: {error.str()}; {advice}")
 

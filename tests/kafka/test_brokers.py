@@ -1,0 +1,95 @@
+"""Brokers that go away under a cluster: the only one, and any one of three."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from botocore.exceptions import ClientError
+from confluent_kafka.admin import AdminClient
+
+from tests.faults.workload import check, check_stream, start_clients, stop_clients
+from tests.kafka.broker import Broker
+from tests.kafka.cluster import Cluster
+from tests.server import free_port
+
+pytestmark = [pytest.mark.kafka, pytest.mark.faults]
+OUTAGE_S = 15.0  # that a client may see when one of three brokers was killed
+LOAD_S = 5.0
+
+
+@contextmanager
+def brokers(folder: Path, count: int) -> Iterator[list[Broker]]:
+    voters = {node: free_port() for node in range(1, count + 1)}
+    made = [Broker(folder / f"broker{node}", node=node, voters=voters, cluster="bucketlogTestCluster01") for node in voters]
+    try:
+        for each in made:
+            each.start()
+        for each in made:
+            each.wait()
+        yield made
+    finally:
+        for each in made:
+            each.kill()
+
+
+def bootstrap(made: list[Broker]) -> str:
+    return ",".join(each.bootstrap for each in made)
+
+
+def wait_until_in_sync(servers: str, replicas: int) -> None:
+    """Each partition of each topic has all its replicas."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    deadline = time.monotonic() + 60
+    while True:
+        topics = admin.list_topics(timeout=10).topics.values()
+        if all(len(each.isrs) == replicas for topic in topics for each in topic.partitions.values()):
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def test_without_its_broker_nothing_is_acknowledged_and_all_goes_on_when_it_is_back(tmp_path: Path) -> None:
+    with brokers(tmp_path, 1) as (broker,), Cluster(tmp_path, broker.bootstrap) as cluster:
+        s3 = cluster.client(gateway=0, read_timeout=60)
+        s3.create_bucket(Bucket="photos")
+        s3.put_object(Bucket="photos", Key="before", Body=b"1")
+        broker.kill()
+        for key, body in (("small", b"2"), ("large", b"3" * (1 << 20))):
+            with pytest.raises(ClientError) as failed:
+                s3.put_object(Bucket="photos", Key=key, Body=body)
+            assert failed.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+        assert all(role.is_running() for role in cluster.roles)
+        broker.start().wait()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                s3.put_object(Bucket="photos", Key="after", Body=b"4")
+                break
+            except ClientError:
+                assert time.monotonic() < deadline
+        assert s3.get_object(Bucket="photos", Key="before")["Body"].read() == b"1"
+        keys = {row["Key"] for row in s3.list_objects_v2(Bucket="photos")["Contents"]}
+        assert {"before", "after"} <= keys
+        for role in cluster.roles:
+            role.wait()
+
+
+def test_any_one_of_three_brokers_may_be_killed(tmp_path: Path) -> None:
+    with brokers(tmp_path, 3) as made, Cluster(tmp_path, bootstrap(made), replication=3) as cluster:
+        clients = start_clients(cluster)
+        longest = []
+        for broker in made:
+            time.sleep(LOAD_S)
+            broker.kill()
+            time.sleep(OUTAGE_S + LOAD_S)
+            broker.start().wait()
+            wait_until_in_sync(bootstrap(made), len(made))
+            time.sleep(LOAD_S)
+            longest.append(max(client.longest_outage_s for client in clients))
+        stop_clients(clients)
+        check(cluster, clients)
+        check_stream(cluster)
+        print(f"longest outage behind each kill: {longest}")
+        assert max(client.longest_outage_s for client in clients) <= OUTAGE_S
