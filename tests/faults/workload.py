@@ -21,6 +21,7 @@ CLIENTS, KEYS_EACH = 16, 4
 SIZES = [0, 1, 4096, 100_000, 300_000, 2 << 20, 8 << 20]
 WEIGHTS = [2, 2, 8, 4, 3, 2, 1]
 PART_BYTES = 5 << 20
+READ_TIMEOUT_S = 20
 BUCKET = "faults"
 
 
@@ -46,21 +47,22 @@ class Client(threading.Thread):
         self.acknowledged = 0
         self.wrong: list[str] = []
         self.errors: list[str] = []
+        self.answered = time.monotonic()
         self.longest_outage_s = 0.0  # from one answer to the next
 
     def run(self) -> None:
-        s3 = self.server.client(connect_timeout=2, read_timeout=20, max_pool_connections=1)
+        s3 = self.server.client(connect_timeout=2, read_timeout=READ_TIMEOUT_S, max_pool_connections=1)
         actions: list[Callable[[Any, str], None]] = [*[self.put] * 3, self.delete, self.multipart, self.clean, self.read]
-        answered = time.monotonic()
+        self.answered = time.monotonic()
         while not self.stopping.is_set():
             try:
                 self.rng.choice(actions)(s3, f"{self.number}/{self.rng.randrange(KEYS_EACH)}")
-                before, answered = answered, time.monotonic()
-                self.longest_outage_s = max(self.longest_outage_s, answered - before)
+                before, self.answered = self.answered, time.monotonic()
+                self.longest_outage_s = max(self.longest_outage_s, self.answered - before)
             except (ClientError, BotoCoreError, KeyError) as error:
                 self.errors.append(repr(error))  # KeyError: an answer cut off behind its status line
                 time.sleep(0.05)
-        self.longest_outage_s = max(self.longest_outage_s, time.monotonic() - answered)
+        self.longest_outage_s = max(self.longest_outage_s, time.monotonic() - self.answered)
 
     def put(self, s3: Any, key: str) -> None:
         data = self.rng.randbytes(self.rng.choices(SIZES, WEIGHTS)[0])
@@ -174,6 +176,14 @@ def start_clients(server: Store) -> list[Client]:
     for client in clients:
         client.start()
     return clients
+
+
+def wait_for_answers(clients: list[Client], within_s: float) -> None:
+    """Until each client had an answer."""
+    start = time.monotonic()
+    while any(client.answered <= start for client in clients):
+        assert time.monotonic() < start + within_s
+        time.sleep(0.1)
 
 
 def stop_clients(clients: list[Client]) -> None:

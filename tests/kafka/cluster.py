@@ -12,7 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka.admin import AdminClient
+
 from tests.server import ACCESS_KEY, SECRET_KEY, client_of, free_port
+from topics.kafka.group import GROUP
+from topics.spec import bucket_partition
 
 BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
 START_S = 60
@@ -79,10 +83,12 @@ class Cluster:
         self, folder: Path, bootstrap: str, *, gateways: int = 2, processors: int = 2, replication: int = 1
     ) -> None:
         self._turn = 0
+        self._bootstrap = bootstrap
+        self._prefix = f"c{uuid.uuid4().hex[:8]}-"
         node_port = free_port()
         env = {
             "BUCKETLOG_KAFKA": bootstrap,
-            "BUCKETLOG_KAFKA_PREFIX": f"c{uuid.uuid4().hex[:8]}-",
+            "BUCKETLOG_KAFKA_PREFIX": self._prefix,
             "BUCKETLOG_KAFKA_REPLICATION": str(replication),
             "BUCKETLOG_KAFKA_MIN_IN_SYNC": str(max(1, replication - 1)),
             "BUCKETLOG_CLUSTER_SECRET": uuid.uuid4().hex,
@@ -132,6 +138,18 @@ class Cluster:
     def data(self) -> Path:
         """Where the payloads are."""
         return self.datanode.data
+
+    def owner(self, bucket: str) -> Role:
+        """The processor that a bucket's partition is assigned to."""
+        group, partition = f"{self._prefix}{GROUP}", bucket_partition(bucket)
+        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            for member in admin.describe_consumer_groups([group])[group].result().members:
+                if partition in [each.partition for each in member.assignment.topic_partitions]:
+                    return next(role for role in self.processors if role.endpoint == member.client_id)
+            time.sleep(0.1)
+        raise RuntimeError(f"nobody owns partition {partition}")
 
     def client(self, *, gateway: int | None = None, **options: Any) -> Any:
         """Of a gateway, by turns where none is named."""

@@ -18,6 +18,7 @@ from topics.kafka.config import KafkaConfig
 # group's coordinator (9 s by default), else each loss of a broker would move every partition.
 SESSION_MS = 12_000
 HEARTBEAT_MS = 1_000
+GROUP = "bucketlog-owners"
 POLL_S = 0.2
 LET_GO_S = 5.0
 log_ = logging.getLogger(__name__)
@@ -27,7 +28,8 @@ Change = Callable[[set[int]], Awaitable[None]]
 class OwnerGroup:
     """Calls `gained` and `lost` in the event loop, one after another."""
 
-    def __init__(self, config: KafkaConfig, gained: Change, lost: Change) -> None:
+    def __init__(self, config: KafkaConfig, name: str, gained: Change, lost: Change) -> None:
+        """`name` is what Kafka's tools show of this member."""
         self._config = config
         self._gained = gained
         self._lost = lost
@@ -36,7 +38,8 @@ class OwnerGroup:
         self._consumer = Consumer(
             config.consumer()
             | {
-                "group.id": f"{config.prefix}bucketlog-owners",
+                "group.id": f"{config.prefix}{GROUP}",
+                "client.id": name,
                 "partition.assignment.strategy": "cooperative-sticky",
                 "session.timeout.ms": SESSION_MS,
                 "heartbeat.interval.ms": HEARTBEAT_MS,
