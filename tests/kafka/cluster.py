@@ -83,12 +83,12 @@ class Cluster:
         self, folder: Path, bootstrap: str, *, gateways: int = 2, processors: int = 2, replication: int = 1
     ) -> None:
         self._turn = 0
-        self._bootstrap = bootstrap
-        self._prefix = f"c{uuid.uuid4().hex[:8]}-"
+        self.bootstrap = bootstrap
+        self.prefix = f"c{uuid.uuid4().hex[:8]}-"
         node_port = free_port()
         env = {
             "BUCKETLOG_KAFKA": bootstrap,
-            "BUCKETLOG_KAFKA_PREFIX": self._prefix,
+            "BUCKETLOG_KAFKA_PREFIX": self.prefix,
             "BUCKETLOG_KAFKA_REPLICATION": str(replication),
             "BUCKETLOG_KAFKA_MIN_IN_SYNC": str(max(1, replication - 1)),
             "BUCKETLOG_CLUSTER_SECRET": uuid.uuid4().hex,
@@ -141,8 +141,8 @@ class Cluster:
 
     def owner(self, bucket: str) -> Role:
         """The processor that a bucket's partition is assigned to."""
-        group, partition = f"{self._prefix}{GROUP}", bucket_partition(bucket)
-        admin = AdminClient({"bootstrap.servers": self._bootstrap})
+        group, partition = f"{self.prefix}{GROUP}", bucket_partition(bucket)
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             for member in admin.describe_consumer_groups([group])[group].result().members:
