@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from processors.leases import Leases
 from processors.replica import Replica, ViewMismatch
-from processors.runtime import Fenced, LeaseLapsed, PartitionRuntime, Replies
+from processors.runtime import Fenced, LeaseLapsed, PartitionRuntime, Replies, UnknownRecord
 from processors.view import View
 from topics.log import Log, LogError
 from topics.spec import EVENTS
@@ -66,9 +66,9 @@ class Ownership:
     async def _guarded(self, number: int, work: Callable[[int], Awaitable[None]]) -> None:
         try:
             await work(number)
-        except ViewMismatch as error:
+        except (ViewMismatch, UnknownRecord) as error:
             log_.critical("partition %d stopped: %s", number, error)
-        except Exception as error:  # a record that no codec knows, a bug: this partition stops, and no other
+        except Exception as error:  # an event that no codec knows, a bug: this partition stops, and no other
             log_.critical("partition %d stopped: %s; report it", number, error, exc_info=error)
 
     async def _follow(self, number: int) -> None:

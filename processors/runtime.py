@@ -3,8 +3,8 @@
 Rules: one append in flight a partition; a reply leaves only when the log has what it rests on, rejections too; after an
 append that failed or is unclear comes a new claim and a fresh read. Commands behind the last cause are decided again
 after a start: the view is the same, so the decisions are.
-Errors: `Fenced` when another owner has claimed the partition, `LeaseLapsed` when it is not known whether one has, and those
-of `Replica`. Each stops this partition and no other.
+Errors: `Fenced` when another owner has claimed the partition, `LeaseLapsed` when it is not known whether one has,
+`UnknownRecord`, and those of `Replica`. Each stops this partition and no other.
 """
 
 import asyncio
@@ -36,6 +36,10 @@ class Fenced(Exception):
 
 class LeaseLapsed(Exception):
     """What the view says may be old; the commands wait for the next claim."""
+
+
+class UnknownRecord(ValueError):
+    """No codec of this release knows a record; the text says what to do."""
 
 
 class Replies(Protocol):
@@ -111,7 +115,7 @@ class PartitionRuntime:
         for record in batch:
             if record.offset < self._decided_below:
                 continue
-            command = commands.decode(record.value)
+            command = self._decoded(record)
             decision, reply = self._decide(overlay, meta, command, record)
             replies.append((command.reply_to, reply))
             if decision is not None:
@@ -128,6 +132,14 @@ class PartitionRuntime:
         self._decided_below = batch[-1].offset + 1
         for gateway, reply in replies:
             self._replies.send(gateway, reply)
+
+    def _decoded(self, record: Record) -> commands.Command:
+        try:
+            return commands.decode(record.value)
+        except ValueError as error:
+            where = f"{self._commands.topic}:{self._commands.partition}"
+            advice = f"upgrade bucketlog, or, if it did not write that, delete the records of {where} up to there"
+            raise UnknownRecord(f"offset {record.offset} of {where} is no command: {error}; {advice}") from error
 
     def _tell_again(self) -> None:
         """The replies of an owner that may not have got to it; a gateway that has its reply drops this one."""
