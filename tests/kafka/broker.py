@@ -23,6 +23,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bucket
 START_S = 60
 MISSING = "no Kafka broker: set BUCKETLOG_TEST_KAFKA to bootstrap servers, or install Java 17+ and Maven, or start Docker"
 
+_PROTOCOLS = {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT", "SASL_PLAINTEXT": "SASL_PLAINTEXT"}
+
 
 class NoBroker(Exception):
     """There is nothing here that a broker could be started with."""
@@ -43,10 +45,21 @@ def jars() -> Path:
 class Broker:
     """One KRaft broker, or one of a cluster, as a process of its own; it may be killed, stopped and started again."""
 
-    def __init__(self, folder: Path, *, node: int = 1, voters: dict[int, int] | None = None, cluster: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        node: int = 1,
+        voters: dict[int, int] | None = None,
+        cluster: str = "",
+        users: dict[str, str] | None = None,
+    ) -> None:
+        """`users` (name → password) may come in by SASL/PLAIN on `sasl_port`."""
         self.folder = folder
         self.node = node
         self.port = free_port()
+        self.sasl_port = free_port()
+        self._users = users or {}
         self.controller_port = (voters or {}).get(node) or free_port()
         self._voters = voters or {node: self.controller_port}
         self._cluster = cluster or uuid.uuid4().hex[:22]
@@ -123,6 +136,16 @@ class Broker:
             "auto.create.topics.enable": "false",
             "log.cleaner.enable": "false",
         }
+        if self._users:
+            login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+            known = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
+            settings |= {
+                "listeners": f"{settings['listeners']},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port}",
+                "advertised.listeners": f"{settings['advertised.listeners']},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port}",
+                "listener.security.protocol.map": ",".join(f"{name}:{each}" for name, each in _PROTOCOLS.items()),
+                "sasl.enabled.mechanisms": "PLAIN",
+                "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{login} {known};",
+            }
         return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 

@@ -17,7 +17,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from topics.kafka.config import RECORD_BYTES_MAX, REQUEST_S, KafkaConfig
 from topics.kafka.fetcher import Fetcher
-from topics.kafka.message import failure
+from topics.kafka.message import REFUSALS, failure
 from topics.kafka.offsets import watermarks
 from topics.kafka.producer import KafkaProducer
 from topics.kafka.reader import KafkaReader
@@ -40,7 +40,8 @@ class Found(NamedTuple):
 class KafkaLog:
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
-        self._admin = AdminClient(config.client())
+        self._admin = AdminClient(config.client() | {"error_cb": self._on_error})
+        self._refused: KafkaError | None = None
         self._producer = KafkaProducer(config)
         self._idle: list[KafkaReader] = []
         self._fetchers: list[Fetcher] = []
@@ -50,9 +51,15 @@ class KafkaLog:
 
     @classmethod
     async def open(cls, config: KafkaConfig) -> "KafkaLog":
-        """Raises `LogError` where no broker answers."""
+        """Raises `LogError` where no broker answers, or none lets this client in."""
         log = cls(config)
-        await log._look(CLUSTER)
+        try:
+            await log._look(CLUSTER)
+        except LogError:
+            log._admin.poll(0)  # a refusal is told beside what was asked, which only runs into its time
+            if log._refused is not None:
+                raise failure("Kafka does not let this client in", log._refused) from None
+            raise
         return log
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
@@ -149,6 +156,10 @@ class KafkaLog:
                 if names[name] in _IDENTIFYING:
                     ids.append(str(found.topic_id))
         self.identity = "+".join(ids)
+
+    def _on_error(self, error: KafkaError) -> None:
+        if error.code() in REFUSALS:
+            self._refused = error
 
     def _new_topic(self, spec: TopicSpec) -> NewTopic:
         settings = {

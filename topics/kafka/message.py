@@ -19,12 +19,13 @@ PASSING = (  # librdkafka goes on by itself when the brokers are back
     KafkaError.UNKNOWN_TOPIC_OR_PART,  # of a topic that was just made: brokers hear of it one after another
     KafkaError._UNKNOWN_PARTITION,
 )
+REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)
 _ADVICE = {
     KafkaError._MSG_TIMED_OUT: "no broker acknowledged it in time; check the brokers and min.insync.replicas",
     KafkaError._QUEUE_FULL: "too much waits for the brokers",
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "this client may not use the topic; check its ACLs",
     KafkaError.MSG_SIZE_TOO_LARGE: "raise the topic's max.message.bytes",
-    KafkaError._AUTHENTICATION: "check the credentials in kafka_settings",
+    **dict.fromkeys(REFUSALS, "check the credentials and certificates in kafka_settings"),
 }
 
 
