@@ -15,8 +15,8 @@ from confluent_kafka import TopicPartition as KafkaPartition
 from topics.kafka.config import KafkaConfig
 
 # How long the group waits for a member that fell silent. Longer than brokers need to replace a lost one, which may be the
-# group's coordinator (9 s by default), else each loss of a broker would move every partition.
-SESSION_MS = 12_000
+# group's coordinator (see docs/OPERATING.md), else each loss of a broker would move every partition.
+SESSION_MS = 10_000
 HEARTBEAT_MS = 1_000
 GROUP = "bucketlog-owners"
 POLL_S = 0.2
