@@ -135,14 +135,14 @@ def check(server: Store, clients: list[Client]) -> None:
             assert listed.get(key) == size
 
 
-def stream(server: Store) -> list[dict[str, Any]]:
+def stream(server: Store, bucket: str = BUCKET) -> list[dict[str, Any]]:
     """All events so far, as `bucketlog events tail` prints them."""
     bucketlog = Path(sys.executable).with_name("bucketlog")
     env = {"BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY, "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY}
-    arguments = [str(bucketlog), "events", "tail", "--bucket", BUCKET, "--endpoint", server.endpoint]
+    arguments = [str(bucketlog), "events", "tail", "--bucket", bucket, "--endpoint", server.endpoint]
     tail = subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True)
     assert tail.stdout is not None
-    server.client().put_object(Bucket=BUCKET, Key="the-last", Body=b"")
+    server.client().put_object(Bucket=bucket, Key="the-last", Body=b"")
     events = []
     for line in tail.stdout:
         events.append(json.loads(line))
