@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -23,24 +24,17 @@ AGAIN_S = 0.05
 CONNECTIONS_MAX = 256
 
 
-class RemoteReads:
-    """Use as a context: `async with RemoteReads(...) as reads`."""
+class Unanswered(Exception):
+    """Why one attempt at a question got no answer."""
 
-    def __init__(self, log: Log, secret: ClusterSecret, now_s: Callable[[], float] = time.time) -> None:
+
+class OwnerReads(ABC):
+    """Asks until an owner answers, whatever the way to it."""
+
+    def __init__(self, log: Log) -> None:
         self._log = log
-        self._secret = secret
-        self._now_s = now_s
         self._owners = OwnerMap()
-        self._session = ClientSession(timeout=ATTEMPT, connector=TCPConnector(limit=CONNECTIONS_MAX))
-        self._decoders = {name: msgspec.msgpack.Decoder(gives) for name, (_, gives) in OPERATIONS.items()}
         self._following = asyncio.create_task(self._follow())
-
-    async def __aenter__(self) -> "RemoteReads":
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._following.cancel()
-        await self._session.close()
 
     @property
     def is_ready(self) -> bool:
@@ -82,31 +76,55 @@ class RemoteReads:
         found: list[tuple[int, Part]] = await self._ask(bucket_partition(name), "parts", name, upload, after, limit)
         return found
 
+    @abstractmethod
+    async def _attempt(self, endpoint: str, partition: int, operation: str, arguments: tuple[Any, ...]) -> Any:
+        """What the owner at an endpoint answers. Raises `Unanswered`."""
+
     async def _ask(self, partition: int, operation: str, *arguments: Any) -> Any:
         """Asks until an owner answers. Raises `ReadUnavailable` at the deadline."""
-        target = f"/partitions/{partition}/{operation}?args={encode_arguments(arguments)}"
         why = "nobody owns it"
         try:
             async with asyncio.timeout(DEADLINE_S):
                 while True:
                     if endpoint := self._owners.endpoint(partition):
-                        data, why = await self._attempt(endpoint, target)
-                        if data is not None:
-                            return self._decoders[operation].decode(data)
+                        try:
+                            return await self._attempt(endpoint, partition, operation, arguments)
+                        except Unanswered as error:
+                            why = str(error)
                     await asyncio.sleep(AGAIN_S)
         except TimeoutError:
             raise ReadUnavailable(f"partition {partition} cannot be read: {why}") from None
 
-    async def _attempt(self, endpoint: str, target: str) -> tuple[bytes | None, str]:
-        """(answer, "") or (None, why there is none)."""
+    async def _follow(self) -> None:
+        async for _, lease in leases(self._log, await self._log.earliest(AT)):
+            self._owners.fold(lease)
+
+
+class RemoteReads(OwnerReads):
+    """By HTTP. Use as a context: `async with RemoteReads(...) as reads`."""
+
+    def __init__(self, log: Log, secret: ClusterSecret, now_s: Callable[[], float] = time.time) -> None:
+        super().__init__(log)
+        self._secret = secret
+        self._now_s = now_s
+        self._session = ClientSession(timeout=ATTEMPT, connector=TCPConnector(limit=CONNECTIONS_MAX))
+        self._decoders = {name: msgspec.msgpack.Decoder(gives) for name, (_, gives) in OPERATIONS.items()}
+
+    async def __aenter__(self) -> "RemoteReads":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._following.cancel()
+        await self._session.close()
+
+    async def _attempt(self, endpoint: str, partition: int, operation: str, arguments: tuple[Any, ...]) -> Any:
+        target = f"/partitions/{partition}/{operation}?args={encode_arguments(arguments)}"
         headers = {"authorization": self._secret.sign("GET", target, "", "", int(self._now_s()))}
         try:
             async with self._session.get(URL(endpoint + target, encoded=True), headers=headers) as answer:
                 data = await answer.read()
-                return (data, "") if answer.status == 200 else (None, f"{endpoint}: {data.decode().strip()}")
         except (ClientError, TimeoutError) as error:
-            return None, f"{endpoint} cannot be reached: {error}"
-
-    async def _follow(self) -> None:
-        async for _, lease in leases(self._log, await self._log.earliest(AT)):
-            self._owners.fold(lease)
+            raise Unanswered(f"{endpoint} cannot be reached: {error}") from error
+        if answer.status != 200:
+            raise Unanswered(f"{endpoint}: {data.decode().strip()}")
+        return self._decoders[operation].decode(data)

@@ -7,8 +7,8 @@ lease is looked at behind the read, so that an answer is never older than the le
 import base64
 import binascii
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,6 +21,7 @@ from processors.reads import Listing, UploadListing, ViewReads
 from processors.view import Readable
 from topics.secret import ClusterSecret
 
+T = TypeVar("T")
 NOT_HELD = 421  # Misdirected Request (RFC 9110 §15.5.20)
 OPERATIONS: dict[str, tuple[Any, Any]] = {  # the operations of `Reads`: what they take, what they give
     "bucket": (tuple[str], Bucket | None),
@@ -31,6 +32,20 @@ OPERATIONS: dict[str, tuple[Any, Any]] = {  # the operations of `Reads`: what th
     "uploads": (tuple[str, Bucket, str, str, tuple[str, str], int], UploadListing),
     "parts": (tuple[str, str, int, int], list[tuple[int, Part]]),
 }
+
+
+class NotHeld(Exception):
+    """Another process may own the partition."""
+
+
+async def while_held(is_held: Callable[[int], bool], partition: int, read: Callable[[], Awaitable[T]]) -> T:
+    """What `read` gives, if the partition is still held behind it. Raises `NotHeld`."""
+    if not is_held(partition):
+        raise NotHeld(f"partition {partition} is not held here")
+    found = await read()
+    if not is_held(partition):
+        raise NotHeld(f"partition {partition} is not held here any more")
+    return found
 
 
 def encode_arguments(arguments: tuple[Any, ...]) -> str:
@@ -52,15 +67,17 @@ def create_read_service(
         partition, operation = request.path_params["partition"], request.path_params["operation"]
         if operation not in OPERATIONS:
             return PlainTextResponse(f"there is no operation {operation}\n", 404)
-        if partition not in views or not is_held(partition):
+        if partition not in views:
             return PlainTextResponse(f"partition {partition} is not held here\n", NOT_HELD)
         try:
             arguments = decoders[operation].decode(base64.urlsafe_b64decode(request.query_params.get("args", "")))
         except (binascii.Error, ValueError) as error:
             return PlainTextResponse(f"arguments of {operation}: {error}\n", 400)
-        result = await getattr(ViewReads({partition: views[partition]}), operation)(*arguments)
-        if not is_held(partition):
-            return PlainTextResponse(f"partition {partition} is not held here any more\n", NOT_HELD)
+        read = getattr(ViewReads({partition: views[partition]}), operation)
+        try:
+            result = await while_held(is_held, partition, lambda: read(*arguments))
+        except NotHeld as error:
+            return PlainTextResponse(f"{error}\n", NOT_HELD)
         return Response(msgspec.msgpack.encode(result), media_type="application/msgpack")
 
     return Starlette(routes=[Route("/partitions/{partition:int}/{operation}", answer)])

@@ -51,6 +51,13 @@ class MemoryLog:
             await asyncio.sleep(0)
         return offsets
 
+    def land(self, at: TopicPartition, entries: Sequence[Entry]) -> list[int]:
+        """Records arrive now and are durable, whoever sent them and whether or not somebody waits for that."""
+        partition = self._partition(at)
+        offsets = self._add(partition, entries)
+        partition.made_durable(partition.next_offset)
+        return offsets
+
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
         return self._partition(at).read(offset, records_max)
 
@@ -77,9 +84,7 @@ class MemoryLog:
         """Let appends that failed by `fail_late` arrive after all."""
         late, self._late = self._late, []
         for at, entries in late:
-            partition = self._partition(at)
-            self._add(partition, entries)
-            partition.made_durable(partition.next_offset)
+            self.land(at, entries)
 
     def lose_unsynced(self) -> None:
         """What a power cut does: records that no durable append covered are gone, and their offsets with them."""
