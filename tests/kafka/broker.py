@@ -23,7 +23,7 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bucket
 START_S = 60
 MISSING = "no Kafka broker: set BUCKETLOG_TEST_KAFKA to bootstrap servers, or install Java 17+ and Maven, or start Docker"
 
-_PROTOCOLS = {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT", "SASL_PLAINTEXT": "SASL_PLAINTEXT"}
+_PROTOCOLS = {"SASL_PLAINTEXT": "SASL_PLAINTEXT", **dict.fromkeys(["CONTROLLER", "PLAINTEXT", "PROXIED"], "PLAINTEXT")}
 
 
 class NoBroker(Exception):
@@ -53,13 +53,16 @@ class Broker:
         voters: dict[int, int] | None = None,
         cluster: str = "",
         users: dict[str, str] | None = None,
+        proxy_port: int = 0,
     ) -> None:
-        """`users` (name → password) may come in by SASL/PLAIN on `sasl_port`."""
+        """`users` (name → password) may come in by SASL/PLAIN on `sasl_port`; a proxy on `proxy_port` by `proxied_port`."""
         self.folder = folder
         self.node = node
         self.port = free_port()
         self.sasl_port = free_port()
+        self.proxied_port = free_port()
         self._users = users or {}
+        self._proxy_port = proxy_port
         self.controller_port = (voters or {}).get(node) or free_port()
         self._voters = voters or {node: self.controller_port}
         self._cluster = cluster or uuid.uuid4().hex[:22]
@@ -124,6 +127,7 @@ class Broker:
             "controller.quorum.voters": voters,
             "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listener.security.protocol.map": ",".join(f"{name}:{each}" for name, each in _PROTOCOLS.items()),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
             "log.dirs": self.folder / "data",
@@ -142,9 +146,13 @@ class Broker:
             settings |= {
                 "listeners": f"{settings['listeners']},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port}",
                 "advertised.listeners": f"{settings['advertised.listeners']},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port}",
-                "listener.security.protocol.map": ",".join(f"{name}:{each}" for name, each in _PROTOCOLS.items()),
                 "sasl.enabled.mechanisms": "PLAIN",
                 "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{login} {known};",
+            }
+        if self._proxy_port:
+            settings |= {
+                "listeners": f"{settings['listeners']},PROXIED://127.0.0.1:{self.proxied_port}",
+                "advertised.listeners": f"{settings['advertised.listeners']},PROXIED://127.0.0.1:{self._proxy_port}",
             }
         return "".join(f"{name}={value}\n" for name, value in settings.items())
 

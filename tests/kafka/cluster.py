@@ -30,14 +30,15 @@ class Role:
         self.data = data
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
-        self._env = {**os.environ, **env}
+        self.env = {**os.environ, **env}
+        self.command = [BUCKETLOG]  # another build of it may take its place
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Role":
-        arguments = [BUCKETLOG, self.name, "--port", str(self.port)]
+        arguments = [*self.command, self.name, "--port", str(self.port)]
         if self.name != "gateway":
             arguments += ["--data", str(self.data)]
-        self.process = subprocess.Popen(arguments, env=self._env, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(arguments, env=self.env, stdout=subprocess.DEVNULL)
         return self
 
     def wait(self) -> "Role":

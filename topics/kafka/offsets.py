@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._listoffsets import OffsetSpec
@@ -40,4 +40,6 @@ async def _ask(admin: AdminClient, topic: str, partition: int, spec: OffsetSpec)
     (future,) = admin.list_offsets({KafkaPartition(topic, partition): spec}, request_timeout=ATTEMPT_S).values()
     found = await asyncio.wrap_future(future)
     offset: int = found.offset
+    if offset < 0:  # librdkafka's answer where a broker that is still connected kept silent
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
     return offset
