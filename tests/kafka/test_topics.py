@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from topics.spec import TopicPartition, TopicSpec, Visible
 pytestmark = pytest.mark.kafka
 BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
 AT = TopicPartition("commands", 0)
+EVENTS_AT = TopicPartition("events", 0)
 
 
 def bucketlog(*arguments: str, **env: str) -> tuple[int, str, str]:
@@ -83,6 +85,26 @@ def test_a_changed_number_of_partitions_is_told(kafka: str) -> None:
         await log.create_topics([TopicSpec("commands", 3, Visible.APPENDED, kept=False)])
         with pytest.raises(LogError, match="has 3 partitions, not 17"):
             await log.create_topics(spec.CLUSTER)
+        await log.close()
+
+    run(kafka, case)
+
+
+def test_the_first_follower_of_a_topic_need_not_wait_for_a_timer(kafka: str) -> None:
+    async def case(config: KafkaConfig) -> None:
+        log = await KafkaLog.open(config)
+        await log.create_topics(spec.CLUSTER)
+        await log.append(AT, [Entry(b"", b"a")], durable=True)
+        await log.append(EVENTS_AT, [Entry(b"", b"a")], durable=True)
+        took = []
+        for _ in range(3):  # librdkafka's timer may come at the right moment, and this machine may be busy
+            await anext(log.follow(EVENTS_AT, 0))
+            await asyncio.sleep(0.3)
+            started = time.monotonic()
+            await anext(log.follow(AT, 0))
+            took.append(time.monotonic() - started)
+            await log._fetchers.pop().close()
+        assert sorted(took)[1] < 0.3
         await log.close()
 
     run(kafka, case)

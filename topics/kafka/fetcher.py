@@ -4,6 +4,7 @@ A follower that does not take what came has its partition paused, so that it hol
 """
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
@@ -17,6 +18,7 @@ from topics.log import LogError, Record
 
 BATCH_RECORDS = 1_000
 WAIT_S = 0.02  # also how long a new follower may wait for its start
+LOOK_S = 1.0
 PAUSE_BYTES, RESUME_BYTES = 8 << 20, 2 << 20  # that a follower has not taken
 _SETTINGS = {"enable.partition.eof": False, "fetch.wait.max.ms": 50}  # a new partition waits for the fetch under way
 
@@ -48,6 +50,7 @@ class Fetcher:
         self._changes: deque[tuple[Key, _Follower, int | None]] = deque()  # the thread is to start at an offset, or end
         self._followers: dict[Key, _Follower] = {}  # as the thread has it
         self._paused: set[Key] = set()
+        self._known: set[str] = set()  # topics whose leaders were asked for
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._fetch, name="kafka fetcher", daemon=True)
         self._thread.start()
@@ -102,6 +105,10 @@ class Fetcher:
     def _change(self, key: Key, follower: _Follower, offset: int | None) -> None:
         if offset is not None:
             self._followers[key] = follower
+            if key[0] not in self._known:  # librdkafka itself looks for leaders by a timer of 1 s
+                self._known.add(key[0])
+                with contextlib.suppress(KafkaException):
+                    self._consumer.list_topics(key[0], LOOK_S)
             self._consumer.incremental_assign([KafkaPartition(*key, offset)])
         else:
             del self._followers[key]
