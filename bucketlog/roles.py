@@ -144,7 +144,7 @@ async def processor(settings: Settings) -> AsyncIterator[ASGIApp]:
             log, lambda number: RocksMap(folder.path / "view" / f"{number:04}"), owner, leases, LogReplies(log)
         )
         tasks = _run(leases=leases.run(), housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms))
-        group = OwnerGroup(kafka_config(settings), _endpoint(settings), ownership.gained, ownership.lost)
+        group = OwnerGroup(kafka_config(settings), _endpoint(settings), ownership)
         ownership.start()
         group.start()
         _tell(settings, "processor")

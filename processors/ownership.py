@@ -1,7 +1,8 @@
 """What one process does with the partitions: it follows each (a warm follower), and owns those that it was assigned.
 
-An owner has a runtime, started by a claim and held by a lease. A partition whose view does not fit the log, or that no
-codec can read, stops loudly; the others go on.
+An owner has a runtime, started by a claim and held by a lease. An owner in doubt whether a partition was given to another
+goes on, as the log and the lease see to it that no two act; but it claims nothing until it knows. A partition whose view
+does not fit the log, or that no codec can read, stops loudly; the others go on.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ class Ownership:
         self.views = {number: open_view(number) for number in range(EVENTS.partitions)}
         self._replicas = {number: Replica(log, view, number) for number, view in self.views.items()}
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._owned: set[int] = set()
+        self._certain = {number: asyncio.Event() for number in self.views}  # of what is owned: that it still is
         self._changing = asyncio.Lock()
         self.runtimes: dict[int, PartitionRuntime] = {}  # of what is owned now
 
@@ -41,15 +44,25 @@ class Ownership:
 
     async def gained(self, partitions: set[int]) -> None:
         async with self._changing:
-            for number in partitions:
+            for number in partitions - self._owned:
                 await self._stop(number)
                 self._run(number, self._own)
+            self._owned |= partitions
+            for number in partitions:
+                self._certain[number].set()
+
+    async def doubted(self, partitions: set[int]) -> None:
+        """They may have been given to another; `gained` or `lost` will tell."""
+        async with self._changing:
+            for number in partitions:
+                self._certain[number].clear()
 
     async def lost(self, partitions: set[int]) -> None:
         """Returns when nothing of this process can be in the log or in an answer any more."""
         async with self._changing:
             await asyncio.gather(*(self._stop(number) for number in partitions))
             await self._leases.let_go(partitions)
+            self._owned -= partitions
             for number in partitions:
                 self._run(number, self._follow)
 
@@ -89,6 +102,7 @@ class Ownership:
             except Fenced as error:  # if it is not ours any more, the group tells before the time is over
                 log_.warning("partition %d was claimed by another: %s", number, error)
                 await asyncio.sleep(FENCED_AGAIN_S)
+            await self._certain[number].wait()
 
     async def _claim_and_run(self, number: int) -> None:
         """Decides nothing before whoever owned the partition can answer no read any more."""

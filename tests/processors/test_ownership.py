@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from processors.leases import Leases
 from processors.machine import tables
 from processors.memory import MemoryView
@@ -75,6 +77,31 @@ def test_a_partition_that_is_given_back_is_followed_again_and_its_next_owner_tel
         await ask(log, "R2", "y")
         await second.sent.told("R2")
         await becomes(lambda: tables.bucket(first.ownership.views[0], "y") is not None)
+
+    two(case)
+
+
+def test_an_owner_in_doubt_goes_on_and_once_fenced_claims_nothing_before_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("processors.ownership.FENCED_AGAIN_S", 0.01)
+    monkeypatch.setattr("processors.leases.LEASE_S", 0.2)
+
+    async def case(log: MemoryLog, first: Process, second: Process) -> None:
+        await first.ownership.gained({0})
+        await first.ownership.doubted({0})
+        await ask(log, "R1", "x")
+        await first.sent.told("R1")
+        await second.ownership.gained({0})
+        await ask(log, "R2", "y")
+        await second.sent.told("R2")
+        await becomes(lambda: 0 not in first.ownership.runtimes)
+        await asyncio.sleep(0.1)  # ten times as long as it would wait before a claim
+        assert first.leases.map.holders[0].owner == "b"
+        await second.ownership.lost({0})
+        await first.ownership.gained({0})
+        await ask(log, "R3", "z")
+        await first.sent.told("R3")
 
     two(case)
 
