@@ -88,6 +88,11 @@ class Leases:
         self._taken.add(partition)
         await self._say()
 
+    async def displaced(self, partition: int) -> None:
+        """Returns when another owner of a partition that is taken here has spoken with a higher epoch."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.map.holders[partition].epoch > self._epochs[partition])
+
     async def let_go(self, partitions: set[int]) -> None:
         for partition in partitions:
             self._epochs.pop(partition, None)

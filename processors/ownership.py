@@ -112,9 +112,17 @@ class Ownership:
         await runtime.claim()
         await self._leases.take(number, runtime.epoch)
         self.runtimes[number] = runtime
+        running = asyncio.create_task(runtime.run())
+        displaced = asyncio.create_task(self._leases.displaced(number))  # told, where no command comes that would show it
         try:
-            await runtime.run()
+            await asyncio.wait({running, displaced}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                running.result()
+            raise Fenced(f"{number}: another owner answers for it")
         finally:
+            running.cancel()
+            displaced.cancel()
+            await asyncio.gather(running, displaced, return_exceptions=True)
             del self.runtimes[number]
 
     async def _stop(self, number: int) -> None:

@@ -163,7 +163,7 @@ class PartitionRuntime:
     ) -> tuple[events.Decision | None, Reply]:
         time_ms = max(meta.time_ms, record.time_ms)
         try:
-            event, reply = decide(overlay, command, time_ms)
+            event, reply = decide(overlay, command, record.time_ms, time_ms)
         except Exception:
             log_.exception("request %s: deciding failed; this is a bug to report", command.request_id)
             return None, Reply(command.request_id, "InternalError", "We encountered an internal error.")

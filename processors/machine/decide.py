@@ -33,10 +33,13 @@ class Outcome(NamedTuple):
     reply: Reply
 
 
-def decide(view: Readable, command: commands.Command, time_ms: int) -> Outcome:
-    """`time_ms` is the partition's clock: the log's append time of the command, made monotonic."""
+def decide(view: Readable, command: commands.Command, appended_ms: int, time_ms: int) -> Outcome:
+    """`appended_ms`: when the log took the command. `time_ms`: that, made monotonic in the partition.
+
+    The deadline is held against the former: a log whose clock was ahead for a while would else refuse all until then.
+    """
     try:
-        if time_ms > command.deadline_ms:
+        if appended_ms > command.deadline_ms:
             raise Rejected("RequestTimeout", "The command reached the log after its deadline.")
         found = _decide(view, command)
     except Rejected as rejected:

@@ -32,7 +32,7 @@ class Machine:
     ) -> Answer:
         command = commands.Command(REQUEST, principal, "gateway", deadline_ms, body)
         before = dict(self.view.rows)
-        event, reply = decide(self.view, command, time_ms)
+        event, reply = decide(self.view, command, time_ms, max(time_ms, tables.meta(self.view).time_ms))
         assert self.view.rows == before  # decide reads and never writes
         if event is not None:
             self._append(event, tables.meta(self.view).sequence + 1, time_ms)

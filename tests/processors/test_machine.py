@@ -149,3 +149,10 @@ def test_a_bucket_made_again_knows_nothing_of_the_one_before() -> None:
     machine.send(commands.CreateBucket(B, "j" * 32, "region"))
     assert machine.send(part(1, "a")).reply.error == "NoSuchUpload"
     assert machine.state() == {"buckets": [B], "garbage": ["a"]}
+
+
+def test_a_command_in_time_is_done_though_the_clock_of_the_log_was_ahead_before() -> None:
+    machine = Machine()
+    machine.send(CREATE, time_ms=900, deadline_ms=999)
+    answer = machine.send(put("a"), time_ms=500, deadline_ms=600)
+    assert (answer.reply.error, answer.reply.time_ms) == ("", 900)

@@ -29,7 +29,7 @@ def sync_skipped(patch: Patch, world: World) -> None:
     world.disk.skips_sync = True
 
 
-def epoch_ignored(patch: Patch, world: World) -> None:
+def epoch_ignored(patch: Patch, world: object) -> None:
     def accept(state: ReaderState, decision: Decision) -> ReaderState | None:
         if isinstance(decision.event, Claimed):
             return ReaderState(decision.epoch, 0) if decision.epoch > state.epoch else None
@@ -66,7 +66,7 @@ def offset_and_data_apart(patch: Patch, world: World) -> None:
     patch.setattr(MemoryView, "commit", commit)
 
 
-def cause_ignored(patch: Patch, world: World) -> None:
+def cause_ignored(patch: Patch, world: object) -> None:
     honest = PartitionRuntime.claim
 
     async def claim(runtime: PartitionRuntime) -> None:
@@ -76,11 +76,11 @@ def cause_ignored(patch: Patch, world: World) -> None:
     patch.setattr(PartitionRuntime, "claim", claim)
 
 
-def claim_skipped(patch: Patch, world: World) -> None:
+def claim_skipped(patch: Patch, world: object) -> None:
     async def claim(runtime: PartitionRuntime) -> None:
         await runtime._replica.catch_up()
         runtime._decided_below = runtime.meta.cause + 1
-        runtime.is_claimed = True
+        runtime.is_claimed, runtime.epoch = True, runtime.meta.epoch
 
     patch.setattr(PartitionRuntime, "claim", claim)
 
@@ -133,7 +133,7 @@ def failed_write_drops_promised_records(patch: Patch, world: World) -> None:
     patch.setattr(EmbeddedLog, "_burn", burn)
 
 
-def void_record_folded_as_ours(patch: Patch, world: World) -> None:
+def void_record_folded_as_ours(patch: Patch, world: object) -> None:
     honest = PartitionRuntime._commit
 
     async def commit(runtime: PartitionRuntime, overlay: Overlay, meta: tables.Meta, entries: Sequence[Entry]) -> None:

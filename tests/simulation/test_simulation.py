@@ -1,15 +1,21 @@
-"""300 seeds hold, and planted bugs are caught."""
+"""Seeds hold, and planted bugs are caught: in one process on a disk that forgets, and in a cluster."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from tests.simulation.bugs import PLANTS, Plant
+from tests.simulation import bugs
+from tests.simulation.cluster import bugs as cluster_bugs
+from tests.simulation.cluster.world import ClusterWorld
 from tests.simulation.world import World
 
-SEEDS = 300
 SLICE = 25
+STORE_SEEDS, CLUSTER_SEEDS = 300, 150
 SEEDS_TO_CATCH_A_BUG = 500
+Make = Callable[[int], World | ClusterWorld]
+Plant = Callable[[pytest.MonkeyPatch, Any], None]
 
 
 @pytest.fixture(autouse=True)
@@ -17,20 +23,38 @@ def quiet() -> None:
     logging.disable(logging.CRITICAL)
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, SLICE))
-def test_seeds_hold(first: int) -> None:
+@pytest.mark.parametrize("first", range(0, STORE_SEEDS, SLICE))
+def test_store_holds(first: int) -> None:
+    _hold("store", World, first)
+
+
+@pytest.mark.parametrize("first", range(0, CLUSTER_SEEDS, SLICE))
+def test_cluster_holds(first: int) -> None:
+    _hold("cluster", ClusterWorld, first)
+
+
+@pytest.mark.parametrize("plant", bugs.PLANTS, ids=lambda plant: plant.__name__)
+def test_store_catches(plant: bugs.Plant) -> None:
+    _catch(World, plant)
+
+
+@pytest.mark.parametrize("plant", cluster_bugs.PLANTS, ids=lambda plant: plant.__name__)
+def test_cluster_catches(plant: cluster_bugs.Plant) -> None:
+    _catch(ClusterWorld, plant)
+
+
+def _hold(name: str, make: Make, first: int) -> None:
     for seed in range(first, first + SLICE):
         try:
-            World(seed).run()
+            make(seed).run()
         except Exception as error:
-            raise AssertionError(f"repeat with: python -m tests.simulation --seeds 1 --first {seed}") from error
+            raise AssertionError(f"repeat with: python -m tests.simulation {name} --seeds 1 --first {seed}") from error
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
-def test_catches(plant: Plant) -> None:
+def _catch(make: Make, plant: Plant) -> None:
     for seed in range(SEEDS_TO_CATCH_A_BUG):
         with pytest.MonkeyPatch.context() as patch:
-            world = World(seed)
+            world = make(seed)
             plant(patch, world)
             try:
                 world.run()

@@ -1,0 +1,153 @@
+"""The log of the cluster, and how each process reaches it: late, twice, in parts, or not at all, and not always told which."""
+
+import asyncio
+import enum
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from tests.simulation.cluster.processes import Process
+from topics import commands
+from topics.log import Entry, LogError, Record
+from topics.memory import MemoryLog, check_size
+from topics.spec import TopicPartition, TopicSpec
+
+DELAY_S, LONG_DELAY_S = 0.003, 0.4
+LATE_S, VERY_LATE_S = 12.0, 60.0  # when an append lands that was given up
+
+
+class Fate(enum.Enum):
+    ARRIVES = "arrives"
+    FAILS = "append failed"
+    UNCLEAR = "append failed, landed late"
+    IN_PART = "append failed, landed in part"
+    SLOWLY_TOLD = "append acknowledged late"
+    TWICE = "append landed twice"
+
+
+class Weather:
+    """What the network does to messages at the time."""
+
+    def __init__(self, rng: random.Random, reached: Callable[[str], None]) -> None:
+        self.rng = rng
+        self.is_bad = False
+        self._reached = reached
+
+    def delay_s(self) -> float:
+        is_long = self.is_bad and self.rng.random() < 0.05
+        return self.rng.random() * (LONG_DELAY_S if is_long else DELAY_S)
+
+    def fate(self, topic: str) -> Fate:
+        if not self.is_bad or self.rng.random() > 0.15:
+            return Fate.ARRIVES
+        fates = [Fate.FAILS, Fate.UNCLEAR, Fate.IN_PART, Fate.SLOWLY_TOLD]
+        if topic in {"events", "replies"}:  # nobody may send a command twice, and Kafka's idempotent producer does not
+            fates.append(Fate.TWICE)
+        fate = self.rng.choice(fates)
+        self._reached(fate.value)
+        return fate
+
+
+class SimulatedLog(MemoryLog):
+    """Notes which commands reached it before their deadline."""
+
+    def __init__(self, identity: str, clock_ms: Callable[[], int]) -> None:
+        super().__init__(identity, clock_ms)
+        self.in_time: set[str] = set()
+
+    def land(self, at: TopicPartition, entries: Sequence[Entry]) -> list[int]:
+        if at.topic == "commands":
+            for command in (commands.decode(entry.value) for entry in entries):
+                if self._clock_ms() <= command.deadline_ms:
+                    self.in_time.add(command.request_id)
+        return super().land(at, entries)
+
+
+class Connection:
+    """`Log` as one process has it. What it sent is on its way, whatever becomes of the process."""
+
+    def __init__(self, log: MemoryLog, process: Process, weather: Weather) -> None:
+        self._log = log
+        self._process = process
+        self._weather = weather
+        self._lands: dict[TopicPartition, float] = {}  # when the last append under way arrives: they keep their order
+        self.lag_s = 0.0  # of what is followed
+
+    @property
+    def identity(self) -> str:
+        return self._log.identity
+
+    async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
+        await self._log.create_topics(specs)
+
+    async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
+        del durable
+        check_size(entries)
+        loop, rng, fate = self._process.loop, self._weather.rng, self._weather.fate(at.topic)
+        told: asyncio.Future[list[int]] = loop.create_future()
+        after_s = self._weather.delay_s()
+        if fate in {Fate.ARRIVES, Fate.SLOWLY_TOLD, Fate.TWICE}:
+            lands = self._lands[at] = max(self._lands.get(at, 0.0), loop.time() + after_s)
+            tell_after_s = rng.random() * 3 if fate is Fate.SLOWLY_TOLD else self._weather.delay_s()
+            loop.in_world(lands - loop.time(), lambda: self._land(at, entries, told, tell_after_s))
+            if fate is Fate.TWICE:
+                again_s = after_s + rng.random() * 2
+                loop.in_world(lands - loop.time() + again_s, lambda: self._land(at, entries, None, 0))
+            return await told
+        if fate is not Fate.FAILS:
+            late_s = rng.random() * rng.choice([0.1, LATE_S, VERY_LATE_S])
+            some = entries[: rng.randrange(len(entries)) + 1] if fate is Fate.IN_PART else entries
+            loop.in_world(late_s, lambda: self._land(at, some, None, 0))
+        await asyncio.sleep(rng.random() * 2)
+        raise LogError(f"append to {at.topic}:{at.partition} was not acknowledged")
+
+    def _land(
+        self, at: TopicPartition, entries: Sequence[Entry], told: asyncio.Future[list[int]] | None, after_s: float
+    ) -> None:
+        process = self._process
+        if process.is_paused and not process.has_sent:
+            process.when_resumed.append(lambda: self._land(at, entries, told, after_s))
+            return
+        if process.is_dead and self._weather.rng.random() < 0.5:
+            return
+        if len(entries) > 1 and at.topic == "events" and self._weather.rng.random() < 0.2:
+            self._land_apart(at, entries, told, after_s)
+            return
+        self._tell(told, self._log.land(at, entries), after_s)
+
+    def _land_apart(
+        self, at: TopicPartition, entries: Sequence[Entry], told: asyncio.Future[list[int]] | None, after_s: float
+    ) -> None:
+        """As two batches, between which others may append."""
+        split = self._weather.rng.randrange(1, len(entries))
+        first = self._log.land(at, entries[:split])
+
+        def rest() -> None:
+            self._tell(told, first + self._log.land(at, entries[split:]), after_s)
+
+        self._process.loop.in_world(self._weather.delay_s(), rest)
+
+    def _tell(self, told: asyncio.Future[list[int]] | None, offsets: list[int], after_s: float) -> None:
+        def tell() -> None:
+            if told is not None and not told.done():
+                told.set_result(offsets)
+
+        self._process.loop.in_world(after_s, tell)
+
+    async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
+        records = await self._log.read(at, offset, records_max=records_max)
+        await asyncio.sleep(self._weather.delay_s())
+        return records
+
+    async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
+        async for batch in self._log.follow(at, offset):
+            await asyncio.sleep(self._weather.delay_s() + self._weather.rng.random() * self.lag_s)
+            yield batch
+
+    async def earliest(self, at: TopicPartition) -> int:
+        return await self._log.earliest(at)
+
+    async def latest(self, at: TopicPartition) -> int:
+        return await self._log.latest(at)
+
+    async def trim(self, at: TopicPartition, before: int) -> None:
+        await self._log.trim(at, before)

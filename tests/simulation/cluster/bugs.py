@@ -1,0 +1,122 @@
+"""Bugs planted into the protocol of owners, each of which the simulation of a cluster must catch."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from processors import service
+from processors.leases import Leases, OwnerMap
+from processors.machine import decide
+from processors.runtime import PartitionRuntime
+from processors.view import Readable
+from tests.simulation import bugs
+from tests.simulation.cluster.world import ClusterWorld
+from topics import commands
+from topics.owners import LEASE_S, Lease
+
+Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch, ClusterWorld], None]
+
+
+def lease_ignored(patch: Patch, world: object) -> None:
+    patch.setattr(Leases, "is_held", lambda leases, partition: True)
+
+
+def lease_checked_before_the_read_only(patch: Patch, world: object) -> None:
+    async def while_held(is_held: Callable[[int], bool], partition: int, read: Callable[[], Awaitable[Any]]) -> Any:
+        if not is_held(partition):
+            raise service.NotHeld
+        return await read()
+
+    patch.setattr(service, "while_held", while_held)
+
+
+def lease_counted_from_its_acknowledgement(patch: Patch, world: object) -> None:
+    honest = Leases._say
+
+    async def say(leases: Leases) -> None:
+        await honest(leases)
+        for partition in leases._until:
+            leases._until[partition] = leases._clock_s() + LEASE_S
+
+    patch.setattr(Leases, "_say", say)
+
+
+def lease_of_a_lower_epoch_counted(patch: Patch, world: object) -> None:
+    honest = OwnerMap.fold
+
+    def fold(owners: OwnerMap, lease: Lease) -> set[int]:
+        honest(owners, lease)
+        return set(lease.epochs)
+
+    patch.setattr(OwnerMap, "fold", fold)
+
+
+def predecessor_not_waited_for(patch: Patch, world: object) -> None:
+    async def take(leases: Leases, partition: int, epoch: int) -> None:
+        leases._epochs[partition] = epoch
+        leases._taken.add(partition)
+        await leases._say()
+
+    patch.setattr(Leases, "take", take)
+
+
+def rejected_without_a_lease(patch: Patch, world: object) -> None:
+    honest = PartitionRuntime.__init__
+
+    def init(runtime: PartitionRuntime, *arguments: Any) -> None:
+        honest(runtime, *arguments)
+        runtime._may_answer = lambda: True
+
+    patch.setattr(PartitionRuntime, "__init__", init)
+
+
+def reply_of_a_dead_owner_lost(patch: Patch, world: object) -> None:
+    patch.setattr(PartitionRuntime, "_tell_again", lambda runtime: None)
+
+
+def deadline_ignored(patch: Patch, world: object) -> None:
+    honest = decide.decide
+
+    def late(view: Readable, command: commands.Command, appended_ms: int, time_ms: int) -> decide.Outcome:
+        return honest(view, msgspec.structs.replace(command, deadline_ms=sys.maxsize), appended_ms, time_ms)
+
+    patch.setattr("processors.runtime.decide", late)
+
+
+def clock_ahead_held_against_deadlines(patch: Patch, world: object) -> None:
+    honest = decide.decide
+
+    def decide_late(view: Readable, command: commands.Command, appended_ms: int, time_ms: int) -> decide.Outcome:
+        return honest(view, command, time_ms, time_ms)
+
+    patch.setattr("processors.runtime.decide", decide_late)
+
+
+def fencing_not_noticed_without_commands(patch: Patch, world: object) -> None:
+    async def displaced(leases: Leases, partition: int) -> None:
+        await asyncio.Event().wait()
+
+    patch.setattr(Leases, "displaced", displaced)
+
+
+PLANTS: list[Plant] = [
+    lease_ignored,
+    lease_checked_before_the_read_only,
+    lease_counted_from_its_acknowledgement,
+    lease_of_a_lower_epoch_counted,
+    predecessor_not_waited_for,
+    rejected_without_a_lease,
+    reply_of_a_dead_owner_lost,
+    deadline_ignored,
+    clock_ahead_held_against_deadlines,
+    fencing_not_noticed_without_commands,
+    bugs.claim_skipped,
+    bugs.cause_ignored,
+    bugs.epoch_ignored,
+    bugs.void_record_folded_as_ours,
+]

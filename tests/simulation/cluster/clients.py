@@ -1,0 +1,134 @@
+"""Clients on few hot keys, and what they saw: operations for the checker of linearizability."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+from gateway.errors import S3Error
+from processors.reads import Bucket, ReadUnavailable
+from tests.linearizability.checker import Kind, Operation
+from tests.simulation.cluster.gateway import Gateway
+from tests.simulation.world import InvariantBroken
+from topics import commands, spec
+from topics.log import LogError
+from topics.objects import Attributes, Extent, Preconditions
+
+KEYS = ("a", "b", "c")
+REJECTIONS = {"PreconditionFailed", "RequestTimeout"}
+
+
+class Write(NamedTuple):
+    request: str
+    bucket: str
+    operation: Operation
+
+
+class History:
+    """All that every client asked and was told. Times are the world's."""
+
+    def __init__(self, now_s: Callable[[], float]) -> None:
+        self.now_s = now_s
+        self.writes: list[Write] = []
+        self.reads: list[Operation] = []
+        self.unanswered: list[str] = []
+        self.reached: Counter[str] = Counter()
+        self._last = 0
+
+    def number(self) -> int:
+        self._last += 1
+        return self._last
+
+
+class Client:
+    def __init__(
+        self, number: int, gateway: Gateway, history: History, rng: random.Random, buckets: dict[str, Bucket]
+    ) -> None:
+        self._number = number
+        self._gateway = gateway
+        self._history = history
+        self._rng = rng
+        self._buckets = buckets
+
+    async def run(self, until_s: float, pause_s: float) -> None:
+        while self._history.now_s() < until_s:
+            await self.act()
+            await asyncio.sleep(self._rng.random() * 2 * pause_s)
+
+    async def act(self) -> None:
+        bucket, key = self._rng.choice(list(self._buckets)), self._rng.choice(KEYS)
+        match self._rng.choices(["write", "create", "delete", "read", "list"], [4, 1, 1, 4, 1])[0]:
+            case "write":
+                await self.put("write", bucket, key)
+            case "create":
+                await self.put("create", bucket, key, Preconditions(if_none_match="*"))
+            case "delete":
+                await self._write("write", bucket, key, None, commands.DeleteObject(bucket, key))
+            case "read":
+                await self.read(bucket, key)
+            case _:
+                await self.list(bucket)
+
+    async def put(self, kind: Kind, bucket: str, key: str, wanted: Preconditions = Preconditions()) -> bool:
+        value = f"{self._history.number()}"
+        blob = f"{self._rng.getrandbits(128):032x}"
+        body = commands.PutObject(bucket, key, 1, value, [Extent(blob, 0, 1, 0, -1)], None, Attributes(), wanted)
+        return await self._write(kind, bucket, key, value, body)
+
+    async def _write(self, kind: Kind, bucket: str, key: str, value: str | None, body: commands.Body) -> bool:
+        """Whether it was done."""
+        request = f"request {self._history.number()}"
+        started, ended = self._history.now_s(), None
+        try:
+            await self._gateway.commander.submit(request, "root", body)
+            ended = self._history.now_s()
+        except S3Error as error:
+            self._history.reached[f"{kind}: {error.code}"] += 1
+            if error.code in REJECTIONS:
+                return False
+            if error.code != "ServiceUnavailable":
+                raise InvariantBroken(f"StoreIsLiveAgain: {request} was answered {error.code}") from error
+        except LogError:
+            self._history.reached[f"{kind}: not sent"] += 1
+        if ended is None:
+            self._history.unanswered.append(f"{request} of {bucket}/{key} ({spec.bucket_partition(bucket)}) at {started}")
+        else:
+            self._history.reached[kind] += 1
+        operation = Operation(self._number, f"{bucket}/{key}", kind, value, started, ended)
+        self._history.writes.append(Write(request, bucket, operation))
+        return ended is not None
+
+    async def read(self, bucket: str, key: str) -> bool:
+        """Whether it was answered."""
+        started = self._history.now_s()
+        try:
+            found = await self._gateway.reads.current(bucket, self._buckets[bucket], key)
+        except ReadUnavailable as error:
+            return self._was_unavailable(f"read of {bucket}/{key}", error)
+        self._saw(bucket, key, found.etag if found else None, started)
+        self._history.reached["read"] += 1
+        return True
+
+    async def list(self, bucket: str) -> bool:
+        started = self._history.now_s()
+        after, limit = self._rng.choice(["", "a"]), self._rng.choice([1, 2, 1000])
+        try:
+            found = await self._gateway.reads.listing(bucket, self._buckets[bucket], "", "", after, limit)
+        except ReadUnavailable as error:
+            return self._was_unavailable(f"list of {bucket}", error)
+        etags = {key: row.etag for key, row in found.contents}
+        for key in KEYS:
+            if after < key and (not found.next_marker or key <= found.next_marker):
+                self._saw(bucket, key, etags.get(key), started)
+        self._history.reached["list"] += 1
+        return True
+
+    def _saw(self, bucket: str, key: str, value: str | None, started: float) -> None:
+        ended = self._history.now_s()
+        self._history.reads.append(Operation(self._number, f"{bucket}/{key}", "read", value, started, ended))
+
+    def _was_unavailable(self, what: str, error: ReadUnavailable) -> bool:
+        self._history.reached["read: unavailable"] += 1
+        self._history.unanswered.append(f"{what}: {error}")
+        return False

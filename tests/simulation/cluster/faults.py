@@ -1,0 +1,149 @@
+"""What goes wrong in a cluster: one fault after another, some at once; or one alone, while all else is well."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from tests.simulation.cluster.broker import Connection, Weather
+from tests.simulation.cluster.coordinator import SESSION_S, Coordinator
+from tests.simulation.cluster.processes import ClusterLoop, Process
+from tests.simulation.cluster.processor import Processor
+
+BETWEEN_S = 5.0
+SKEW_MAX_S = 180.0
+STOP_S = 15.0
+
+
+class Cluster(Protocol):
+    """What faults need of the world."""
+
+    rng: random.Random
+    loop: ClusterLoop
+    weather: Weather
+    coordinator: Coordinator
+    processors: list[Processor]
+    skews_s: dict[str, float]  # whose wall clock is wrong, by how much
+
+    def start_processor(self, slot: int) -> None: ...
+
+    def lose_views(self, slot: int) -> None: ...
+
+    def machines(self) -> list[tuple[Process, Connection]]: ...
+
+    def note(self, what: str) -> None: ...
+
+
+class Faults:
+    def __init__(self, cluster: Cluster) -> None:
+        self._in = cluster
+        self._rng = cluster.rng
+        self._alone: list[Callable[[], Awaitable[None]]] = [
+            self._crash,
+            self._pause,
+            self._restart,
+            self._expel,
+            self._deafen,
+        ]
+        self._together = [
+            *self._alone,
+            self._crash,
+            self._pause,
+            self._storm,
+            self._storm,
+            self._lag,
+            self._skew,
+            self._skew,
+        ]
+
+    async def run(self, until_s: float) -> None:
+        """Afterwards all is well, as soon as those that are away are back."""
+        loop = self._in.loop
+        while loop.time() < until_s:
+            await asyncio.sleep(self._rng.random() * self._rng.choice([0.3, BETWEEN_S]))
+            await self._rng.choice(self._together)()
+        self._in.weather.is_bad = False
+        self._in.coordinator.deaf_until.clear()
+        self._in.skews_s.clear()
+        for _, connection in self._in.machines():
+            connection.lag_s = 0.0
+        await self.everybody_is_back()
+
+    async def one_alone(self) -> None:
+        await self._rng.choice(self._alone)()
+        await self.everybody_is_back()
+
+    async def everybody_is_back(self) -> None:
+        while any(process.is_dead or process.is_paused for process, _ in self._in.machines()):
+            await asyncio.sleep(0.1)
+
+    def _victim(self) -> tuple[int, Processor] | None:
+        slot = self._rng.randrange(len(self._in.processors))
+        processor = self._in.processors[slot]
+        return None if processor.process.is_dead else (slot, processor)
+
+    async def _crash(self) -> None:
+        if (victim := self._victim()) is None:
+            return
+        slot, processor = victim
+        processor.process.kill()
+        self._in.note("crash")
+        if self._rng.random() < 0.4:
+            self._in.lose_views(slot)
+        self._in.loop.in_world(self._rng.random() * 8, lambda: self._in.start_processor(slot))
+
+    async def _restart(self) -> None:
+        if (victim := self._victim()) is None:
+            return
+        slot, processor = victim
+        stopping = processor.process.run(processor.stop())
+        self._in.note("restart")
+
+        async def wait() -> None:
+            await asyncio.wait({stopping}, timeout=STOP_S)
+            if processor is self._in.processors[slot] and not processor.process.is_dead:
+                processor.process.kill()
+                self._in.start_processor(slot)
+
+        self._in.loop.create_task(wait())
+        await asyncio.wait({stopping}, timeout=self._rng.random() * 2)
+
+    async def _pause(self) -> None:
+        """Mostly a processor; sometimes a gateway."""
+        victim = self._victim()
+        process = self._in.machines()[-1][0] if self._rng.random() < 0.15 else victim[1].process if victim else None
+        if process is None:
+            return
+        seconds = self._rng.choice([3.0, 12.0, 20.0]) * self._rng.random()
+        process.pause(seconds, asleep=self._rng.random() < 0.25, has_sent=self._rng.random() < 0.6)
+        self._in.note("pause")
+
+    async def _expel(self) -> None:
+        """The group takes a member for dead that is not."""
+        if (victim := self._victim()) is not None:
+            self._in.coordinator.expel(victim[1].member.name)
+            self._in.note("expelled")
+
+    async def _deafen(self) -> None:
+        """A member's heartbeats do not get through; all else does."""
+        if (victim := self._victim()) is not None:
+            until = self._in.loop.time() + SESSION_S * (0.5 + self._rng.random())
+            self._in.coordinator.deaf_until[victim[1].member.name] = until
+            self._in.note("heartbeats lost")
+
+    async def _storm(self) -> None:
+        weather = self._in.weather
+        weather.is_bad = True
+        self._in.note("storm")
+        self._in.loop.in_world(self._rng.random() * 4, lambda: setattr(weather, "is_bad", False))
+
+    async def _lag(self) -> None:
+        _, connection = self._rng.choice(self._in.machines())
+        connection.lag_s = self._rng.random() * 3
+        self._in.note("lag")
+        self._in.loop.in_world(self._rng.random() * 10, lambda: setattr(connection, "lag_s", 0.0))
+
+    async def _skew(self) -> None:
+        whose = self._rng.choice(["log", "log", "gateway 0", "gateway 1", "processors"])
+        self._in.skews_s[whose] = self._rng.choice([0.0, 1.0, 40.0, SKEW_MAX_S]) * (self._rng.random() * 2 - 1)
+        self._in.note(f"clock of {whose.split()[0]} set")

@@ -1,0 +1,71 @@
+"""A gateway: the real `Commander` and the real search for an owner; replies and questions go through the simulated network."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from gateway.submit import Commander
+from processors.remote import ATTEMPT, OwnerReads, Unanswered
+from processors.service import NotHeld
+from tests.simulation.cluster.broker import Connection, Weather
+from tests.simulation.cluster.processes import Process
+from tests.simulation.cluster.processor import Processor
+from topics import replies, spec
+from topics.spec import TopicPartition
+
+PATIENCE_S = 20.0  # longer than the real one's: what a processor answers late must be true, too
+Find = Callable[[str], Processor | None]
+
+
+class SimulatedReads(OwnerReads):
+    def __init__(self, connection: Connection, find: Find, weather: Weather) -> None:
+        super().__init__(connection)
+        self._find = find
+        self._weather = weather
+
+    async def _attempt(self, endpoint: str, partition: int, operation: str, arguments: tuple[Any, ...]) -> Any:
+        await asyncio.sleep(self._weather.delay_s())
+        owner = self._find(endpoint)
+        if owner is None:
+            raise Unanswered(f"{endpoint} cannot be reached")
+        asked = owner.process.run(owner.answer(partition, operation, arguments))
+        patience_s = PATIENCE_S if self._weather.is_bad else ATTEMPT.total
+        await asyncio.wait({asked}, timeout=patience_s)
+        await asyncio.sleep(self._weather.delay_s())
+        if not asked.done():
+            raise Unanswered(f"{endpoint} is silent")
+        try:
+            return asked.result()
+        except NotHeld as error:
+            raise Unanswered(str(error)) from error
+
+
+class Gateway:
+    def __init__(
+        self,
+        number: int,
+        process: Process,
+        connection: Connection,
+        weather: Weather,
+        find: Find,
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self.process = process
+        self.connection = connection
+        self._find = find
+        self._weather = weather
+        self._at = TopicPartition("replies", number % spec.REPLIES.partitions)
+        self._address = replies.address(self._at.partition, f"gateway {number}")
+        self.commander = Commander(connection, self._address, clock_ms, durable=True)
+        self.reads: SimulatedReads
+
+    async def start(self) -> None:
+        self.reads = SimulatedReads(self.connection, self._find, self._weather)
+        start = await self.connection.latest(self._at)
+        asyncio.create_task(self._listen(start))  # noqa: RUF006 - the loop of the simulation keeps every task
+
+    async def _listen(self, start: int) -> None:
+        async for batch in self.connection.follow(self._at, start):
+            for record in batch:
+                if record.key == self._address.encode():
+                    self.commander.send(self._address, replies.decode(record.value))

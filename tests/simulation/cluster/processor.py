@@ -1,0 +1,63 @@
+"""A processor process: the real parts, put together as in `bucketlog.roles`."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from processors import service
+from processors.housekeeping import keep_house
+from processors.leases import Leases
+from processors.memory import MemoryView
+from processors.ownership import Ownership
+from processors.reads import ViewReads
+from processors.replies import LogReplies
+from tests.simulation.cluster.broker import Connection, Weather
+from tests.simulation.cluster.coordinator import Coordinator, Member
+from tests.simulation.cluster.processes import Process
+
+RELEASE_AFTER_S = 1.0
+
+
+class Processor:
+    def __init__(
+        self,
+        name: str,
+        process: Process,
+        connection: Connection,
+        weather: Weather,
+        coordinator: Coordinator,
+        views: Mapping[int, MemoryView],
+        clock_ms: Callable[[], int],
+    ) -> None:
+        self.endpoint = f"http://{name}"
+        self.process = process
+        self.connection = connection
+        self.leases = Leases(connection, name, self.endpoint, process.clock_s)
+        self.ownership = Ownership(connection, views.__getitem__, name, self.leases, LogReplies(connection))
+        self.member = Member(coordinator, process, self.ownership)
+        self._weather = weather
+        self._clock_ms = clock_ms
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        house = keep_house(self.connection, lambda: self.ownership.runtimes, self._clock_ms, RELEASE_AFTER_S)
+        self._tasks = [asyncio.create_task(self.leases.run()), asyncio.create_task(house)]
+        self.ownership.start()
+        self.member.start()
+
+    async def stop(self) -> None:
+        await self.member.stop()
+        await self.ownership.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def answer(self, partition: int, operation: str, arguments: tuple[Any, ...]) -> Any:
+        """As the read service does. Raises `NotHeld`."""
+        reads = ViewReads({partition: self.ownership.views[partition]})
+
+        async def read() -> Any:
+            await asyncio.sleep(self._weather.delay_s())  # a pause may fall between a look at the lease and the read
+            return await getattr(reads, operation)(*arguments)
+
+        return await service.while_held(self.leases.is_held, partition, read)

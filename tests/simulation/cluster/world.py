@@ -1,0 +1,197 @@
+"""One seeded cluster: processors and gateways on one log, clients on hot keys, faults; then the checks.
+
+Three acts: faults of all kinds at once; all is well again, and the store must be, too; one fault alone, which may cost
+time and no answer.
+"""
+
+import asyncio
+import random
+from collections import Counter
+
+from processors.memory import MemoryView
+from processors.reads import Bucket
+from tests.simulation.cluster import checks
+from tests.simulation.cluster.broker import Connection, SimulatedLog, Weather
+from tests.simulation.cluster.clients import KEYS, Client, History
+from tests.simulation.cluster.coordinator import Coordinator
+from tests.simulation.cluster.faults import Faults
+from tests.simulation.cluster.gateway import Gateway
+from tests.simulation.cluster.processes import ClusterLoop, Process
+from tests.simulation.cluster.processor import Processor
+from tests.simulation.world import InvariantBroken
+from topics import commands, spec
+
+START_S = 1_700_000_000.0
+GATEWAYS, CLIENTS_EACH = 2, 2
+TROUBLE_S, ALONE_S = 25.0, 10.0
+THINK_S, THINK_ALONE_S = 0.15, 0.4
+LIVE_AGAIN_S, CAUGHT_UP_S = 20.0, 20.0
+CALM_S = 5.0  # nobody writes; what a process does that was away must not take reads away
+BUCKETS = ("alpha", "beta", "gamma", "delta")
+
+
+class ClusterWorld:
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.loop = ClusterLoop(self.rng, START_S)
+        self.reached: Counter[str] = Counter()
+        self.skews_s: dict[str, float] = {}
+        self.weather = Weather(self.rng, self.note)
+        self.log = SimulatedLog("the log", lambda: self._wall_ms("log"))
+        self.history = History(self.loop.time)
+        self.buckets: dict[str, Bucket] = {}
+        names = self.rng.sample(BUCKETS, self.rng.randint(2, len(BUCKETS)))
+        self.partitions = checks.partitions_of(names)
+        self._names = names
+        self.coordinator = Coordinator(self.partitions, self.rng, self.loop.time)
+        self.views = [_no_views() for _ in range(self.rng.choice([2, 2, 3]))]
+        self._started = 0
+        self.processors = [self._processor(slot) for slot in range(len(self.views))]
+        self.gateways = [self._gateway(number) for number in range(GATEWAYS)]
+
+    def run(self) -> None:
+        """Raises `InvariantBroken`."""
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_until_complete(self._live())
+        finally:
+            self.loop.close()
+            asyncio.set_event_loop(None)
+            self.reached += self.history.reached
+
+    # what faults act on
+
+    def note(self, what: str) -> None:
+        self.reached[what] += 1
+
+    def machines(self) -> list[tuple[Process, Connection]]:
+        return [(each.process, each.connection) for each in self._roles()]
+
+    def start_processor(self, slot: int) -> None:
+        made = self.processors[slot] = self._processor(slot)
+        made.process.run(made.start())
+
+    def lose_views(self, slot: int) -> None:
+        """Some of what was folded last, as in a power cut, or all."""
+        if self.rng.random() < 0.3:
+            self.views[slot] = _no_views()
+            return
+        for partition in self.partitions:
+            self.views[slot][partition].lose_last(self.rng.randrange(4))
+
+    # making it
+
+    def _roles(self) -> list[Processor | Gateway]:
+        return [*self.processors, *self.gateways]
+
+    def _wall_ms(self, whose: str) -> int:
+        return int((self.loop.time() + self.skews_s.get(whose, 0.0)) * 1000)
+
+    def _processor(self, slot: int) -> Processor:
+        self._started += 1
+        process = Process(self.loop, self.rng.random() * 1e6)
+        return Processor(
+            f"processor-{slot}-{self._started}",
+            process,
+            Connection(self.log, process, self.weather),
+            self.weather,
+            self.coordinator,
+            self.views[slot],
+            lambda: self._wall_ms("processors"),
+        )
+
+    def _gateway(self, number: int) -> Gateway:
+        process = Process(self.loop, self.rng.random() * 1e6)
+        connection = Connection(self.log, process, self.weather)
+        return Gateway(number, process, connection, self.weather, self._find, lambda: self._wall_ms(f"gateway {number}"))
+
+    def _find(self, endpoint: str) -> Processor | None:
+        return next((each for each in self.processors if each.endpoint == endpoint and not each.process.is_dead), None)
+
+    # the acts
+
+    async def _live(self) -> None:
+        subscribers = await self._start()
+        faults = Faults(self)
+        until_s = self.loop.time() + TROUBLE_S
+        clients = self._clients(until_s, THINK_S)
+        await faults.run(until_s)
+        await self._is_live_again()
+        await asyncio.gather(*clients)
+
+        self.history.unanswered.clear()
+        clients = self._clients(self.loop.time() + ALONE_S, THINK_ALONE_S)
+        await asyncio.sleep(self.rng.random() * 2)
+        await faults.one_alone()
+        await asyncio.gather(*clients)
+        if self.history.unanswered:
+            raise InvariantBroken(f"EveryRequestIsAnswered: after one fault alone, not {self.history.unanswered}")
+        await asyncio.sleep(CALM_S)
+        await self._check(subscribers)
+
+    async def _start(self) -> dict[int, checks.Subscriber]:
+        await self.log.create_topics(spec.CLUSTER)
+        for work in (self.coordinator.watch(), self.coordinator.assign()):
+            self.loop.create_task(work)
+        for each in self._roles():
+            each.process.run(each.start())
+        subscribers = {number: checks.Subscriber(self.log, number) for number in self.partitions}
+        for subscriber in subscribers.values():
+            self.loop.create_task(subscriber.follow())
+        await asyncio.sleep(1)
+        gateway = self.gateways[0]
+        for name in self._names:
+            body = commands.CreateBucket(name, name.ljust(32, "0"), "us-east-1")
+            await gateway.process.run(gateway.commander.submit(f"bucket {name}", "root", body))
+            row = await gateway.process.run(gateway.reads.bucket(name))
+            assert row is not None
+            self.buckets[name] = row
+        return subscribers
+
+    def _clients(self, until_s: float, think_s: float) -> list[asyncio.Task[None]]:
+        return [
+            gateway.process.run(self._client(number, gateway).run(until_s, think_s))
+            for number, gateway in enumerate(self.gateways * CLIENTS_EACH)
+        ]
+
+    def _client(self, number: int, gateway: Gateway) -> Client:
+        return Client(number, gateway, self.history, self.rng, self.buckets)
+
+    async def _is_live_again(self) -> None:
+        """Every partition takes a command and answers a question, from every gateway."""
+
+        async def use(gateway: Gateway, bucket: str) -> None:
+            client = self._client(-1, gateway)
+            while not await client.put("write", bucket, KEYS[0]):
+                await asyncio.sleep(0.2)
+            await client.read(bucket, KEYS[0])
+
+        asked = [gateway.process.run(use(gateway, name)) for gateway in self.gateways for name in self.buckets]
+        _, late = await asyncio.wait(asked, timeout=LIVE_AGAIN_S)
+        if late:
+            raise InvariantBroken(f"StoreIsLiveAgain: not {LIVE_AGAIN_S} s after all was well")
+        for each in asked:
+            each.result()
+
+    async def _check(self, subscribers: dict[int, checks.Subscriber]) -> None:
+        already = len(self.history.reads)
+        reader = self._client(-2, self.gateways[0])
+        for name in self.buckets:
+            for key in KEYS:
+                if not await self.gateways[0].process.run(reader.read(name, key)):
+                    raise InvariantBroken(f"StoreIsLiveAgain: {self.history.unanswered}")
+        last_reads = self.history.reads[already:]
+        del self.history.reads[already:]
+        checks.check_history(self.history, self.log.in_time, last_reads)
+        until_s = self.loop.time() + CAUGHT_UP_S
+        while behind := await checks.is_behind(self.log, self.partitions, self.processors):
+            if self.loop.time() > until_s:
+                raise InvariantBroken(f"ViewEqualsReplay: {behind} has not caught up after {CAUGHT_UP_S} s")
+            await asyncio.sleep(0.25)
+        await checks.check_views(self.log, self.partitions, self.processors)
+        replays = {number: await checks.replay(self.log, number) for number in self.partitions}
+        checks.check_stream(self.history, replays, subscribers)
+
+
+def _no_views() -> dict[int, MemoryView]:
+    return {number: MemoryView() for number in range(spec.EVENTS.partitions)}
