@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 
 from processors.leases import Leases
 from processors.replica import Replica, ViewMismatch
-from processors.runtime import Fenced, LeaseLapsed, PartitionRuntime, Replies, UnknownRecord
+from processors.runtime import Fenced, PartitionRuntime, Replies, UnknownRecord
 from processors.view import View
 from topics.log import Log, LogError
 from topics.spec import EVENTS
@@ -96,7 +96,7 @@ class Ownership:
         while True:
             try:
                 await self._claim_and_run(number)
-            except (LogError, LeaseLapsed) as error:
+            except LogError as error:
                 log_.error("partition %d will be claimed again: %s", number, error)
                 await asyncio.sleep(AGAIN_S)
             except Fenced as error:  # if it is not ours any more, the group tells before the time is over
@@ -106,9 +106,7 @@ class Ownership:
 
     async def _claim_and_run(self, number: int) -> None:
         """Decides nothing before whoever owned the partition can answer no read any more."""
-        runtime = PartitionRuntime(
-            self._log, self._replicas[number], self._owner, self._replies, lambda: self._leases.is_held(number)
-        )
+        runtime = PartitionRuntime(self._log, self._replicas[number], self._owner, self._replies)
         await runtime.claim()
         await self._leases.take(number, runtime.epoch)
         self.runtimes[number] = runtime

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from processors.machine import tables
 from processors.machine.apply import digest, fold
 from processors.view import Overlay, View
-from topics.events import Decision
+from topics.events import Decision, decode
 from topics.log import Log, OffsetTrimmed, Record
 from topics.spec import TopicPartition
 
@@ -29,12 +29,14 @@ class Replica:
         self.view = view
         self.number = number
         self.meta = tables.meta(view)
-        self.recent: deque[Decision] = deque(maxlen=RECENT_MAX)  # decided by others, for gateways that still wait
+        self.recent: deque[Decision] = deque(maxlen=RECENT_MAX)  # decided elsewhere, for gateways that still wait
+        self._is_recalled = False
 
     async def check(self) -> None:
         """That the view's last record is the log's: same log, same place, same content."""
         meta = self.meta
         if not meta.offset:
+            self._is_recalled = True  # there is nothing
             return
         advice = "stop, remove the view's folder and start again to rebuild it from the log"
         if meta.log != self._log.identity:
@@ -45,6 +47,23 @@ class Replica:
             return
         if not last or last[0].offset != meta.offset - 1 or digest(meta.previous, last[0].value) != meta.hash:
             raise ViewMismatch(f"the log of {self.number} has lost records the view has; {advice}")
+        if not self._is_recalled:
+            await self._recall()
+            self._is_recalled = True
+
+    async def _recall(self) -> None:
+        """What the process that left the view may have decided and not told any more.
+
+        Nobody but the owner of an epoch writes in it, so all up to the view's sequence counts; earlier epochs were told
+        again by who claimed this one.
+        """
+        meta, offset = self.meta, max(self.meta.offset - RECENT_MAX, await self._log.earliest(self._at))
+        while offset < meta.offset and (records := await self._log.read(self._at, offset)):
+            for decision in (decode(record.value) for record in records if record.offset < meta.offset):
+                is_counted = decision.epoch == meta.epoch and decision.sequence <= meta.sequence
+                if is_counted and isinstance(decision.reply_to, str):
+                    self.recent.append(decision)
+            offset = records[-1].offset + 1
 
     async def _last(self, offset: int) -> list[Record]:
         """The record at an offset. A broker that was just elected may not show at once what was seen before."""

@@ -3,13 +3,15 @@
 Rules: one append in flight a partition; a reply leaves only when the log has what it rests on, rejections too; after an
 append that failed or is unclear comes a new claim and a fresh read. Commands behind the last cause are decided again
 after a start: the view is the same, so the decisions are.
-Errors: `Fenced` when another owner has claimed the partition, `LeaseLapsed` when it is not known whether one has,
-`UnknownRecord`, and those of `Replica`. Each stops this partition and no other.
+Two owners decide a command alike, as both have decided all before it in the log; so a rejection, of which the log gets to know
+nothing, needs no fence. (Reads do: they do not come in the order of the log. See `processors.leases`.)
+Errors: `Fenced` when another owner has claimed the partition, `UnknownRecord`, and those of `Replica`. Each stops this
+partition and no other.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from msgspec import UNSET
@@ -34,10 +36,6 @@ class Fenced(Exception):
     """Another owner has claimed the partition."""
 
 
-class LeaseLapsed(Exception):
-    """What the view says may be old; the commands wait for the next claim."""
-
-
 class UnknownRecord(ValueError):
     """No codec of this release knows a record; the text says what to do."""
 
@@ -49,17 +47,13 @@ class Replies(Protocol):
 
 
 class PartitionRuntime:
-    def __init__(
-        self, log: Log, replica: Replica, owner: str, replies: Replies, may_answer: Callable[[], bool] = lambda: True
-    ) -> None:
-        """`may_answer`: whether what was read from the view a moment ago is still the truth, as by a lease."""
+    def __init__(self, log: Log, replica: Replica, owner: str, replies: Replies) -> None:
         self._log = log
         self._replica = replica
         self._commands = TopicPartition("commands", replica.number)
         self._events = TopicPartition("events", replica.number)
         self._owner = owner
         self._replies = replies
-        self._may_answer = may_answer
         self._decided_below = 0  # commands below this offset are decided, rejections included
         self.is_claimed = False
         self.epoch = 0  # of its own last claim; `meta` knows the claims of others too
@@ -87,10 +81,13 @@ class PartitionRuntime:
         self._decided_below = self.meta.cause + 1
         self.is_claimed = True
         self.epoch = epoch
-        self._tell_again()
 
     async def run(self) -> None:
-        """Decide commands as they come, behind a claim; ends with an exception only."""
+        """Decide commands as they come, behind a claim; ends with an exception only.
+
+        Not before earlier owners can answer no reads: theirs may not show yet what is told here.
+        """
+        self.tell_again()
         start = max(self._decided_below, await self._log.earliest(self._commands))
         async for batch in self._log.follow(self._commands, start):
             for position in range(0, len(batch), BATCH_COMMANDS_MAX):
@@ -141,7 +138,7 @@ class PartitionRuntime:
             advice = f"upgrade bucketlog, or, if it did not write that, delete the records of {where} up to there"
             raise UnknownRecord(f"offset {record.offset} of {where} is no command: {error}; {advice}") from error
 
-    def _tell_again(self) -> None:
+    def tell_again(self) -> None:
         """The replies of an owner that may not have got to it; a gateway that has its reply drops this one."""
         while self._replica.recent:
             decision = self._replica.recent.popleft()
@@ -184,9 +181,7 @@ class PartitionRuntime:
 
     async def _commit(self, overlay: Overlay, meta: tables.Meta, entries: Sequence[Entry]) -> None:
         """Entries into the log, durable; then the overlay into the view, or a fresh fold where others wrote between."""
-        if not entries:  # rejections rest on what is committed, and that is durable; but is it the latest?
-            if not self._may_answer():
-                raise LeaseLapsed(f"{self._events.partition}: the lease ran out")
+        if not entries:  # rejections rest on what is committed, and that is durable
             return
         offsets = await self._log.append(self._events, entries, durable=True)
         if offsets == list(range(self.meta.offset, self.meta.offset + len(entries))):

@@ -152,10 +152,29 @@ def test_a_new_owner_tells_again_what_the_one_before_decided() -> None:
         at.sent.replies.clear()  # as if the owner had died before it could send them
         second = PartitionRuntime(at.log, Replica(at.log, MemoryView(), 0), "second", at.sent)
         await second.claim()
+        assert at.sent.replies == []  # the first one may still answer reads without what is told
+        second.tell_again()
         assert at.sent.replies == told
         at.sent.replies.clear()
         await second.claim()
+        second.tell_again()
         assert at.sent.replies == []  # once
+
+    bench(case)
+
+
+def test_a_process_that_finds_its_view_whole_tells_again_what_it_may_not_have_told() -> None:
+    async def case(at: Bench) -> None:
+        first = at.runtime("first")
+        for request in ("R1", "R2"):
+            await first.claim()
+            await at.ask(request, bucket(request))
+            await first.handle((await at.log.read(COMMANDS, 0))[-1:])
+        at.sent.replies.clear()
+        second = at.runtime("second")
+        await second.claim()
+        second.tell_again()
+        assert at.errors() == {"R2": ""}  # R1 was told again at the latest by the second claim
 
     bench(case)
 
@@ -170,7 +189,9 @@ def test_nobody_is_told_of_what_is_long_ago() -> None:
             await first.handle((await at.log.read(COMMANDS, 0))[-1:])
         at.sent.replies.clear()
         at.view = MemoryView()
-        await at.runtime("second").claim()
+        second = at.runtime("second")
+        await second.claim()
+        second.tell_again()
         assert at.errors() == {"R2": ""}
 
     bench(case)

@@ -11,6 +11,7 @@ from topics.log import Entry, LogError, Record
 from topics.memory import MemoryLog, check_size
 from topics.spec import TopicPartition, TopicSpec
 
+STALLED_S = 0.05
 DELAY_S, LONG_DELAY_S = 0.003, 0.4
 LATE_S, VERY_LATE_S = 12.0, 60.0  # when an append lands that was given up
 
@@ -70,7 +71,8 @@ class Connection:
         self._process = process
         self._weather = weather
         self._lands: dict[TopicPartition, float] = {}  # when the last append under way arrives: they keep their order
-        self.lag_s = 0.0  # of what is followed
+        self.stalls: dict[str, float] = {}  # topic → until when nothing of it gets here
+        self.is_told_late = False  # of what it appended
 
     @property
     def identity(self) -> str:
@@ -87,7 +89,8 @@ class Connection:
         after_s = self._weather.delay_s()
         if fate in {Fate.ARRIVES, Fate.SLOWLY_TOLD, Fate.TWICE}:
             lands = self._lands[at] = max(self._lands.get(at, 0.0), loop.time() + after_s)
-            tell_after_s = rng.random() * 3 if fate is Fate.SLOWLY_TOLD else self._weather.delay_s()
+            is_late = fate is Fate.SLOWLY_TOLD or self.is_told_late
+            tell_after_s = rng.random() * 3 if is_late else self._weather.delay_s()
             loop.in_world(lands - loop.time(), lambda: self._land(at, entries, told, tell_after_s))
             if fate is Fate.TWICE:
                 again_s = after_s + rng.random() * 2
@@ -113,6 +116,7 @@ class Connection:
             self._land_apart(at, entries, told, after_s)
             return
         self._tell(told, self._log.land(at, entries), after_s)
+        process.reach(f"{at.topic} landed")
 
     def _land_apart(
         self, at: TopicPartition, entries: Sequence[Entry], told: asyncio.Future[list[int]] | None, after_s: float
@@ -140,7 +144,9 @@ class Connection:
 
     async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
         async for batch in self._log.follow(at, offset):
-            await asyncio.sleep(self._weather.delay_s() + self._weather.rng.random() * self.lag_s)
+            await asyncio.sleep(self._weather.delay_s())
+            while self.stalls.get(at.topic, 0.0) > self._process.loop.time():  # noqa: ASYNC110 - a stall ends early, too
+                await asyncio.sleep(STALLED_S)
             yield batch
 
     async def earliest(self, at: TopicPartition) -> int:

@@ -26,22 +26,15 @@ def lease_ignored(patch: Patch, world: object) -> None:
     patch.setattr(Leases, "is_held", lambda leases, partition: True)
 
 
-def lease_checked_before_the_read_only(patch: Patch, world: object) -> None:
-    async def while_held(is_held: Callable[[int], bool], partition: int, read: Callable[[], Awaitable[Any]]) -> Any:
-        if not is_held(partition):
-            raise service.NotHeld
-        return await read()
-
-    patch.setattr(service, "while_held", while_held)
-
-
 def lease_counted_from_its_acknowledgement(patch: Patch, world: object) -> None:
     honest = Leases._say
 
     async def say(leases: Leases) -> None:
+        before = dict(leases._until)
         await honest(leases)
-        for partition in leases._until:
-            leases._until[partition] = leases._clock_s() + LEASE_S
+        for partition, until in leases._until.items():
+            if until != before.get(partition):
+                leases._until[partition] = leases._clock_s() + LEASE_S
 
     patch.setattr(Leases, "_say", say)
 
@@ -50,8 +43,8 @@ def lease_of_a_lower_epoch_counted(patch: Patch, world: object) -> None:
     honest = OwnerMap.fold
 
     def fold(owners: OwnerMap, lease: Lease) -> set[int]:
-        honest(owners, lease)
-        return set(lease.epochs)
+        owners.holders = {number: held._replace(epoch=0) for number, held in owners.holders.items()}
+        return honest(owners, lease)
 
     patch.setattr(OwnerMap, "fold", fold)
 
@@ -65,18 +58,18 @@ def predecessor_not_waited_for(patch: Patch, world: object) -> None:
     patch.setattr(Leases, "take", take)
 
 
-def rejected_without_a_lease(patch: Patch, world: object) -> None:
-    honest = PartitionRuntime.__init__
-
-    def init(runtime: PartitionRuntime, *arguments: Any) -> None:
-        honest(runtime, *arguments)
-        runtime._may_answer = lambda: True
-
-    patch.setattr(PartitionRuntime, "__init__", init)
-
-
 def reply_of_a_dead_owner_lost(patch: Patch, world: object) -> None:
-    patch.setattr(PartitionRuntime, "_tell_again", lambda runtime: None)
+    patch.setattr(PartitionRuntime, "tell_again", lambda runtime: None)
+
+
+def told_again_while_the_predecessor_answers(patch: Patch, world: object) -> None:
+    honest = PartitionRuntime.claim
+
+    async def claim(runtime: PartitionRuntime) -> None:
+        await honest(runtime)
+        runtime.tell_again()
+
+    patch.setattr(PartitionRuntime, "claim", claim)
 
 
 def deadline_ignored(patch: Patch, world: object) -> None:
@@ -106,12 +99,11 @@ def fencing_not_noticed_without_commands(patch: Patch, world: object) -> None:
 
 PLANTS: list[Plant] = [
     lease_ignored,
-    lease_checked_before_the_read_only,
     lease_counted_from_its_acknowledgement,
     lease_of_a_lower_epoch_counted,
     predecessor_not_waited_for,
-    rejected_without_a_lease,
     reply_of_a_dead_owner_lost,
+    told_again_while_the_predecessor_answers,
     deadline_ignored,
     clock_ahead_held_against_deadlines,
     fencing_not_noticed_without_commands,

@@ -16,7 +16,8 @@ from topics.log import LogError
 from topics.objects import Attributes, Extent, Preconditions
 
 KEYS = ("a", "b", "c")
-REJECTIONS = {"PreconditionFailed", "RequestTimeout"}
+REFUSALS = {"PreconditionFailed", "RequestTimeout", "NoSuchKey"}
+ALWAYS = Preconditions()
 
 
 class Write(NamedTuple):
@@ -58,46 +59,62 @@ class Client:
 
     async def act(self) -> None:
         bucket, key = self._rng.choice(list(self._buckets)), self._rng.choice(KEYS)
-        match self._rng.choices(["write", "create", "delete", "read", "list"], [4, 1, 1, 4, 1])[0]:
+        match self._rng.choices(["write", "create", "delete", "probe", "read", "list"], [4, 1, 1, 1, 4, 1])[0]:
             case "write":
                 await self.put("write", bucket, key)
             case "create":
                 await self.put("create", bucket, key, Preconditions(if_none_match="*"))
             case "delete":
                 await self._write("write", bucket, key, None, commands.DeleteObject(bucket, key))
+            case "probe":
+                await self.probe(bucket, key)
             case "read":
                 await self.read(bucket, key)
             case _:
                 await self.list(bucket)
 
-    async def put(self, kind: Kind, bucket: str, key: str, wanted: Preconditions = Preconditions()) -> bool:
+    async def put(self, kind: Kind, bucket: str, key: str, wanted: Preconditions = ALWAYS) -> bool:
         value = f"{self._history.number()}"
+        return await self._write(kind, bucket, key, value, self._body(bucket, key, value, wanted))
+
+    async def probe(self, bucket: str, key: str) -> None:
+        """A write that is never done; how it is refused tells whether there was something."""
+        started = self._history.now_s()
+        body = self._body(bucket, key, "never", Preconditions(if_match="what no object has"))
+        if await self._submit("probe", f"request {self._history.number()}", body) == "NoSuchKey":
+            self._saw(bucket, key, None, started)
+
+    def _body(self, bucket: str, key: str, value: str, wanted: Preconditions) -> commands.Body:
         blob = f"{self._rng.getrandbits(128):032x}"
-        body = commands.PutObject(bucket, key, 1, value, [Extent(blob, 0, 1, 0, -1)], None, Attributes(), wanted)
-        return await self._write(kind, bucket, key, value, body)
+        return commands.PutObject(bucket, key, 1, value, [Extent(blob, 0, 1, 0, -1)], None, Attributes(), wanted)
 
     async def _write(self, kind: Kind, bucket: str, key: str, value: str | None, body: commands.Body) -> bool:
         """Whether it was done."""
         request = f"request {self._history.number()}"
-        started, ended = self._history.now_s(), None
-        try:
-            await self._gateway.commander.submit(request, "root", body)
-            ended = self._history.now_s()
-        except S3Error as error:
-            self._history.reached[f"{kind}: {error.code}"] += 1
-            if error.code in REJECTIONS:
-                return False
-            if error.code != "ServiceUnavailable":
-                raise InvariantBroken(f"StoreIsLiveAgain: {request} was answered {error.code}") from error
-        except LogError:
-            self._history.reached[f"{kind}: not sent"] += 1
+        started = self._history.now_s()
+        outcome = await self._submit(kind, request, body)
+        if outcome in REFUSALS:
+            return False
+        ended = self._history.now_s() if outcome == "done" else None
         if ended is None:
             self._history.unanswered.append(f"{request} of {bucket}/{key} ({spec.bucket_partition(bucket)}) at {started}")
-        else:
-            self._history.reached[kind] += 1
         operation = Operation(self._number, f"{bucket}/{key}", kind, value, started, ended)
         self._history.writes.append(Write(request, bucket, operation))
         return ended is not None
+
+    async def _submit(self, kind: str, request: str, body: commands.Body) -> str:
+        """`done`, one of the refusals, or what leaves the outcome unknown."""
+        outcome = "done"
+        try:
+            await self._gateway.commander.submit(request, "root", body)
+        except S3Error as error:
+            outcome = error.code
+        except LogError:
+            outcome = "not sent"
+        self._history.reached[f"{kind}: {outcome}"] += 1
+        if outcome not in {"done", "ServiceUnavailable", "not sent", *REFUSALS}:
+            raise InvariantBroken(f"StoreIsLiveAgain: {request} was answered {outcome}")
+        return outcome
 
     async def read(self, bucket: str, key: str) -> bool:
         """Whether it was answered."""

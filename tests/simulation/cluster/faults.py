@@ -13,6 +13,9 @@ from tests.simulation.cluster.processor import Processor
 BETWEEN_S = 5.0
 SKEW_MAX_S = 180.0
 STOP_S = 15.0
+STALL_S = 15.0
+TOPICS = ("owners", "replies", "commands", "events")
+MOMENT_S = 1.0  # that a bad moment is waited for
 
 
 class Cluster(Protocol):
@@ -51,7 +54,8 @@ class Faults:
             self._pause,
             self._storm,
             self._storm,
-            self._lag,
+            self._stall,
+            self._usurp,
             self._skew,
             self._skew,
         ]
@@ -66,7 +70,8 @@ class Faults:
         self._in.coordinator.deaf_until.clear()
         self._in.skews_s.clear()
         for _, connection in self._in.machines():
-            connection.lag_s = 0.0
+            connection.stalls.clear()
+            connection.is_told_late = False
         await self.everybody_is_back()
 
     async def one_alone(self) -> None:
@@ -86,7 +91,9 @@ class Faults:
         if (victim := self._victim()) is None:
             return
         slot, processor = victim
-        processor.process.kill()
+        await self._at_a_bad_moment(processor.process, "events landed", processor.process.kill)
+        if processor is not self._in.processors[slot]:
+            return
         self._in.note("crash")
         if self._rng.random() < 0.4:
             self._in.lose_views(slot)
@@ -115,8 +122,19 @@ class Faults:
         if process is None:
             return
         seconds = self._rng.choice([3.0, 12.0, 20.0]) * self._rng.random()
-        process.pause(seconds, asleep=self._rng.random() < 0.25, has_sent=self._rng.random() < 0.6)
+        asleep, has_sent = self._rng.random() < 0.25, self._rng.random() < 0.6
+        moment = self._rng.choice(["events landed", "lease looked at"])
+        await self._at_a_bad_moment(process, moment, lambda: process.pause(seconds, asleep=asleep, has_sent=has_sent))
         self._in.note("pause")
+
+    async def _at_a_bad_moment(self, process: Process, moment: str, befall: Callable[[], None]) -> None:
+        """At the next such moment, if there is one soon; or now."""
+        if self._rng.random() < 0.5:
+            process.awaited[moment] = befall
+            await asyncio.sleep(MOMENT_S)
+            if process.awaited.pop(moment, None) is None:
+                return
+        befall()
 
     async def _expel(self) -> None:
         """The group takes a member for dead that is not."""
@@ -137,11 +155,26 @@ class Faults:
         self._in.note("storm")
         self._in.loop.in_world(self._rng.random() * 4, lambda: setattr(weather, "is_bad", False))
 
-    async def _lag(self) -> None:
+    async def _stall(self) -> None:
+        """Nothing more is heard of a topic for a while."""
         _, connection = self._rng.choice(self._in.machines())
-        connection.lag_s = self._rng.random() * 3
-        self._in.note("lag")
-        self._in.loop.in_world(self._rng.random() * 10, lambda: setattr(connection, "lag_s", 0.0))
+        connection.stalls[self._rng.choice(TOPICS)] = self._in.loop.time() + self._rng.random() * STALL_S
+        self._in.note("stall")
+
+    async def _usurp(self) -> None:
+        """A member is replaced while it, and some gateways, hear nothing of owners."""
+        if (victim := self._victim()) is None:
+            return
+        connection = victim[1].connection
+        connection.is_told_late = self._rng.random() < 0.5
+        self._in.loop.in_world(STALL_S, lambda: setattr(connection, "is_told_late", False))
+        await asyncio.sleep(self._rng.random() * 3)
+        until_s = self._in.loop.time() + self._rng.random() * STALL_S
+        for other in [connection, *(each for _, each in self._in.machines() if self._rng.random() < 0.5)]:
+            other.stalls["owners"] = until_s
+        await asyncio.sleep(self._rng.random())
+        self._in.coordinator.expel(victim[1].member.name)
+        self._in.note("usurped")
 
     async def _skew(self) -> None:
         whose = self._rng.choice(["log", "log", "gateway 0", "gateway 1", "processors"])

@@ -30,6 +30,7 @@ class Process:
         self.is_dead = False
         self.has_sent = True  # whether appends under way at the pause left the machine before it
         self.when_resumed: list[Callable[[], None]] = []
+        self.awaited: dict[str, Callable[[], None]] = {}  # what befalls it at its next moment of a kind
         self._boot_s = boot_s - loop.time()
         self._held: list[Any] = []
         self._context = contextvars.Context()
@@ -42,6 +43,11 @@ class Process:
     def run(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task: asyncio.Task[T] = self.loop.create_task(work, context=self._context)
         return task
+
+    def reach(self, moment: str) -> None:
+        """A moment at which a fault does most harm."""
+        if befall := self.awaited.pop(moment, None):
+            befall()
 
     def pause(self, seconds: float, *, asleep: bool = False, has_sent: bool = True) -> None:
         """`asleep`: with its machine, so that its timers stand still too."""

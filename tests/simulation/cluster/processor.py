@@ -57,7 +57,8 @@ class Processor:
         reads = ViewReads({partition: self.ownership.views[partition]})
 
         async def read() -> Any:
-            await asyncio.sleep(self._weather.delay_s())  # a pause may fall between a look at the lease and the read
+            self.process.reach("lease looked at")
+            await asyncio.sleep(self._weather.delay_s())
             return await getattr(reads, operation)(*arguments)
 
         return await service.while_held(self.leases.is_held, partition, read)
