@@ -18,7 +18,7 @@ from topics.log import Log, LogError
 from topics.spec import EVENTS
 
 AGAIN_S = 0.5  # after a log that could not be read or written
-IDLE_S = 2.0  # for a batch to end; else whoever claims next finds out what became of it
+FINISH_S = 2.0  # for a batch to end; else whoever claims next finds out what became of it
 FENCED_AGAIN_S = 3.0  # longer than a member of the group takes to hear that it is none
 log_ = logging.getLogger(__name__)
 
@@ -127,7 +127,7 @@ class Ownership:
         task, runtime = self._tasks.pop(number, None), self.runtimes.get(number)
         if runtime is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(runtime.idle(), IDLE_S)
+                await asyncio.wait_for(runtime.finish(), FINISH_S)
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)

@@ -3,8 +3,8 @@
 Rules: one append in flight a partition; a reply leaves only when the log has what it rests on, rejections too; after an
 append that failed or is unclear comes a new claim and a fresh read. Commands behind the last cause are decided again
 after a start: the view is the same, so the decisions are.
-Two owners decide a command alike, as both have decided all before it in the log; so a rejection, of which the log gets to know
-nothing, needs no fence. (Reads do: they do not come in the order of the log. See `processors.leases`.)
+Two owners decide a command alike, as both have decided all before it in the log; so a rejection, of which the log gets to
+know nothing, needs no fence. (Reads do: they do not come in the order of the log. See `processors.leases`.)
 Errors: `Fenced` when another owner has claimed the partition, `UnknownRecord`, and those of `Replica`. Each stops this
 partition and no other.
 """
@@ -146,10 +146,9 @@ class PartitionRuntime:
                 reply = answer(decision.event, decision.request_id, decision.time_ms)
                 self._replies.send(decision.reply_to, reply)
 
-    async def idle(self) -> None:
-        """Return between two batches; whoever ends `run` then leaves nothing unclear in the log."""
-        async with self._handling:
-            pass
+    async def finish(self) -> None:
+        """Return between two batches and begin no other; whoever ends `run` then leaves nothing unclear in the log."""
+        await self._handling.acquire()
 
     async def trim(self) -> None:
         """Let the log drop commands that will never be decided again."""

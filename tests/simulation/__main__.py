@@ -18,7 +18,8 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=300)
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
-    return 0 if all([_holds(name, range(options.first, options.first + options.seeds)) for name in options.worlds]) else 1
+    seeds = range(options.first, options.first + options.seeds)
+    return sum(not _holds(name, seeds) for name in options.worlds)
 
 
 def _holds(name: str, seeds: range) -> bool:

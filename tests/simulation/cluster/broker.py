@@ -1,4 +1,4 @@
-"""The log of the cluster, and how each process reaches it: late, twice, in parts, or not at all, and not always told which."""
+"""The log of the cluster, and how each process reaches it: late, twice, in parts or not at all, and not always told."""
 
 import asyncio
 import enum
@@ -145,7 +145,7 @@ class Connection:
     async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
         async for batch in self._log.follow(at, offset):
             await asyncio.sleep(self._weather.delay_s())
-            while self.stalls.get(at.topic, 0.0) > self._process.loop.time():  # noqa: ASYNC110 - a stall ends early, too
+            while self.stalls.get(at.topic, 0.0) > self._process.loop.time():
                 await asyncio.sleep(STALLED_S)
             yield batch
 

@@ -2,13 +2,11 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 import pytest
 
-from processors import service
 from processors.leases import Leases, OwnerMap
 from processors.machine import decide
 from processors.runtime import PartitionRuntime

@@ -1,8 +1,8 @@
 """The consumer group that assigns partitions, as `topics.kafka.group` sees it: a coordinator, and a member in each process.
 
 A member that fell silent is expelled after the session, and hears of it when it speaks again; others own its partitions
-by then. One that hears nothing is in doubt for as long. What moves from a member that is there is given back before somebody
-else gets it.
+by then. One that hears nothing is in doubt for as long. What moves from a member that is there is given back before
+somebody else gets it.
 """
 
 import asyncio

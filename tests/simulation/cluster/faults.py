@@ -14,6 +14,7 @@ BETWEEN_S = 5.0
 SKEW_MAX_S = 180.0
 STOP_S = 15.0
 STALL_S = 15.0
+CLOCKS = ["log", "gateway 0", "gateway 1", "processors"]
 TOPICS = ("owners", "replies", "commands", "events")
 MOMENT_S = 1.0  # that a bad moment is waited for
 
@@ -56,6 +57,7 @@ class Faults:
             self._storm,
             self._stall,
             self._usurp,
+            self._shuffle,
             self._skew,
             self._skew,
         ]
@@ -162,7 +164,7 @@ class Faults:
         self._in.note("stall")
 
     async def _usurp(self) -> None:
-        """A member is replaced while it, and some gateways, hear nothing of owners."""
+        """A member is replaced while it, and some gateways, hear nothing of owners; and it, perhaps, nothing at all."""
         if (victim := self._victim()) is None:
             return
         connection = victim[1].connection
@@ -172,11 +174,20 @@ class Faults:
         until_s = self._in.loop.time() + self._rng.random() * STALL_S
         for other in [connection, *(each for _, each in self._in.machines() if self._rng.random() < 0.5)]:
             other.stalls["owners"] = until_s
+        if self._rng.random() < 0.5:
+            connection.stalls = dict.fromkeys(TOPICS, until_s)
         await asyncio.sleep(self._rng.random())
         self._in.coordinator.expel(victim[1].member.name)
         self._in.note("usurped")
 
+    async def _shuffle(self) -> None:
+        """Partitions move as soon as they have an owner."""
+        for _ in range(self._rng.randint(2, 6)):
+            await self._expel()
+            await asyncio.sleep(self._rng.random())
+
     async def _skew(self) -> None:
-        whose = self._rng.choice(["log", "log", "gateway 0", "gateway 1", "processors"])
-        self._in.skews_s[whose] = self._rng.choice([0.0, 1.0, 40.0, SKEW_MAX_S]) * (self._rng.random() * 2 - 1)
-        self._in.note(f"clock of {whose.split()[0]} set")
+        by_s = self._rng.choice([0.0, 1.0, 40.0, SKEW_MAX_S]) * (self._rng.random() * 2 - 1)
+        for whose in self._rng.choice([["log"], ["gateway 0"], ["gateway 1"], ["processors"], CLOCKS]):
+            self._in.skews_s[whose] = by_s
+        self._in.note("clocks set")

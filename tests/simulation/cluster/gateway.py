@@ -1,4 +1,4 @@
-"""A gateway: the real `Commander` and the real search for an owner; replies and questions go through the simulated network."""
+"""A gateway: the real `Commander` and search for an owner; replies and questions go through the simulated network."""
 
 import asyncio
 from collections.abc import Callable
