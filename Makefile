@@ -4,7 +4,7 @@ BIN := .venv/bin
 SEEDS ?= 300
 CUTS ?= 200
 
-.PHONY: help install serve test test-kafka check simulate power-cuts bench lock clean
+.PHONY: help install serve test test-kafka check simulate power-cuts bench bench-cluster lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -42,6 +42,9 @@ power-cuts: install  ## cut the power CUTS times under a real store with 16 clie
 
 bench: install  ## measure the store's speed and record it in benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.bench --record
+
+bench-cluster: install  ## measure a cluster on Kafka and record it in benchmarks/RESULTS-CLUSTER.md
+	$(BIN)/python -m benchmarks.cluster --record
 
 lock: install  ## write requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv

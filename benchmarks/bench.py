@@ -11,7 +11,7 @@ import platform
 import random
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,12 +70,17 @@ def _work(
     out.put(run(target, connections, seconds, case.calls(process)))
 
 
-def measure(target: Target, case: Case, seconds: float) -> str:
+def measure(targets: Sequence[Target], case: Case, seconds: float) -> str:
+    """A row of the table; connections are spread over the targets."""
+    processes = min(PROCESSES, case.connections)
     context = multiprocessing.get_context("fork")
     results: multiprocessing.Queue[Outcome] = context.Queue()
     workers = [
-        context.Process(target=_work, args=(target, case, number, case.connections // PROCESSES, seconds, results))
-        for number in range(PROCESSES)
+        context.Process(
+            target=_work,
+            args=(targets[number % len(targets)], case, number, case.connections // processes, seconds, results),
+        )
+        for number in range(processes)
     ]
     for worker in workers:
         worker.start()
@@ -92,6 +97,7 @@ def measure(target: Target, case: Case, seconds: float) -> str:
 
 
 def prepare(target: Target) -> None:
+    """What GET and LIST find."""
     call_once(target, Call("PUT", f"/{BUCKET}"))
     for size, objects in ((4 * KIB, OBJECTS), (MIB, 100)):
         count, body = itertools.count(), os.urandom(size)
@@ -119,19 +125,19 @@ def main() -> None:
         prepare(target)
         for case in CASES:
             if options.only in case.name:
-                rows.append(measure(target, case, options.seconds))
+                rows.append(measure([target], case, options.seconds))
                 print(rows[-1], flush=True)
         server.stop()
     if options.record:
-        RESULTS.write_text(_report(rows, options.seconds))
+        RESULTS.write_text(report("make bench", rows, options.seconds))
 
 
-def _report(rows: list[str], seconds: float) -> str:
+def report(command: str, rows: list[str], seconds: float, more: str = "") -> str:
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
     head = "| what | connections | rate | p50 ms | p99 ms | goal |\n|---|---|---|---|---|---|\n"
     return (
-        f"# Results\n\n{time.strftime('%Y-%m-%d')}; {machine}; `make bench` ({seconds:g} s a row), the load generator's "
-        f"{PROCESSES} processes on the same cores, every write synced before it is acknowledged.\n\n"
+        f"# Results\n\n{time.strftime('%Y-%m-%d')}; {machine}; `{command}` ({seconds:g} s a row), the load generator's "
+        f"{PROCESSES} processes on the same cores, every write synced before it is acknowledged.{more}\n\n"
         + head
         + "\n".join(rows)
         + "\n"

@@ -43,7 +43,7 @@ from topics.disk import OsDisk
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.kafka.group import OwnerGroup
-from topics.log import LogError
+from topics.log import LogError, decoded
 from topics.rocksdb import RocksMap
 from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
@@ -130,7 +130,7 @@ async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Comm
     async for batch in log.follow(at, start):
         for record in batch:
             if record.key == address.encode():
-                commander.send(address, replies.decode(record.value))
+                commander.send(address, decoded(at, record, replies.decode))
 
 
 @asynccontextmanager

@@ -23,6 +23,7 @@ from topics import spec
 from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
 from topics.journal import SEGMENT_BYTES
+from topics.log import UnknownRecord
 from topics.rocksdb import RocksMap
 
 GATEWAY = "local"
@@ -105,5 +106,9 @@ class Store:
 def report(task: asyncio.Task[None]) -> None:
     """Of a task that should run for ever: tells what ended it."""
     if not task.cancelled() and (error := task.exception()) is not None:
-        advice = "" if isinstance(error, ViewMismatch) else "; restart bucketlog, and report it if it comes again"
+        advice = (
+            ""
+            if isinstance(error, ViewMismatch | UnknownRecord)
+            else "; restart bucketlog, and report it if it comes again"
+        )
         log_.critical("%s stopped: %s%s", task.get_name(), error, advice, exc_info=error)

@@ -9,7 +9,7 @@ import logging
 
 from datanode.store import VolumeStore
 from topics import writes
-from topics.log import Log, LogError, Record
+from topics.log import Log, LogError, Record, decoded
 from topics.spec import TopicPartition
 
 TRIM_AFTER_BYTES = 16 << 20
@@ -64,7 +64,7 @@ class WritesConsumer:
     def consume(self, batch: list[Record]) -> None:
         payloads: dict[bytes, bytes] = {}
         for record in batch:
-            if writes.is_release(record.value):
+            if decoded(self._at, record, writes.is_release):
                 self._store.put_all(payloads)
                 payloads = {}
                 self._store.release([record.key])

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from topics import owners
-from topics.log import Entry, Log, LogError
+from topics.log import Entry, Log, LogError, decoded
 from topics.owners import LEASE_S, RENEW_S, Lease
 from topics.spec import TopicPartition
 
@@ -155,7 +155,7 @@ class Leases:
 
 
 async def leases(log: Log, start: int) -> AsyncIterator[tuple[int, Lease]]:
-    """(offset, lease) of all that is said, for ever."""
+    """(offset, lease) of all that is said, for ever. Raises `LogError` or `UnknownRecord`."""
     async for batch in log.follow(AT, start):
         for record in batch:
-            yield record.offset, owners.decode(record.value)
+            yield record.offset, decoded(AT, record, owners.decode)

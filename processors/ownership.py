@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 
 from processors.leases import Leases
 from processors.replica import Replica, ViewMismatch
-from processors.runtime import Fenced, PartitionRuntime, Replies, UnknownRecord
+from processors.runtime import Fenced, PartitionRuntime, Replies
 from processors.view import View
-from topics.log import Log, LogError
+from topics.log import Log, LogError, UnknownRecord
 from topics.spec import EVENTS
 
 AGAIN_S = 0.5  # after a log that could not be read or written

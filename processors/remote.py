@@ -1,6 +1,7 @@
 """`Reads` of a cluster: each question goes to the owner of its partition, as the topic `owners` names it."""
 
 import asyncio
+import logging
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -22,6 +23,9 @@ DEADLINE_S = 20.0  # longer than a partition is without an owner when one was ki
 ATTEMPT = ClientTimeout(total=5, sock_connect=1)
 AGAIN_S = 0.05
 CONNECTIONS_MAX = 256
+
+
+log_ = logging.getLogger(__name__)
 
 
 class Unanswered(Exception):
@@ -96,6 +100,13 @@ class OwnerReads(ABC):
             raise ReadUnavailable(f"partition {partition} cannot be read: {why}") from None
 
     async def _follow(self) -> None:
+        try:
+            await self._fold_leases()
+        except Exception as error:
+            log_.critical("owners cannot be followed any more, nothing can be read: %s", error)
+            raise
+
+    async def _fold_leases(self) -> None:
         async for _, lease in leases(self._log, await self._log.earliest(AT)):
             self._owners.fold(lease)
 

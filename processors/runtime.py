@@ -22,7 +22,7 @@ from processors.machine.decide import answer, decide
 from processors.replica import Replica
 from processors.view import Overlay, View
 from topics import commands, events
-from topics.log import Entry, Log, LogError, Record
+from topics.log import Entry, Log, LogError, Record, decoded
 from topics.replies import Reply
 from topics.spec import TopicPartition
 
@@ -34,10 +34,6 @@ log_ = logging.getLogger(__name__)
 
 class Fenced(Exception):
     """Another owner has claimed the partition."""
-
-
-class UnknownRecord(ValueError):
-    """No codec of this release knows a record; the text says what to do."""
 
 
 class Replies(Protocol):
@@ -112,7 +108,7 @@ class PartitionRuntime:
         for record in batch:
             if record.offset < self._decided_below:
                 continue
-            command = self._decoded(record)
+            command = decoded(self._commands, record, commands.decode)
             decision, reply = self._decide(overlay, meta, command, record)
             replies.append((command.reply_to, reply))
             if decision is not None:
@@ -129,14 +125,6 @@ class PartitionRuntime:
         self._decided_below = batch[-1].offset + 1
         for gateway, reply in replies:
             self._replies.send(gateway, reply)
-
-    def _decoded(self, record: Record) -> commands.Command:
-        try:
-            return commands.decode(record.value)
-        except ValueError as error:
-            where = f"{self._commands.topic}:{self._commands.partition}"
-            advice = f"upgrade bucketlog, or, if it did not write that, delete the records of {where} up to there"
-            raise UnknownRecord(f"offset {record.offset} of {where} is no command: {error}; {advice}") from error
 
     def tell_again(self) -> None:
         """The replies of an owner that may not have got to it; a gateway that has its reply drops this one."""

@@ -6,13 +6,14 @@ outlive a power cut. Errors: every method may raise `LogError`; after a failed o
 the records are in the log, and readers may find them later.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Protocol, TypeVar
 
 import msgspec
 
 from topics.spec import TopicPartition, TopicSpec
 
+T = TypeVar("T")
 VALUE_BYTES_MAX = 1 << 20  # Kafka's default message.max.bytes: a record that fits here fits every adapter
 
 
@@ -46,6 +47,20 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     time_ms: int
     key: bytes
     value: bytes
+
+
+class UnknownRecord(ValueError):
+    """No codec of this release knows a record; the text says what to do."""
+
+
+def decoded(at: TopicPartition, record: Record, decode: Callable[[bytes], T]) -> T:
+    """What a record says. Raises `UnknownRecord` where `decode` raises `ValueError`."""
+    try:
+        return decode(record.value)
+    except ValueError as error:
+        where = f"{at.topic}:{at.partition}"
+        advice = f"upgrade bucketlog, or, if it did not write that, delete the records of {where} up to there"
+        raise UnknownRecord(f"offset {record.offset} of {where} cannot be read: {error}; {advice}") from error
 
 
 class Log(Protocol):

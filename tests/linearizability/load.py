@@ -57,8 +57,11 @@ class Load:
     def __init__(self, endpoints: Sequence[str]) -> None:
         """Clients take the endpoints by turns."""
         self.endpoints = endpoints
-        self.clients = [Client(endpoints[number % len(endpoints)], number) for number in range(CLIENTS)]
+        self.clients = [Client(self.endpoint(number), number) for number in range(CLIENTS)]
         self._began = 0.0
+
+    def endpoint(self, client: int) -> str:
+        return self.endpoints[client % len(self.endpoints)]
 
     def start(self) -> "Load":
         s3 = client_of(self.endpoints[0])
