@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from bucketlog import credentials
 from bucketlog.events import create_events_app
 from bucketlog.folder import DataFolder
+from bucketlog.server import Service
 from bucketlog.settings import Settings
 from bucketlog.store import now_ms, report
 from datanode.api import create_node_app
@@ -102,7 +103,7 @@ def cluster_secret(settings: Settings) -> ClusterSecret:
 
 
 @asynccontextmanager
-async def gateway(settings: Settings) -> AsyncIterator[ASGIApp]:
+async def gateway(settings: Settings) -> AsyncIterator[Service]:
     """Stateless: S3 in, commands and payloads out."""
     secret = cluster_secret(settings)
     if not settings.datanode:
@@ -123,7 +124,7 @@ async def gateway(settings: Settings) -> AsyncIterator[ASGIApp]:
         _tell(settings, "gateway")
         made = Gateway(reads, Blobs(log, node), commander, root, settings.region, settings.domain)
         app = create_app(made, lambda: reads.is_ready and not listening.done())
-        yield create_events_app(app, log, root)
+        yield Service(create_events_app(app, log, root))
 
 
 async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Commander, address: str) -> None:
@@ -134,7 +135,7 @@ async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Comm
 
 
 @asynccontextmanager
-async def processor(settings: Settings) -> AsyncIterator[ASGIApp]:
+async def processor(settings: Settings) -> AsyncIterator[Service]:
     """Owns partitions: decides their commands, answers what is asked of their views."""
     secret, owner = cluster_secret(settings), uuid.uuid4().hex
     folder = DataFolder(settings.data)
@@ -148,10 +149,13 @@ async def processor(settings: Settings) -> AsyncIterator[ASGIApp]:
         ownership.start()
         group.start()
         _tell(settings, "processor")
-        yield _with_health(
-            create_read_service(ownership.views, leases.is_held, secret), lambda: not any(t.done() for t in tasks)
-        )
-        await group.stop()
+
+        async def hand_over() -> None:
+            await group.stop()
+            await ownership.hand_over()
+
+        reads = create_read_service(ownership.views, leases.is_held, secret)
+        yield Service(_with_health(reads, lambda: not any(t.done() for t in tasks)), hand_over)
         await ownership.close()
         for task in tasks:
             task.cancel()
@@ -160,7 +164,7 @@ async def processor(settings: Settings) -> AsyncIterator[ASGIApp]:
 
 
 @asynccontextmanager
-async def datanode(settings: Settings) -> AsyncIterator[ASGIApp]:
+async def datanode(settings: Settings) -> AsyncIterator[Service]:
     """Volumes: consumes `writes`, takes large payloads, gives bytes."""
     secret = cluster_secret(settings)
     folder = DataFolder(settings.data)
@@ -170,7 +174,8 @@ async def datanode(settings: Settings) -> AsyncIterator[ASGIApp]:
         consumer = WritesConsumer(log, store, GROUP)
         tasks = _run(writes=consumer.run(), volumes=consumer.keep_settled())
         _tell(settings, "data node")
-        yield _with_health(create_node_app(LocalNode(store, consumer), secret), lambda: not any(t.done() for t in tasks))
+        app = create_node_app(LocalNode(store, consumer), secret)
+        yield Service(_with_health(app, lambda: not any(t.done() for t in tasks)))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,6 +1,7 @@
 """`bucketlog serve`: the store behind uvicorn, from the first line it prints to the exit code.
 
-Stopping (SIGTERM, SIGINT): in-flight requests end, at most 6 s; then the volumes are synced and the log is closed.
+Stopping (SIGTERM, SIGINT): others take over what they can, in-flight requests end, at most 6 s; then the volumes are synced
+and the log is closed.
 """
 
 import asyncio
@@ -8,9 +9,10 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import uvicorn
 import uvloop
@@ -33,7 +35,18 @@ SWITCH_INTERVAL_S = 0.0005  # a sync's thread gets the interpreter back ten time
 BACKLOG = 2048
 
 
-Role = Callable[[Settings], AbstractAsyncContextManager[ASGIApp]]
+async def _nothing() -> None:
+    """Nobody takes over from this role."""
+
+
+class Service(NamedTuple):
+    """What a role offers while it runs."""
+
+    app: ASGIApp
+    hand_over: Callable[[], Awaitable[None]] = _nothing  # before it stops to answer
+
+
+Role = Callable[[Settings], AbstractAsyncContextManager[Service]]
 
 
 def serve(settings: Settings, open_: Callable[[Path], Store]) -> None:
@@ -42,12 +55,12 @@ def serve(settings: Settings, open_: Callable[[Path], Store]) -> None:
     root, is_new = credentials.load(settings, folder.path)
 
     @asynccontextmanager
-    async def whole_store(settings: Settings) -> AsyncIterator[ASGIApp]:
+    async def whole_store(settings: Settings) -> AsyncIterator[Service]:
         store = open_(folder.path)
         gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
         await store.start()
         _greet(settings, root, is_new)
-        yield create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root)
+        yield Service(create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root))
         await store.stop()
 
     serve_role(settings, whole_store)
@@ -74,7 +87,7 @@ async def _serve(settings: Settings, role: Role, listener: socket.socket) -> Non
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    server = _Server(config)
+    server = _Server(config, front)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, server.handle_exit, number, None)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -89,10 +102,10 @@ async def _serve(settings: Settings, role: Role, listener: socket.socket) -> Non
 
 
 async def _run(settings: Settings, role: Role, front: "_Front", serving: "asyncio.Task[None]") -> None:
-    async with role(settings) as app:
+    async with role(settings) as service:
         gc.collect()
         gc.freeze()  # what lives from the start on is not looked through again
-        front.start(app)
+        front.start(service)
         await serving
 
 
@@ -100,17 +113,17 @@ class _Front:
     """Passes requests on once the role has started."""
 
     def __init__(self) -> None:
-        self._app: ASGIApp = _starting
+        self.service = Service(_starting)
 
     @property
     def is_started(self) -> bool:
-        return self._app is not _starting
+        return self.service.app is not _starting
 
-    def start(self, app: ASGIApp) -> None:
-        self._app = app
+    def start(self, service: Service) -> None:
+        self.service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+        await self.service.app(scope, receive, send)
 
 
 async def _starting(scope: Scope, receive: Receive, send: Send) -> None:
@@ -122,9 +135,17 @@ async def _starting(scope: Scope, receive: Receive, send: Send) -> None:
 class _Server(uvicorn.Server):
     """Uvicorn would take the signals for itself, and raise them again; here stopping is a success."""
 
+    def __init__(self, config: uvicorn.Config, front: _Front) -> None:
+        super().__init__(config)
+        self._front = front
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._front.service.hand_over()
+        await super().shutdown(sockets)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -3,7 +3,8 @@
 An owner says each second what it holds. What it said is good for `LEASE_S` from before it was sent, but only if nobody with
 a higher epoch had spoken before it in the topic. A new owner speaks once, which makes void whatever an earlier one says
 later, and then waits until what they said before has lapsed or was given back: `LEASE_S` from when it was seen here, so
-that a new owner which has been following need not wait for one that fell silent long ago.
+that a new owner which has been following need not wait for one that fell silent long ago. Once it has waited it says so, and
+nobody need wait for those before it again.
 Clocks: only differences of one machine's own clock are used, one that goes on while the machine sleeps.
 """
 
@@ -70,6 +71,7 @@ class Leases:
         self._taken: set[int] = set()  # of these, where nobody else can answer
         self._until: dict[int, float] = {}
         self._lapses: dict[int, dict[str, float]] = {}  # partition → owner → when what it said has lapsed
+        self._others: dict[str, float] = {}  # owner → when it was heard
         self._counted: dict[int, set[int]] = {}  # offset of what was said here → the partitions that it counted for
         self._reached = 0  # below this offset everything is known
         self._moved = asyncio.Condition()
@@ -78,20 +80,31 @@ class Leases:
         """Whether a read that ended just now may be answered."""
         return self._clock_s() < self._until.get(partition, 0.0)
 
-    async def take(self, partition: int, epoch: int) -> None:
-        """Hold a partition that was claimed with `epoch`; returns when no other owner can answer for it any more."""
+    async def take(self, partition: int, epoch: int) -> bool:
+        """Hold a partition that was claimed with `epoch`; returns when no other owner can answer for it any more.
+
+        Or False, if another has claimed it meanwhile.
+        """
         self._epochs[partition] = epoch
         await self._say()
-        lapsed = max(self._lapses.get(partition, {}).values(), default=0.0)
-        if (wait := lapsed - self._clock_s()) > 0:
-            await asyncio.sleep(wait)
+        async with self._moved:
+            while (wait := max(self._lapses.get(partition, {}).values(), default=0.0) - self._clock_s()) > 0:
+                if self._is_displaced(partition):
+                    return False
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._moved.wait()
         self._taken.add(partition)
         await self._say()
+        return True
 
     async def displaced(self, partition: int) -> None:
         """Returns when another owner of a partition that is taken here has spoken with a higher epoch."""
         async with self._moved:
-            await self._moved.wait_for(lambda: self.map.holders[partition].epoch > self._epochs[partition])
+            await self._moved.wait_for(lambda: self._is_displaced(partition))
+
+    def _is_displaced(self, partition: int) -> bool:
+        return self.map.holders[partition].epoch > self._epochs[partition]
 
     async def let_go(self, partitions: set[int]) -> None:
         for partition in partitions:
@@ -101,6 +114,16 @@ class Leases:
         with contextlib.suppress(LogError, TimeoutError):  # then what was said runs out by itself
             async with asyncio.timeout(LET_GO_S):
                 await self._say()
+
+    async def leave(self) -> None:
+        """Let go of all, for good."""
+        self._endpoint = ""
+        await self.let_go(set(self._epochs))
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other owner was heard lately that could take over."""
+        return self._clock_s() - max(self._others.values(), default=0.0) > LEASE_S
 
     async def run(self) -> None:
         """Renew and follow for ever."""
@@ -118,7 +141,7 @@ class Leases:
     async def _say(self) -> None:
         """Tell what is held, and wait until it is known what it is good for."""
         sent = self._clock_s()
-        lease = Lease(self._owner, self._endpoint, dict(self._epochs))
+        lease = Lease(self._owner, self._endpoint, dict(self._epochs), self._taken & self._epochs.keys())
         (offset,) = await self._log.append(AT, [Entry(b"", owners.encode(lease))], durable=True)
         await self._settled(offset + 1)
         for partition in self._counted.pop(offset, set()) & self._taken:
@@ -141,7 +164,12 @@ class Leases:
 
     def _note(self, lease: Lease, counted: set[int]) -> None:
         """What another owner said: when it has lapsed, and that what is held here may be held no more."""
+        self._others[lease.owner] = self._clock_s()
+        if not lease.endpoint:
+            del self._others[lease.owner]
         for partition in counted:
+            if partition in lease.held:
+                self._lapses.pop(partition, None)  # it has waited for them
             self._lapses.setdefault(partition, {})[lease.owner] = self._clock_s() + LEASE_S
             self._until.pop(partition, None)
         for partition, lapses in self._lapses.items():

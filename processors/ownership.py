@@ -1,8 +1,8 @@
 """What one process does with the partitions: it follows each (a warm follower), and owns those that it was assigned.
 
-An owner has a runtime, started by a claim and held by a lease. An owner in doubt whether a partition was given to another
-goes on, as the log and the lease see to it that no two act; but it claims nothing until it knows. A partition whose view
-does not fit the log, or that no codec can read, stops loudly; the others go on.
+An owner has a runtime, started by a claim and held by a lease. What it is not assigned any more it goes on to own until
+another has claimed it, so that there is always somebody who answers: the log and the lease see to it that no two do. A
+partition whose view does not fit the log, or that no codec can read, stops loudly; the others go on.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from topics.spec import EVENTS
 
 AGAIN_S = 0.5  # after a log that could not be read or written
 FINISH_S = 2.0  # for a batch to end; else whoever claims next finds out what became of it
+HAND_OVER_S = 5.0  # longer than the group takes to assign what a member has left
+HAND_OVER_LOOK_S = 0.02
 FENCED_AGAIN_S = 3.0  # longer than a member of the group takes to hear that it is none
 log_ = logging.getLogger(__name__)
 
@@ -32,8 +34,8 @@ class Ownership:
         self.views = {number: open_view(number) for number in range(EVENTS.partitions)}
         self._replicas = {number: Replica(log, view, number) for number, view in self.views.items()}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._owned: set[int] = set()
-        self._certain = {number: asyncio.Event() for number in self.views}  # of what is owned: that it still is
+        self._assigned: set[int] = set()
+        self._owning: set[int] = set()  # or trying to
         self._changing = asyncio.Lock()
         self.runtimes: dict[int, PartitionRuntime] = {}  # of what is owned now
 
@@ -44,32 +46,29 @@ class Ownership:
 
     async def gained(self, partitions: set[int]) -> None:
         async with self._changing:
-            for number in partitions - self._owned:
-                await self._stop(number)
-                self._run(number, self._own)
-            self._owned |= partitions
+            self._assigned |= partitions
             for number in partitions:
-                self._certain[number].set()
-
-    async def doubted(self, partitions: set[int]) -> None:
-        """They may have been given to another; `gained` or `lost` will tell."""
-        async with self._changing:
-            for number in partitions:
-                self._certain[number].clear()
+                if number not in self._owning or self._tasks[number].done():
+                    await self._stop(number)
+                    self._owning.add(number)
+                    self._run(number, self._own)
 
     async def lost(self, partitions: set[int]) -> None:
-        """Returns when nothing of this process can be in the log or in an answer any more."""
+        """Somebody else may be assigned these, and will claim them."""
         async with self._changing:
-            await asyncio.gather(*(self._stop(number) for number in partitions))
-            await self._leases.let_go(partitions)
-            self._owned -= partitions
-            for number in partitions:
-                self._run(number, self._follow)
+            self._assigned -= partitions
+
+    async def hand_over(self) -> None:
+        """Returns when others have claimed what is owned here and not assigned any more; soon, if nobody else is there."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HAND_OVER_S):
+                while self.runtimes and not self._leases.is_alone:  # noqa: ASYNC110 - one that falls silent wakes nobody
+                    await asyncio.sleep(HAND_OVER_LOOK_S)
 
     async def close(self) -> None:
-        numbers = set(self._replicas)
-        await asyncio.gather(*(self._stop(number) for number in numbers))
-        await self._leases.let_go(numbers)
+        """Returns when nothing of this process can be in the log or in an answer any more."""
+        await asyncio.gather(*(self._stop(number) for number in set(self._replicas)))
+        await self._leases.leave()
         for view in self.views.values():
             view.close()
 
@@ -93,22 +92,28 @@ class Ownership:
                 await asyncio.sleep(AGAIN_S)
 
     async def _own(self, number: int) -> None:
-        while True:
+        """As long as the partition is assigned, and on until another claims it; then follow it."""
+        while number in self._assigned:
             try:
                 await self._claim_and_run(number)
             except LogError as error:
                 log_.error("partition %d will be claimed again: %s", number, error)
+                await self._leases.let_go({number})
                 await asyncio.sleep(AGAIN_S)
-            except Fenced as error:  # if it is not ours any more, the group tells before the time is over
-                log_.warning("partition %d was claimed by another: %s", number, error)
-                await asyncio.sleep(FENCED_AGAIN_S)
-            await self._certain[number].wait()
+            except Fenced as error:
+                await self._leases.let_go({number})
+                if number in self._assigned:  # if it is not, the group tells before the time is over
+                    log_.warning("partition %d was claimed by another: %s", number, error)
+                    await asyncio.sleep(FENCED_AGAIN_S)
+        self._owning.discard(number)
+        await self._follow(number)
 
     async def _claim_and_run(self, number: int) -> None:
         """Decides nothing before whoever owned the partition can answer no read any more."""
         runtime = PartitionRuntime(self._log, self._replicas[number], self._owner, self._replies)
         await runtime.claim()
-        await self._leases.take(number, runtime.epoch)
+        if not await self._leases.take(number, runtime.epoch):
+            raise Fenced(f"{number}: another owner has claimed it at the same time")
         self.runtimes[number] = runtime
         running = asyncio.create_task(runtime.run())
         displaced = asyncio.create_task(self._leases.displaced(number))  # told, where no command comes that would show it

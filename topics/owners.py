@@ -1,8 +1,7 @@
 """Who owns which partitions, for gateways that look for an owner and for owners that follow another: the topic `owners`.
 
 An owner says so each second. Its lease lasts `LEASE_S` from before it was sent, by a clock that also counts while the
-machine
-sleeps; an owner that stops says at once that it holds nothing any more.
+machine sleeps; an owner that stops says at once that it holds nothing any more.
 """
 
 import msgspec
@@ -14,8 +13,9 @@ RENEW_S = 1.0
 
 class Lease(msgspec.Struct, frozen=True):
     owner: str
-    endpoint: str  # of its read service: http://host:port
+    endpoint: str  # of its read service: http://host:port; empty: it has left
     epochs: dict[int, int]  # partition → epoch of the claim; without a partition once it is released
+    held: set[int] = set()  # of these, where whoever owned them before can answer no read any more
     version: int = VERSION
 
 

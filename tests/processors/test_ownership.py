@@ -4,8 +4,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
-import pytest
-
 from processors.leases import Leases
 from processors.machine import tables
 from processors.memory import MemoryView
@@ -71,9 +69,9 @@ def test_a_partition_that_is_given_back_is_followed_again_and_its_next_owner_tel
         await ask(log, "R1", "x")
         await first.sent.told("R1")
         await first.ownership.lost({0})
-        assert not first.leases.is_held(0)
         await second.ownership.gained({0})
         await second.sent.told("R1")  # its gateway may not have heard of it
+        assert not first.leases.is_held(0)
         await ask(log, "R2", "y")
         await second.sent.told("R2")
         await becomes(lambda: tables.bucket(first.ownership.views[0], "y") is not None)
@@ -81,27 +79,54 @@ def test_a_partition_that_is_given_back_is_followed_again_and_its_next_owner_tel
     two(case)
 
 
-def test_an_owner_in_doubt_goes_on_and_once_fenced_claims_nothing_before_it_is_told(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("processors.ownership.FENCED_AGAIN_S", 0.01)
-    monkeypatch.setattr("processors.leases.LEASE_S", 0.2)
-
+def test_who_lost_a_partition_owns_it_until_another_claims_it_and_then_follows() -> None:
     async def case(log: MemoryLog, first: Process, second: Process) -> None:
         await first.ownership.gained({0})
-        await first.ownership.doubted({0})
+        await ask(log, "R0", "w")
+        await first.sent.told("R0")
+        await first.ownership.lost({0})
         await ask(log, "R1", "x")
         await first.sent.told("R1")
+        assert first.leases.is_held(0)
         await second.ownership.gained({0})
+        await second.sent.told("R1")  # without a command that would show the first one that it is fenced
+        await becomes(lambda: second.leases.is_held(0) and 0 not in first.ownership.runtimes)
+        assert not first.leases.is_held(0)
         await ask(log, "R2", "y")
         await second.sent.told("R2")
-        await becomes(lambda: 0 not in first.ownership.runtimes)
-        await asyncio.sleep(0.1)  # ten times as long as it would wait before a claim
-        assert first.leases.map.holders[0].owner == "b"
-        await second.ownership.lost({0})
+        await becomes(lambda: tables.bucket(first.ownership.views[0], "y") is not None)
         await first.ownership.gained({0})
         await ask(log, "R3", "z")
         await first.sent.told("R3")
+
+    two(case)
+
+
+def test_who_leaves_serves_until_another_has_taken_over() -> None:
+    async def case(log: MemoryLog, first: Process, second: Process) -> None:
+        await first.ownership.gained({0})
+        await becomes(lambda: not first.leases.is_alone)  # the second one has spoken
+        await first.ownership.lost({0})
+        leaving = asyncio.create_task(first.ownership.hand_over())
+        await ask(log, "R1", "x")
+        await first.sent.told("R1")
+        assert not leaving.done()
+        await second.ownership.gained({0})
+        await leaving
+        await becomes(lambda: second.leases.is_held(0))
+
+    two(case)
+
+
+def test_who_is_alone_leaves_at_once() -> None:
+    async def case(log: MemoryLog, first: Process, second: Process) -> None:
+        await first.ownership.gained({0})
+        await becomes(lambda: not first.leases.is_alone)
+        await second.ownership.close()
+        await becomes(lambda: first.leases.is_alone)
+        await first.ownership.lost({0})
+        await first.ownership.hand_over()
+        assert first.leases.is_held(0)
 
     two(case)
 

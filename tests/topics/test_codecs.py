@@ -47,8 +47,8 @@ REPLIES = {
         "R1", "SlowDown", "why", "5d41", "null", 1_000, 5, Checksum("CRC32", "AAAAAA==")
     ),
 }
-LEASE = owners.Lease("ab", "http://10.0.0.7:9002", {0: 3, 16: 1})
-LEASE_BYTES = b'{"owner":"ab","endpoint":"http://10.0.0.7:9002","epochs":{"0":3,"16":1},"version":1}'
+LEASE = owners.Lease("ab", "http://10.0.0.7:9002", {0: 3, 16: 1}, {16})
+LEASE_BYTES = b'{"owner":"ab","endpoint":"http://10.0.0.7:9002","epochs":{"0":3,"16":1},"held":[16],"version":1}'
 
 
 @pytest.mark.parametrize(("data", "reply"), REPLIES.items())

@@ -1,16 +1,15 @@
 """Which partitions this process is to own: a consumer group on `commands`, used for its assignments alone.
 
 The group's consumer fetches nothing and commits nothing: who is assigned a partition claims it in the log, and the log is
-what fences. A revocation waits until the partition was let go, so that the next owner need not wait for a lease to run out.
-A member that the brokers did not hear in time is told that it lost all, whether anybody else was given it or not, and it
-takes a whole session more until the group has settled. It goes on in doubt until then.
+what fences. So whoever loses a partition may go on until the next owner claims it: nobody waits for anybody here. (A member
+that the brokers did not hear in time loses all, whether anybody else is given it or not, and gets it back only when the
+group has settled, a whole session later.)
 """
 
 import asyncio
 import logging
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer
@@ -24,7 +23,6 @@ SESSION_MS = 10_000
 HEARTBEAT_MS = 1_000
 GROUP = "bucketlog-owners"
 POLL_S = 0.2
-LET_GO_S = 5.0
 log_ = logging.getLogger(__name__)
 
 
@@ -33,11 +31,7 @@ class Owner(Protocol):
 
     async def gained(self, partitions: set[int]) -> None: ...
 
-    async def doubted(self, partitions: set[int]) -> None:
-        """What was gained may be another's by now; `gained` or `lost` comes once it is known."""
-
-    async def lost(self, partitions: set[int]) -> None:
-        """Returns when the next owner may begin."""
+    async def lost(self, partitions: set[int]) -> None: ...
 
 
 class OwnerGroup:
@@ -47,7 +41,6 @@ class OwnerGroup:
         """`name` is what Kafka's tools show of this member."""
         self._config = config
         self._owner = owner
-        self._doubted: set[int] = set()
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
         self._consumer = Consumer(
@@ -67,13 +60,13 @@ class OwnerGroup:
         self._thread.start()
 
     async def stop(self) -> None:
-        """Leave the group; what is held is let go first."""
+        """Leave the group."""
         self._stopping.set()
         await asyncio.to_thread(self._thread.join)
 
     def _poll(self) -> None:
         topic = f"{self._config.prefix}commands"
-        self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._missed)
+        self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
         while not self._stopping.is_set():
             self._consumer.poll(POLL_S)
         self._consumer.close()
@@ -81,29 +74,14 @@ class OwnerGroup:
     def _assigned(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         consumer.incremental_assign(partitions)
         consumer.pause(partitions)  # records are read elsewhere, from the position that the view knows
-        gained = _numbers(partitions)
-        elsewhere, self._doubted = self._doubted - gained, set()
-        if elsewhere:
-            self._let_go(elsewhere)
-        self._tell(self._owner.gained(gained))
+        self._tell(self._owner.gained(_numbers(partitions)))
 
     def _revoked(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        self._let_go(_numbers(partitions))
+        self._tell(self._owner.lost(_numbers(partitions)))
         consumer.incremental_unassign(partitions)
 
-    def _missed(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
-        self._doubted |= _numbers(partitions)
-        self._tell(self._owner.doubted(_numbers(partitions)))
-        consumer.incremental_unassign(partitions)
-
-    def _let_go(self, partitions: set[int]) -> None:
-        try:
-            self._tell(self._owner.lost(partitions)).result(LET_GO_S)
-        except TimeoutError:
-            log_.error("partitions could not be let go in time; their next owner waits for the lease to run out")
-
-    def _tell(self, change: Coroutine[Any, Any, None]) -> Future[None]:
-        return asyncio.run_coroutine_threadsafe(change, self._loop)
+    def _tell(self, change: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(change, self._loop)
 
 
 def _numbers(partitions: list[KafkaPartition]) -> set[int]:

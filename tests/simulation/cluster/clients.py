@@ -34,6 +34,7 @@ class History:
         self.writes: list[Write] = []
         self.reads: list[Operation] = []
         self.unanswered: list[str] = []
+        self.longest_s = 0.0  # that a request took
         self.reached: Counter[str] = Counter()
         self._last = 0
 
@@ -54,7 +55,9 @@ class Client:
 
     async def run(self, until_s: float, pause_s: float) -> None:
         while self._history.now_s() < until_s:
+            started = self._history.now_s()
             await self.act()
+            self._history.longest_s = max(self._history.longest_s, self._history.now_s() - started)
             await asyncio.sleep(self._rng.random() * 2 * pause_s)
 
     async def act(self) -> None:

@@ -1,8 +1,7 @@
 """The consumer group that assigns partitions, as `topics.kafka.group` sees it: a coordinator, and a member in each process.
 
 A member that fell silent is expelled after the session, and hears of it when it speaks again; others own its partitions
-by then. One that hears nothing is in doubt for as long. What moves from a member that is there is given back before
-somebody else gets it.
+by then. One that hears nothing takes itself for expelled.
 """
 
 import asyncio
@@ -14,14 +13,13 @@ from collections.abc import Callable, Sequence
 from processors.ownership import Ownership
 from tests.simulation.cluster.processes import Process
 
-SESSION_S, HEARTBEAT_S, LET_GO_S = 6.0, 1.0, 5.0
+SESSION_S, HEARTBEAT_S = 6.0, 1.0
 CHECK_S = 0.25
 
 
 class News(enum.Enum):
     ASSIGNED = enum.auto()
     REVOKED = enum.auto()
-    MISSED = enum.auto()
 
 
 class Member:
@@ -33,7 +31,6 @@ class Member:
         self._coordinator = coordinator
         self._process = process
         self._ownership = ownership
-        self._doubted: set[int] = set()
         self._told: asyncio.Queue[tuple[News, set[int] | None, asyncio.Future[None]]] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -58,21 +55,12 @@ class Member:
             partitions = set(self.holds) if named is None else named
             if news is News.ASSIGNED:
                 self.holds |= partitions
-                elsewhere, self._doubted = self._doubted - partitions, set()
-                await self._let_go(elsewhere)
                 await self._ownership.gained(partitions)
-            elif news is News.MISSED:
-                self.holds -= partitions
-                self._doubted |= partitions
-                await self._ownership.doubted(partitions)
             else:
                 self.holds -= partitions
-                await self._let_go(partitions)
+                await self._ownership.lost(partitions)
             if not done.done():
                 done.set_result(None)
-
-    async def _let_go(self, partitions: set[int]) -> None:
-        await asyncio.wait({asyncio.ensure_future(self._ownership.lost(partitions))}, timeout=LET_GO_S)
 
     async def _stay(self) -> None:
         """Also without an answer for a session it takes itself for expelled."""
@@ -88,7 +76,7 @@ class Member:
                 if is_member:
                     heard = loop.time()
             await asyncio.sleep(self._coordinator.rng.random())  # until the process polls
-            await self.tell(News.MISSED, None)
+            await self.tell(News.REVOKED, None)
 
 
 class Coordinator:

@@ -76,9 +76,12 @@ class Faults:
             connection.is_told_late = False
         await self.everybody_is_back()
 
-    async def one_alone(self) -> None:
-        await self._rng.choice(self._alone)()
+    async def one_alone(self) -> bool:
+        """Whether it is one that nobody may notice."""
+        fault = self._rng.choice(self._alone)
+        await fault()
         await self.everybody_is_back()
+        return fault == self._restart
 
     async def everybody_is_back(self) -> None:
         while any(process.is_dead or process.is_paused for process, _ in self._in.machines()):

@@ -47,6 +47,7 @@ class Processor:
 
     async def stop(self) -> None:
         await self.member.stop()
+        await self.ownership.hand_over()
         await self.ownership.close()
         for task in self._tasks:
             task.cancel()

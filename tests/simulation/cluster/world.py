@@ -26,6 +26,7 @@ GATEWAYS, CLIENTS_EACH = 2, 2
 TROUBLE_S, ALONE_S = 25.0, 10.0
 THINK_S, THINK_ALONE_S = 0.15, 0.4
 LIVE_AGAIN_S, CAUGHT_UP_S = 20.0, 20.0
+HAND_OVER_S = 1.0
 CALM_S = 5.0  # nobody writes; what a process does that was away must not take reads away
 BUCKETS = ("alpha", "beta", "gamma", "delta")
 
@@ -120,12 +121,15 @@ class ClusterWorld:
         await asyncio.gather(*clients)
 
         self.history.unanswered.clear()
+        self.history.longest_s = 0.0
         clients = self._clients(self.loop.time() + ALONE_S, THINK_ALONE_S)
         await asyncio.sleep(self.rng.random() * 2)
-        await faults.one_alone()
+        is_graceful = await faults.one_alone()
         await asyncio.gather(*clients)
         if self.history.unanswered:
             raise InvariantBroken(f"EveryRequestIsAnswered: after one fault alone, not {self.history.unanswered}")
+        if is_graceful and self.history.longest_s > HAND_OVER_S:
+            raise InvariantBroken(f"NobodyNoticesARestart: a request took {self.history.longest_s:.1f} s")
         await asyncio.sleep(CALM_S)
         await self._check(subscribers)
 
