@@ -3,8 +3,8 @@
 An owner says each second what it holds. What it said is good for `LEASE_S` from before it was sent, but only if nobody with
 a higher epoch had spoken before it in the topic. A new owner speaks once, which makes void whatever an earlier one says
 later, and then waits until what they said before has lapsed or was given back: `LEASE_S` from when it was seen here, so
-that a new owner which has been following need not wait for one that fell silent long ago. Once it has waited it says so, and
-nobody need wait for those before it again.
+that a new owner which has been following need not wait for one that fell silent long ago. Once it has waited it says so,
+and nobody need wait for those before it again.
 Clocks: only differences of one machine's own clock are used, one that goes on while the machine sleeps.
 """
 
