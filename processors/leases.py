@@ -87,16 +87,23 @@ class Leases:
         """
         self._epochs[partition] = epoch
         await self._say()
-        async with self._moved:
-            while (wait := max(self._lapses.get(partition, {}).values(), default=0.0) - self._clock_s()) > 0:
-                if self._is_displaced(partition):
-                    return False
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._moved.wait()
+        while (wait := max(self._lapses.get(partition, {}).values(), default=0.0) - self._clock_s()) > 0:
+            if self._is_displaced(partition):
+                return False
+            await self._more_is_known(wait)
         self._taken.add(partition)
         await self._say()
         return True
+
+    async def _more_is_known(self, within_s: float) -> None:
+        """Returns when something was said, or when the time is over."""
+        waiting = [asyncio.create_task(each) for each in (asyncio.sleep(within_s), self._settled(self._reached + 1))]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def displaced(self, partition: int) -> None:
         """Returns when another owner of a partition that is taken here has spoken with a higher epoch."""
