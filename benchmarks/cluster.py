@@ -46,11 +46,7 @@ def decided(cluster: Cluster) -> str:
     for role in (*cluster.gateways, *cluster.processors):
         role.stop()
     asyncio.run(_ask(cluster))
-    partition = spec.bucket_partition(BUCKET)
-    at = TopicPartition(f"{cluster.prefix}events", partition)
-    consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "bench", "enable.auto.commit": False})
-    _, end = consumer.get_watermark_offsets(at)
-    consumer.assign([TopicPartition(at.topic, partition, end)])
+    consumer = _events_from_now(cluster)
     cluster.processors[0].start()
     times: list[int] = []
     while len(times) < COMMANDS:
@@ -60,6 +56,15 @@ def decided(cluster: Cluster) -> str:
     consumer.close()
     rate = (COMMANDS - 1) / (times[-1] - times[0]) * 1000
     return f"| a processor's decisions | | {rate:,.0f}/s | | | 8,000/s |"
+
+
+def _events_from_now(cluster: Cluster) -> Consumer:
+    """On Kafka itself, of the bucket's partition."""
+    consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "bench", "enable.auto.commit": False})
+    at = TopicPartition(f"{cluster.prefix}events", spec.bucket_partition(BUCKET))
+    _, at.offset = consumer.get_watermark_offsets(at)
+    consumer.assign([at])
+    return consumer
 
 
 async def _ask(cluster: Cluster) -> None:
@@ -86,13 +91,7 @@ class Subscriber(threading.Thread):
     def __init__(self, cluster: Cluster) -> None:
         super().__init__(daemon=True)
         self.seen_s: dict[str, float] = {}
-        partition = spec.bucket_partition(BUCKET)
-        self._consumer = Consumer(
-            {"bootstrap.servers": cluster.bootstrap, "group.id": "bench", "enable.auto.commit": False}
-        )
-        at = TopicPartition(f"{cluster.prefix}events", partition)
-        _, end = self._consumer.get_watermark_offsets(at)
-        self._consumer.assign([TopicPartition(at.topic, partition, end)])
+        self._consumer = _events_from_now(cluster)
         self.stopping = threading.Event()
 
     def run(self) -> None:

@@ -36,7 +36,6 @@ class Replica:
         """That the view's last record is the log's: same log, same place, same content."""
         meta = self.meta
         if not meta.offset:
-            self._is_recalled = True  # there is nothing
             return
         advice = "stop, remove the view's folder and start again to rebuild it from the log"
         if meta.log != self._log.identity:
@@ -47,16 +46,15 @@ class Replica:
             return
         if not last or last[0].offset != meta.offset - 1 or digest(meta.previous, last[0].value) != meta.hash:
             raise ViewMismatch(f"the log of {self.number} has lost records the view has; {advice}")
-        if not self._is_recalled:
-            await self._recall()
-            self._is_recalled = True
 
-    async def _recall(self) -> None:
-        """What the process that left the view may have decided and not told any more.
+    async def recall(self) -> None:
+        """What the process that left the view may have decided and not told any more; once, before anything is folded.
 
         Nobody but the owner of an epoch writes in it, so all up to the view's sequence counts; earlier epochs were told
         again by who claimed this one.
         """
+        if self._is_recalled:
+            return
         meta, offset = self.meta, max(self.meta.offset - RECENT_MAX, await self._log.earliest(self._at))
         while offset < meta.offset and (records := await self._log.read(self._at, offset)):
             for decision in (decode(record.value) for record in records if record.offset < meta.offset):
@@ -64,6 +62,7 @@ class Replica:
                 if is_counted and isinstance(decision.reply_to, str):
                     self.recent.append(decision)
             offset = records[-1].offset + 1
+        self._is_recalled = True
 
     async def _last(self, offset: int) -> list[Record]:
         """The record at an offset. A broker that was just elected may not show at once what was seen before."""
@@ -83,6 +82,7 @@ class Replica:
     async def follow(self) -> None:
         """Fold for ever."""
         await self.check()
+        await self.recall()
         async for records in self._log.follow(self._at, self.meta.offset):
             self._fold(records)
 

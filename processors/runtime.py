@@ -66,6 +66,8 @@ class PartitionRuntime:
     async def claim(self) -> None:
         """Own the partition: check the view against the log, append a claim and read through it."""
         await self._replica.check()
+        if self._replies.outlives_owner:
+            await self._replica.recall()
         await self._replica.catch_up()
         epoch = self.meta.epoch + 1
         time_ms = self.meta.time_ms
