@@ -35,7 +35,10 @@ def root() -> None:
 
 @app.command()
 def serve(
-    data: DataOption = None,
+    data: Annotated[
+        list[Path] | None,
+        typer.Option(help="Data folder [default: ./data]; several, each on a disk of its own, replicate."),
+    ] = None,
     host: HostOption = None,
     port: PortOption = None,
     region: Annotated[str | None, typer.Option(help="Region of the buckets [default: us-east-1].")] = None,
@@ -43,7 +46,9 @@ def serve(
     config: ConfigOption = None,
 ) -> None:
     """Run the whole store in one process."""
-    flags: dict[str, object] = {"data": data, "host": host, "port": port, "region": region, "domain": domain}
+    first, more = (data[0], data[1:] or None) if data else (None, None)
+    flags: dict[str, object] = {"data": first, "more_data": more, "host": host, "port": port}
+    flags |= {"region": region, "domain": domain}
     raise SystemExit(server.run(_settings(config, flags)))
 
 

@@ -6,9 +6,10 @@ A role is a context that gives its HTTP service. It waits for the broker where t
 import asyncio
 import logging
 import random
+import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -17,36 +18,44 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
-from bucketlog import credentials
+from bucketlog import credentials, identity
 from bucketlog.events import create_events_app
 from bucketlog.folder import DataFolder
 from bucketlog.server import Service
 from bucketlog.settings import Settings
 from bucketlog.store import now_ms, report
 from datanode.api import create_node_app
-from datanode.client import GROUP, Blobs
-from datanode.consumer import WritesConsumer
+from datanode.client import Blobs
+from datanode.heartbeat import Said, beat
 from datanode.index import BlobIndex
-from datanode.node import LocalNode
-from datanode.remote import RemoteNode
+from datanode.placement import PlacementMap
+from datanode.remote import RemoteNodes
+from datanode.service import NodeService, Times
 from datanode.store import VolumeStore
 from gateway.app import create_app
 from gateway.context import Gateway
 from gateway.submit import Commander
 from processors.housekeeping import keep_house
+from processors.judge import Judge
 from processors.leases import Leases
+from processors.liveness import Limits, Liveness
+from processors.machine import tables
 from processors.ownership import Ownership
+from processors.placement import publish_placement
 from processors.remote import RemoteReads
 from processors.replies import LogReplies
 from processors.service import create_read_service
+from processors.view import View
 from topics import replies, spec
 from topics.disk import OsDisk
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.kafka.group import OwnerGroup
 from topics.log import LogError, decoded
+from topics.placement import Placement
 from topics.rocksdb import RocksMap
 from topics.secret import ClusterSecret
+from topics.sender import CommandSender
 from topics.spec import TopicPartition
 
 BROKER_AGAIN_S = 1.0
@@ -106,24 +115,24 @@ def cluster_secret(settings: Settings) -> ClusterSecret:
 async def gateway(settings: Settings) -> AsyncIterator[Service]:
     """Stateless: S3 in, commands and payloads out."""
     secret = cluster_secret(settings)
-    if not settings.datanode:
-        raise ValueError("name the data node: BUCKETLOG_DATANODE=http://host:port")
     if not (settings.access_key_id and settings.secret_access_key.get_secret_value()):
         raise ValueError("set BUCKETLOG_ACCESS_KEY_ID and BUCKETLOG_SECRET_ACCESS_KEY, the same at every gateway")
     root, _ = credentials.load(settings, settings.data)
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(opened_log(settings))
-        node = await stack.enter_async_context(RemoteNode(settings.datanode, secret))
+        nodes = await stack.enter_async_context(RemoteNodes(secret))
         reads = await stack.enter_async_context(RemoteReads(log, secret))
+        known = PlacementMap()
         own = random.randrange(spec.REPLIES.partitions)  # noqa: S311 - spreads gateways over partitions
         address = replies.address(own, uuid.uuid4().hex)
         commander = Commander(log, address, now_ms, durable=True)
         start = await log.latest(TopicPartition("replies", own))
-        (listening,) = _run(replies=_listen(log, TopicPartition("replies", own), start, commander, address))
-        stack.callback(listening.cancel)
+        listening = _listen(log, TopicPartition("replies", own), start, commander, address)
+        tasks = _run(replies=listening, placement=known.run(log))
+        stack.push_async_callback(_end, tasks)
         _tell(settings, "gateway")
-        made = Gateway(reads, Blobs(log, node), commander, root, settings.region, settings.domain)
-        app = create_app(made, lambda: reads.is_ready and not listening.done())
+        made = Gateway(reads, Blobs(log, known, nodes, durable=True), commander, root, settings.region, settings.domain)
+        app = create_app(made, lambda: reads.is_ready and known.current.epoch > 0 and _run_on(tasks))
         yield Service(create_events_app(app, log, root))
 
 
@@ -136,16 +145,32 @@ async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Comm
 
 @asynccontextmanager
 async def processor(settings: Settings) -> AsyncIterator[Service]:
-    """Owns partitions: decides their commands, answers what is asked of their views."""
+    """Owns partitions: decides their commands, answers what is asked of their views; judges data nodes."""
     secret, owner = cluster_secret(settings), uuid.uuid4().hex
     folder = DataFolder(settings.data)
     async with opened_log(settings) as log:
-        leases = Leases(log, owner, _endpoint(settings), _boot_time)
+        leases = Leases(log, owner, endpoint_of(settings), _boot_time)
         ownership = Ownership(
             log, lambda number: RocksMap(folder.path / "view" / f"{number:04}"), owner, leases, LogReplies(log)
         )
-        tasks = _run(leases=leases.run(), housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms))
-        group = OwnerGroup(kafka_config(settings), _endpoint(settings), ownership)
+
+        def control() -> View | None:
+            runtime = ownership.runtimes.get(spec.CONTROL_PARTITION)
+            return None if runtime is None else runtime.view
+
+        def placement() -> Placement | None:
+            view = control()
+            return None if view is None else tables.placement(view)
+
+        limits = Limits(int(settings.grace_s * 1000), int(settings.out_s * 1000))
+        judge = Judge(log, Liveness(log.identity, limits), secret, placement, CommandSender(log, now_ms), settings.copies)
+        tasks = _run(
+            leases=leases.run(),
+            housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s),
+            judge=judge.run(),
+            placement=publish_placement(log, control),
+        )
+        group = OwnerGroup(kafka_config(settings), endpoint_of(settings), ownership)
         ownership.start()
         group.start()
         _tell(settings, "processor")
@@ -155,34 +180,40 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             await ownership.hand_over()
 
         reads = create_read_service(ownership.views, leases.is_held, secret)
-        yield Service(_with_health(reads, lambda: not any(t.done() for t in tasks)), hand_over)
+        yield Service(_with_health(reads, lambda: _run_on(tasks)), hand_over)
         await ownership.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await _end(tasks)
     folder.close()
 
 
 @asynccontextmanager
 async def datanode(settings: Settings) -> AsyncIterator[Service]:
-    """Volumes: consumes `writes`, takes large payloads, gives bytes."""
+    """Volumes: follows the `writes` of its groups, takes large payloads and forwards them, gives bytes, mends itself."""
     secret = cluster_secret(settings)
     folder = DataFolder(settings.data)
-    async with opened_log(settings) as log:
-        disk = OsDisk(folder.path)
+    async with opened_log(settings) as log, RemoteNodes(secret) as nodes:
+        own = identity.load(folder.path, settings.node or socket.gethostname(), log.identity)
+        disk, known = OsDisk(folder.path), PlacementMap()
         store = VolumeStore(disk, BlobIndex(RocksMap(folder.path / "index")))
-        consumer = WritesConsumer(log, store, GROUP)
-        tasks = _run(writes=consumer.run(), volumes=consumer.keep_settled())
-        _tell(settings, "data node")
-        app = create_node_app(LocalNode(store, consumer), secret)
-        yield Service(_with_health(app, lambda: not any(t.done() for t in tasks)))
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await consumer.trim()
+        service = NodeService(own, log, store, known, nodes, CommandSender(log, now_ms), now_ms, times(settings))
+        said = Said(endpoint_of(settings), settings.failure_domain or own.name, disk.capacity_bytes())
+        tasks = _run(
+            placement=known.run(log),
+            **{"data node": service.run()},
+            heartbeats=beat(log, service, said, secret, now_ms),
+        )
+        _tell(settings, f"data node {own.name}")
+        app = create_node_app(service.node, secret)
+        yield Service(_with_health(app, lambda: service.member.is_ready and _run_on(tasks)))
+        await _end(tasks)
+        await service.settle()
         store.close()
         disk.close()
     folder.close()
+
+
+def times(settings: Settings) -> Times:
+    return Times(settings.orphan_after_s, settings.sweep_pace_s, settings.copy_bytes_per_s)
 
 
 def _run(**work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
@@ -191,6 +222,16 @@ def _run(**work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
     for task in tasks:
         task.add_done_callback(report)
     return tasks
+
+
+def _run_on(tasks: Iterable[asyncio.Task[None]]) -> bool:
+    return not any(task.done() for task in tasks)
+
+
+async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _with_health(app: ASGIApp, is_ready: Callable[[], bool]) -> ASGIApp:
@@ -203,12 +244,12 @@ def _with_health(app: ASGIApp, is_ready: Callable[[], bool]) -> ASGIApp:
     return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app)])
 
 
-def _endpoint(settings: Settings) -> str:
+def endpoint_of(settings: Settings) -> str:
     return settings.advertise or f"http://{settings.host}:{settings.port}"
 
 
 def _tell(settings: Settings, role: str) -> None:
-    print(f"bucketlog {role} at {_endpoint(settings)}, log at {settings.kafka}", flush=True)
+    print(f"bucketlog {role} at {endpoint_of(settings)}, log at {settings.kafka}", flush=True)
 
 
 def _boot_time() -> float:

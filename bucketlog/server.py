@@ -9,7 +9,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -49,14 +49,14 @@ class Service(NamedTuple):
 Role = Callable[[Settings], AbstractAsyncContextManager[Service]]
 
 
-def serve(settings: Settings, open_: Callable[[Path], Store]) -> None:
+def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
     """Runs until a signal. Raises `FolderRefused`, `OSError` (the port), `ValueError` (settings), `LogError`."""
-    folder = DataFolder(settings.data)
-    root, is_new = credentials.load(settings, folder.path)
+    folders = [DataFolder(path) for path in (settings.data, *settings.more_data)]
+    root, is_new = credentials.load(settings, folders[0].path)
 
     @asynccontextmanager
     async def whole_store(settings: Settings) -> AsyncIterator[Service]:
-        store = open_(folder.path)
+        store = open_([folder.path for folder in folders])
         gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
         await store.start()
         _greet(settings, root, is_new)
@@ -64,7 +64,8 @@ def serve(settings: Settings, open_: Callable[[Path], Store]) -> None:
         await store.stop()
 
     serve_role(settings, whole_store)
-    folder.close()
+    for folder in folders:
+        folder.close()
 
 
 def serve_role(settings: Settings, role: Role) -> None:
@@ -173,7 +174,7 @@ def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) 
     sys.stdout.flush()
 
 
-def run(settings: Settings, open_: Callable[[Path], Store] = open_store) -> int:
+def run(settings: Settings, open_: Callable[[Sequence[Path]], Store] = open_store) -> int:
     """`serve`, with each failure that an operator can mend as one line; the exit code."""
     return exit_code(lambda: serve(settings, open_))
 

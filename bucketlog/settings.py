@@ -15,6 +15,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="BUCKETLOG_", extra="forbid")
 
     data: Path = Path("data")
+    more_data: list[Path] = []  # of `serve`: folders on further disks, over which payloads are replicated
     host: str = "127.0.0.1"
     port: int = Field(default=9000, ge=1, le=65535)
     region: str = "us-east-1"
@@ -30,7 +31,15 @@ class Settings(BaseSettings):
     kafka_settings: dict[str, SecretStr] = {}  # of librdkafka: security.protocol, sasl.username, …
     cluster_secret: SecretStr = SecretStr("")  # shared by all processes of a cluster
     advertise: str = ""  # how other processes reach this one [default: http://host:port]
-    datanode: str = ""  # the data node's address, for gateways: http://host:port
+    node: str = ""  # a data node's name [default: the host's]
+    failure_domain: str = ""  # what may fail at once with a data node: its rack, its zone [default: the node alone]
+    copies: int = Field(default=3, ge=1, le=7)  # of each blob, for processors
+    grace_s: float = Field(default=15, gt=0)  # for which a data node may be silent before it counts as down
+    out_s: float = Field(default=600, gt=0)  # for which it may be down before its groups are placed elsewhere
+    release_after_s: float = Field(default=60, ge=0)  # until replaced blobs go: a GET may still be reading them
+    orphan_after_s: float = Field(default=6 * 3600, gt=0)  # the age at which a blob that nothing refers to is an orphan
+    sweep_pace_s: float = Field(default=1, gt=0)  # between two questions for orphans
+    copy_bytes_per_s: float = Field(default=256e6, gt=0)  # that a data node takes from others, to copy and to mend
 
     @classmethod
     def settings_customise_sources(

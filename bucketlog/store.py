@@ -1,88 +1,128 @@
-"""The whole store in one process on the embedded log: what `bucketlog serve` runs, without its HTTP server."""
+"""The whole store in one process on the embedded log: what `bucketlog serve` runs, without its HTTP server.
+
+Each disk is a data node of its own; with several, payloads are replicated over them. The log and the views are on the first.
+"""
 
 import asyncio
 import logging
+import random
 import time
 import uuid
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from datanode.client import GROUP, Blobs
-from datanode.consumer import SETTLE_BYTES, WritesConsumer
+from bucketlog import identity
+from datanode import client
+from datanode.client import Blobs
 from datanode.index import BlobIndex, Table
-from datanode.node import LocalNode
+from datanode.local import LocalNode
+from datanode.member import Identity
+from datanode.placement import PlacementMap
+from datanode.service import NodeService, Times
 from datanode.store import VOLUME_BYTES, VolumeStore
 from gateway.submit import Commander
 from processors.housekeeping import RELEASE_AFTER_S, keep_house
+from processors.liveness import trimmable
+from processors.placement import publish_placement
 from processors.reads import ViewReads
 from processors.replica import Replica, ViewMismatch
 from processors.runtime import PartitionRuntime
 from processors.view import View
-from topics import spec
+from topics import commands, spec
+from topics.commands import Mark
 from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
 from topics.journal import SEGMENT_BYTES
-from topics.log import UnknownRecord
+from topics.log import LogError, UnknownRecord
+from topics.placement import COPIES
 from topics.rocksdb import RocksMap
+from topics.sender import CommandSender
+from topics.spec import CONTROL_PARTITION, TopicPartition
 
 GATEWAY = "local"
+TRIM_EVERY_S = 0.5
 log_ = logging.getLogger(__name__)
+
+
+class DiskNode(NamedTuple):
+    """A disk and what was found on it."""
+
+    own: Identity
+    disk: Disk
+    blobs: Table
+    capacity_bytes: int
 
 
 def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def open_store(data: Path) -> "Store":
-    """The store of a data folder, on files and RocksDB. Raises `LogError`, `OSError`."""
-    views = [RocksMap(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
-    return Store(OsDisk(data), RocksMap(data / "index"), views, now_ms)
+def open_store(folders: Sequence[Path]) -> "Store":
+    """The store of data folders, on files and RocksDB. Raises `LogError`, `OSError`, `FolderRefused`."""
+    views = [RocksMap(folders[0] / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
+    first = OsDisk(folders[0])
+    log = EmbeddedLog(first, now_ms)
+    disks = [first, *(OsDisk(folder) for folder in folders[1:])]
+    nodes = [
+        DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.capacity_bytes())
+        for folder, disk in zip(folders, disks, strict=True)
+    ]
+    return Store(log, nodes, views, now_ms)
 
 
 class Store:
     def __init__(
         self,
-        disk: Disk,
-        index: Table,
+        log: EmbeddedLog,
+        disks: Sequence[DiskNode],
         views: Sequence[View],
         clock_ms: Callable[[], int],
         *,
-        segment_bytes: int = SEGMENT_BYTES,
         volume_bytes: int = VOLUME_BYTES,
         release_after_s: float = RELEASE_AFTER_S,
-        settle_bytes: int = SETTLE_BYTES,
+        times: Times = Times(),  # noqa: B008 - immutable
+        rng: random.Random | None = None,
+        new_blob: Callable[[], bytes] = client.new_blob,
     ) -> None:
         self._release_after_s = release_after_s
-        self._settle_bytes = settle_bytes
         self._clock_ms = clock_ms
-        self._disk = disk
-        self.log = EmbeddedLog(disk, clock_ms, segment_bytes=segment_bytes)
-        self._volumes = VolumeStore(disk, BlobIndex(index), volume_bytes=volume_bytes)
-        self._consumer = WritesConsumer(self.log, self._volumes, GROUP)
-        self.blobs = Blobs(self.log, LocalNode(self._volumes, self._consumer))
-        self.commander = Commander(self.log, GATEWAY, clock_ms, durable=False)
+        self._disks = disks
+        self.log = log
+        self.map = PlacementMap()
+        self.commander = Commander(log, GATEWAY, clock_ms, durable=False)
+        send = CommandSender(log, clock_ms)
+        self._nodes: dict[str, NodeService] = {}
+        for each in disks:
+            volumes = VolumeStore(each.disk, BlobIndex(each.blobs), volume_bytes=volume_bytes)
+            self._nodes[each.own.name] = NodeService(each.own, log, volumes, self.map, self._node, send, clock_ms, times)
+        self.blobs = Blobs(log, self.map, self._node, durable=False, rng=rng, new_blob=new_blob)
         self._views = views
         self.reads = ViewReads(dict(enumerate(views)))
         owner = uuid.uuid4().hex
         self._runtimes = [
-            PartitionRuntime(self.log, Replica(self.log, view, number), owner, self.commander)
-            for number, view in enumerate(views)
+            PartitionRuntime(log, Replica(log, view, number), owner, self.commander) for number, view in enumerate(views)
         ]
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def is_ready(self) -> bool:
-        return all(runtime.is_claimed for runtime in self._runtimes) and not any(task.done() for task in self._tasks)
+        is_served = all(node.member.is_ready for node in self._nodes.values())
+        is_claimed = all(runtime.is_claimed for runtime in self._runtimes)
+        return is_served and is_claimed and not any(task.done() for task in self._tasks)
 
     async def start(self) -> None:
-        """Serve from here on; returns when every partition is claimed. Raises what keeps a partition from it."""
+        """Serve from here on; returns when all that is needed for it is there. Raises what keeps it from that."""
         await self.log.create_topics(spec.ALL)
-        self._run("writes", self._consumer.run())
         for number, runtime in enumerate(self._runtimes):
             await runtime.claim()
             self._run(f"partition {number}", runtime.run_alone())
-        self._run("volumes", self._consumer.keep_settled(self._settle_bytes))
+        control = self._views[CONTROL_PARTITION]
+        self._run("map of data nodes", publish_placement(self.log, lambda: control, self.map.update))
+        for name, node in self._nodes.items():
+            self._run(f"data node {name}", node.run())
+        await self._register()
+        self._run("trim", self._keep_trimmed())
         owned = dict(enumerate(self._runtimes))
         self._run("housekeeping", keep_house(self.log, lambda: owned, self._clock_ms, self._release_after_s))
 
@@ -90,12 +130,58 @@ class Store:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._consumer.trim()
+        for node in self._nodes.values():
+            await node.settle()
+            node.store.close()
         await self.log.close()
-        self._volumes.close()
         for view in self._views:
             view.close()
-        self._disk.close()
+        for each in self._disks:
+            each.disk.close()
+
+    async def settle(self) -> None:
+        """All that was written is in synced volumes, and the log lets go of it."""
+        for node in self._nodes.values():
+            await node.settle()
+        positions = {name: node.positions for name, node in self._nodes.items()}
+        for group, below in trimmable(self.map.current, positions).items():
+            await self.log.trim(TopicPartition("writes", group), below)
+
+    def _node(self, endpoint: str) -> LocalNode:
+        """In one process a disk is reached by its name."""
+        return self._nodes[endpoint].node
+
+    async def _register(self) -> None:
+        """The disks that are there are up, those that are missing are not; returns when the map shows it."""
+        await self._ask(commands.SetCopies(min(COPIES, len(self._disks))))
+        for each in self._disks:
+            name, incarnation, boot = each.own
+            await self._ask(commands.RegisterNode(name, incarnation, boot, name, name, each.capacity_bytes))
+        while not all(node.member.is_registered for node in self._nodes.values()):
+            await self.map.changed(self.map.current.epoch)
+        for name, node in self.map.current.nodes.items():
+            if name not in self._nodes:
+                log_.error(
+                    "disk %s is missing: its blobs are read from others, and copied; name its folder by --data", name
+                )
+                await self._ask(commands.MarkNode(name, node.boot, Mark.DOWN))
+                await self._ask(commands.MarkNode(name, node.boot, Mark.OUT))
+
+    async def _ask(self, body: commands.ClusterBody) -> None:
+        await self.commander.submit(uuid.uuid4().hex, "", body)
+
+    async def _keep_trimmed(self) -> None:
+        trimmed: dict[int, int] = {}
+        while True:
+            await asyncio.sleep(TRIM_EVERY_S)
+            positions = {name: node.positions for name, node in self._nodes.items()}
+            for group, below in trimmable(self.map.current, positions).items():
+                if trimmed.get(group, 0) < below:
+                    try:
+                        await self.log.trim(TopicPartition("writes", group), below)
+                        trimmed[group] = below
+                    except LogError as error:
+                        log_.error("the log cannot be trimmed and will be again: %s", error)
 
     def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work, name=name)

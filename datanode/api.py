@@ -1,85 +1,115 @@
 """A data node over HTTP, for gateways and its peers. Every request is signed with the cluster's secret.
 
-    PUT /blobs/{id}                 the payload, with Content-Length; 201 when it is durable, with its crc32c
-    GET /blobs/{id}?position=N      Range: bytes=a-b; 206 with verified bytes and their crc32c
+    PUT /groups/{g}/blobs/{id}?partition=P&leads=0|1   the payload, with Content-Length; 201 when it is durable, with its
+                                                       crc32c and who has synced it. leads=1: the node forwards it
+    GET /groups/{g}/blobs/{id}?position=N              Range: bytes=a-b; 206 with verified bytes and their crc32c
+    GET /groups/{g}/blobs?after=ID&position=N          a page of what the node has of a group it holds, as msgpack
 
-401 not signed as it must be; 404 no such blob, or damaged bytes, which are never sent; 409 the blob is there already; 411
-no length; 416 no such range; 503 behind; 507 the disk cannot be written. The bodies of refusals are one line of text.
+401 not signed as it must be; 404 no such blob, or damaged bytes, which are never sent; 409 the blob is there already, or
+arriving; 411 no length; 416 no such range; 503 behind, or not a holder; 507 the disk cannot be written, or a quorum cannot.
+The bodies of refusals are one line of text.
 """
 
-import asyncio
 import re
 import time
 from collections.abc import Callable
 
+import msgspec
 from awscrt.checksums import crc32c
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from datanode.node import BlobUnavailable, DataNode
+from datanode.node import BlobRef, BlobUnavailable, DataNode, Writer
 from datanode.store import BlobExists
 from topics.secret import ClusterSecret
+from topics.spec import GROUPS
 
 CRC32C = "x-bucketlog-crc32c"  # of the bytes sent, 8 hexadecimal digits
+HOLDERS = "x-bucketlog-holders"  # names of the nodes that have synced a blob, by commas
+REQUEST_ID = "x-bucketlog-request-id"  # of the S3 request that this one serves, for logs
 READ_BYTES_MAX = 8 << 20  # a node holds this much in memory for each request
-BEHIND_S_MAX = 5.0  # how long a read waits for a record of `writes` that is on its way
 _BLOB = re.compile(r"[0-9a-f]{32}")
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{1,15})")
+_POSITION = re.compile(r"-1|\d{1,18}")
+_page = msgspec.msgpack.Encoder()
 
 
 def create_node_app(node: DataNode, secret: ClusterSecret, now_s: Callable[[], float] = time.time) -> Starlette:
-    async def blob(request: Request) -> Response:
+    def refused(request: Request) -> Response | None:
         headers, target = request.headers, request.url.path
         if request.url.query:
             target += f"?{request.url.query}"
         length, range_ = headers.get("content-length", ""), headers.get("range", "")
         if not secret.allows(headers.get("authorization", ""), request.method, target, length, range_, int(now_s())):
             return _refuse(401, "the request is not signed with this cluster's secret, or a clock is wrong")
+        if not 0 <= request.path_params["group"] < GROUPS:
+            return _refuse(404, f"groups are 0 to {GROUPS - 1}")
+        return None
+
+    async def blob(request: Request) -> Response:
+        if (refusal := refused(request)) is not None:
+            return refusal
         if not _BLOB.fullmatch(request.path_params["blob"]):
             return _refuse(404, "a blob's id is 32 hexadecimal digits")
-        name = bytes.fromhex(request.path_params["blob"])
-        return await (_put(node, name, request) if request.method == "PUT" else _get(node, name, request))
+        partition = request.query_params.get("partition", "255")
+        if not re.fullmatch(r"\d{1,3}", partition) or int(partition) > 255:
+            return _refuse(416, "partition is a number up to 255")
+        ref = BlobRef(request.path_params["group"], bytes.fromhex(request.path_params["blob"]), int(partition))
+        return await (_put(node, ref, request) if request.method == "PUT" else _get(node, ref, request))
 
-    return Starlette(routes=[Route("/blobs/{blob}", blob, methods=["PUT", "GET"])])
+    async def blobs(request: Request) -> Response:
+        if (refusal := refused(request)) is not None:
+            return refusal
+        return await _list(node, request.path_params["group"], request)
+
+    return Starlette(
+        routes=[
+            Route("/groups/{group:int}/blobs/{blob}", blob, methods=["PUT", "GET"]),
+            Route("/groups/{group:int}/blobs", blobs),
+        ]
+    )
 
 
-async def _put(node: DataNode, blob: bytes, request: Request) -> Response:
+async def _put(node: DataNode, ref: BlobRef, request: Request) -> Response:
     text = request.headers.get("content-length", "")
     if not re.fullmatch(r"\d{1,15}", text):
         return _refuse(411, "a blob is sent with its length")
     try:
-        writer = await node.create(blob, int(text))
+        writer = await node.create(ref, int(text), leads=request.query_params.get("leads") == "1")
     except BlobExists as error:
         return _refuse(409, str(error))
     except OSError as error:
-        return _refuse(507, f"the disk cannot be written: {error.strerror}")
+        return _refuse(507, _why(error))
     try:
-        async for chunk in request.stream():
-            await writer.write(chunk)
-        await writer.commit()
+        return await _receive(writer, request)
     except BaseException as error:
         await writer.abort()
         if isinstance(error, ClientDisconnect):
             return Response(status_code=400)  # nobody reads it
         if isinstance(error, OSError):
-            return _refuse(507, f"the disk cannot be written: {error.strerror}")
+            return _refuse(507, _why(error))
         raise
-    return Response(status_code=201, headers={CRC32C: f"{writer.crc32c:08x}"})
 
 
-async def _get(node: DataNode, blob: bytes, request: Request) -> Response:
+async def _receive(writer: Writer, request: Request) -> Response:
+    async for chunk in request.stream():
+        await writer.write(chunk)
+    holders = await writer.commit()
+    return Response(status_code=201, headers={CRC32C: f"{writer.crc32c:08x}", HOLDERS: ",".join(holders)})
+
+
+async def _get(node: DataNode, ref: BlobRef, request: Request) -> Response:
     match = _RANGE.fullmatch(request.headers.get("range", ""))
     position = request.query_params.get("position", "-1")
-    if match is None or int(match[2]) < int(match[1]) or not re.fullmatch(r"-1|\d{1,18}", position):
+    if match is None or int(match[2]) < int(match[1]) or not _POSITION.fullmatch(position):
         return _refuse(416, "ask for bytes=first-last, and for a position that is a number")
     start, size = int(match[1]), int(match[2]) - int(match[1]) + 1
     if size > READ_BYTES_MAX:
         return _refuse(416, f"ask for at most {READ_BYTES_MAX} bytes at once")
     try:
-        async with asyncio.timeout(BEHIND_S_MAX):
-            data = await node.read(blob, start, size, int(position))
+        data = await node.read(ref, start, size, int(position))
     except BlobUnavailable as error:
         return _refuse(404, str(error))
     except TimeoutError:
@@ -87,6 +117,21 @@ async def _get(node: DataNode, blob: bytes, request: Request) -> Response:
     except ValueError as error:
         return _refuse(416, str(error))
     return Response(data, 206, {CRC32C: f"{crc32c(data):08x}"}, "application/octet-stream")
+
+
+async def _list(node: DataNode, group: int, request: Request) -> Response:
+    after, position = request.query_params.get("after", ""), request.query_params.get("position", "0")
+    if (after and not _BLOB.fullmatch(after)) or not _POSITION.fullmatch(position):
+        return _refuse(416, "ask for after=id and position=number")
+    try:
+        page = await node.blobs(group, bytes.fromhex(after), int(position))
+    except OSError as error:
+        return _refuse(503, _why(error) or "this node has not consumed `writes` that far yet")
+    return Response(_page.encode(page), media_type="application/msgpack")
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or str(error)
 
 
 def _refuse(status: int, why: str) -> Response:

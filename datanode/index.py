@@ -8,13 +8,14 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
-_PLACE = struct.Struct(">IQQ")
+_PLACE = struct.Struct(">IQQB")
 
 
 class Place(NamedTuple):
     volume: int
     offset: int  # of the record's header
     length: int  # of the payload
+    partition: int = 255
 
 
 class Table(Protocol):
@@ -38,11 +39,11 @@ class BlobIndex:
         self._table = table
 
     def find(self, blob: bytes) -> Place | None:
-        row = self._table.get(b"i" + blob)
+        row = self._table.get(b"b" + blob)
         return None if row is None else Place(*_PLACE.unpack(row))
 
     def put(self, places: Mapping[bytes, Place | None]) -> None:
-        self._table.commit({b"i" + blob: place and _PLACE.pack(*place) for blob, place in places.items()})
+        self._table.commit({b"b" + blob: place and _PLACE.pack(*place) for blob, place in places.items()})
 
     def synced_below(self, volume: int) -> int:
         return int.from_bytes(self._table.get(b"s" + volume.to_bytes(4, "big")) or b"", "big")
@@ -50,9 +51,18 @@ class BlobIndex:
     def put_synced(self, positions: Mapping[int, int]) -> None:
         self._table.commit({b"s" + volume.to_bytes(4, "big"): at.to_bytes(8, "big") for volume, at in positions.items()})
 
-    def blobs(self) -> Iterator[tuple[bytes, Place]]:
-        for key, row in self._table.scan(b"i", b"j"):
+    def blobs(self, start: bytes = b"") -> Iterator[tuple[bytes, Place]]:
+        for key, row in self._table.scan(b"b" + start, b"c"):
             yield key[1:], Place(*_PLACE.unpack(row))
+
+    def position(self, group: int) -> int | None:
+        row = self._table.get(b"w" + group.to_bytes(2, "big"))
+        return None if row is None else int.from_bytes(row, "big")
+
+    def put_positions(self, positions: Mapping[int, int | None]) -> None:
+        self._table.commit(
+            {b"w" + g.to_bytes(2, "big"): None if at is None else at.to_bytes(8, "big") for g, at in positions.items()}
+        )
 
     def sync(self) -> None:
         self._table.sync()

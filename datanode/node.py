@@ -1,21 +1,27 @@
-"""The port of one data node: blobs written in a stream and read by range. In one process `LocalNode` calls the store;
-`datanode.remote.RemoteNode` asks a node over HTTP.
+"""The port of one data node: blobs written in a stream, read by range, listed by group. `datanode.local.LocalNode` is the
+node of this process, `datanode.remote.RemoteNode` asks one over HTTP.
 
 Rules: nobody can read a blob before its writer's `commit` returned, and it is durable then; a writer ends with `commit` or
 `abort`, exactly one. What `read` returns was verified.
-Errors: `BlobUnavailable` for what is missing or damaged on the node, `OSError` for a node that cannot be reached or a disk
-that cannot be written, `ValueError` for lengths that do not fit.
+Errors: `BlobUnavailable` for what is missing or damaged on the node, `BlobExists` for one that is there or arriving,
+`OSError` for a node that cannot be reached or a disk that cannot be written, `TimeoutError` (an `OSError`) for one that is
+behind, `ValueError` for lengths that do not fit.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
-from datanode.consumer import WritesConsumer
-from datanode.layout import BlobCorrupt
-from datanode.store import BlobMissing, BlobWriter, VolumeStore
+from datanode.store import Held
 
 
 class BlobUnavailable(Exception):
     """The bytes of a blob cannot be had: missing or damaged here, and no replica to ask."""
+
+
+class BlobRef(NamedTuple):
+    group: int  # replication group
+    blob: bytes  # UUIDv7
+    partition: int  # of the metadata that may refer to it
 
 
 class Writer(Protocol):
@@ -26,7 +32,9 @@ class Writer(Protocol):
 
     async def write(self, data: bytes) -> None: ...
 
-    async def commit(self) -> None: ...
+    async def commit(self) -> list[str]:
+        """Names of the nodes that have synced it."""
+        ...
 
     async def abort(self) -> None:
         """Give the space back; also after a failed `write` or `commit`."""
@@ -34,27 +42,18 @@ class Writer(Protocol):
 
 
 class DataNode(Protocol):
-    async def create(self, blob: bytes, length: int) -> Writer:
-        """A blob of `length` bytes that is about to arrive."""
+    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> Writer:
+        """A blob of `length` bytes that is about to arrive. `leads`: the node forwards it to its peers while it does,
+        and commits when a quorum of the group has synced it."""
         ...
 
-    async def read(self, blob: bytes, start: int, size: int, position: int) -> bytes:
+    async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         """`size` bytes from `start`, once the node has consumed `writes` to `position` (-1: it need not wait)."""
         ...
 
+    async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
+        """A page of what the node has of a group, by id above `after`, once it has consumed `writes` below `position`."""
+        ...
 
-class LocalNode:
-    def __init__(self, store: VolumeStore, consumer: WritesConsumer) -> None:
-        self._store = store
-        self._consumer = consumer
 
-    async def create(self, blob: bytes, length: int) -> BlobWriter:
-        return self._store.create(blob, length)
-
-    async def read(self, blob: bytes, start: int, size: int, position: int) -> bytes:
-        if position >= 0:
-            await self._consumer.reached(position)
-        try:
-            return await self._store.read(blob, start, size)
-        except (BlobMissing, BlobCorrupt) as error:
-            raise BlobUnavailable(str(error)) from error
+Nodes = Callable[[str], DataNode]  # by endpoint

@@ -4,17 +4,21 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
+import msgspec
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from awscrt.checksums import crc32c
 
-from datanode.api import CRC32C
-from datanode.node import BlobUnavailable
-from datanode.store import BlobExists
+from datanode.api import CRC32C, HOLDERS
+from datanode.node import BlobRef, BlobUnavailable
+from datanode.store import BlobExists, Held
 from topics.secret import ClusterSecret
 
 CONNECTIONS_MAX = 256  # to one node
 CHUNKS_MAX = 4  # of a writer, before `write` waits for the network
 TIMEOUT = ClientTimeout(total=None, sock_connect=2, sock_read=10)
+
+
+_pages = msgspec.msgpack.Decoder(list[Held])
 
 
 class RemoteNode:
@@ -31,31 +35,43 @@ class RemoteNode:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         await self._session.close()
 
-    async def create(self, blob: bytes, length: int) -> "RemoteWriter":
-        return RemoteWriter(
-            self._session, f"/blobs/{blob.hex()}", self._headers("PUT", f"/blobs/{blob.hex()}", length), length
-        )
+    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> "RemoteWriter":
+        target = f"{_path(ref)}?partition={ref.partition}&leads={int(leads)}"
+        return RemoteWriter(self._session, target, self._headers("PUT", target, length), length)
 
-    async def read(self, blob: bytes, start: int, size: int, position: int) -> bytes:
+    async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         if size <= 0:
             raise ValueError("a read asks for at least one byte")
-        target, range_ = f"/blobs/{blob.hex()}?position={position}", f"bytes={start}-{start + size - 1}"
+        target, range_ = f"{_path(ref)}?position={position}", f"bytes={start}-{start + size - 1}"
+        status, data, crc = await self._get(target, range_)
+        if status == 416:
+            raise ValueError(data.decode().strip())
+        if status == 404:
+            raise BlobUnavailable(f"{self._endpoint}: {data.decode().strip()}")
+        if status != 206:
+            raise OSError(f"{self._endpoint} refused: {data.decode().strip()}")
+        if crc != f"{crc32c(data):08x}" or len(data) != size:
+            raise BlobUnavailable(f"{self._endpoint}: blob {ref.blob.hex()} was damaged on its way")
+        return data
+
+    async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
+        status, data, _ = await self._get(f"/groups/{group}/blobs?after={after.hex()}&position={position}", "")
+        if status != 200:
+            raise OSError(f"{self._endpoint} refused: {data.decode().strip()}")
+        return _pages.decode(data)
+
+    async def _get(self, target: str, range_: str) -> tuple[int, bytes, str]:
+        """Status, body and the crc32c that was sent with it. Raises `OSError`."""
         try:
             async with self._session.get(target, headers=self._headers("GET", target, None, range_)) as answer:
-                data = await answer.read()
-                if answer.status == 416:
-                    raise ValueError(data.decode().strip())
-                if answer.status == 404:
-                    raise BlobUnavailable(f"{self._endpoint}: {data.decode().strip()}")
-                if answer.status != 206:
-                    raise OSError(f"{self._endpoint} refused: {data.decode().strip()}")
+                return answer.status, await answer.read(), answer.headers.get(CRC32C, "")
         except (ClientError, TimeoutError) as error:
             raise OSError(f"the data node {self._endpoint} cannot be reached: {error}") from error
-        if answer.headers.get(CRC32C) != f"{crc32c(data):08x}" or len(data) != size:
-            raise BlobUnavailable(f"{self._endpoint}: blob {blob.hex()} was damaged on its way")
-        return data
 
     def _headers(self, method: str, target: str, length: int | None, range_: str = "") -> dict[str, str]:
         text = "" if length is None else str(length)
@@ -77,12 +93,14 @@ class RemoteWriter:
         self.crc32c = crc32c(data, self.crc32c)
         await self._hand_over(data)
 
-    async def commit(self) -> None:
+    async def commit(self) -> list[str]:
         if self._remaining:
             raise ValueError(f"{self._remaining} bytes fewer than announced")
         await self._hand_over(None)
-        if await self._answer != f"{self.crc32c:08x}":
+        crc, holders = await self._answer
+        if crc != f"{self.crc32c:08x}":
             raise OSError("the node received other bytes than were sent")
+        return holders.split(",")
 
     async def abort(self) -> None:
         """The broken connection tells the node."""
@@ -102,8 +120,8 @@ class RemoteWriter:
         while (chunk := await self._chunks.get()) is not None:
             yield chunk
 
-    async def _send(self, session: ClientSession, target: str, headers: dict[str, str]) -> str:
-        """The crc32c that the node received. Raises `OSError`, `BlobExists`."""
+    async def _send(self, session: ClientSession, target: str, headers: dict[str, str]) -> tuple[str, str]:
+        """The crc32c that the node received, and the holders. Raises `OSError`, `BlobExists`."""
         try:
             async with session.put(target, data=self._body(), headers=headers) as answer:
                 return await _accepted(answer)
@@ -111,10 +129,34 @@ class RemoteWriter:
             raise OSError(f"the data node cannot be reached: {error}") from error
 
 
-async def _accepted(answer: ClientResponse) -> str:
+def _path(ref: BlobRef) -> str:
+    return f"/groups/{ref.group}/blobs/{ref.blob.hex()}"
+
+
+async def _accepted(answer: ClientResponse) -> tuple[str, str]:
     text = (await answer.text()).strip()
     if answer.status == 409:
         raise BlobExists(text)
     if answer.status != 201:
         raise OSError(f"the data node refused: {text}")
-    return answer.headers.get(CRC32C, "")
+    return answer.headers.get(CRC32C, ""), answer.headers.get(HOLDERS, "")
+
+
+class RemoteNodes:
+    """`datanode.node.Nodes`: a node by its endpoint, each with connections of its own. Use as a context."""
+
+    def __init__(self, secret: ClusterSecret) -> None:
+        self._secret = secret
+        self._nodes: dict[str, RemoteNode] = {}
+
+    def __call__(self, endpoint: str) -> RemoteNode:
+        if endpoint not in self._nodes:
+            self._nodes[endpoint] = RemoteNode(endpoint, self._secret)
+        return self._nodes[endpoint]
+
+    async def __aenter__(self) -> "RemoteNodes":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for node in self._nodes.values():
+            await node.close()

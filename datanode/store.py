@@ -1,7 +1,8 @@
 """The volume store: blobs by id in append-only volumes of ~1 GiB, several active at once so that their syncs overlap."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from awscrt.checksums import crc32c
 
@@ -24,7 +25,62 @@ class BlobExists(Exception):
     """The blob is here already, and blobs never change."""
 
 
+class NewBlob(NamedTuple):
+    group: int
+    blob: bytes
+    partition: int
+    data: bytes
+
+
+class Held(NamedTuple):
+    blob: bytes
+    length: int
+    partition: int
+
+
+class Usage(NamedTuple):
+    volumes: int
+    live_bytes: int
+    garbage_bytes: int
+    free_bytes: int
+
+
+def _k(group: int, blob: bytes) -> bytes:
+    return group.to_bytes(2, "big") + blob
+
+
 class VolumeStore:
+    is_read_only = False
+    lost: dict[int, int] = {}
+
+    def usage(self) -> Usage:
+        return Usage(len(self._volumes), 0, 0, 0)
+
+    def position(self, group: int) -> int | None:
+        return self._index.position(group)
+
+    def is_arriving(self, group: int, blob: bytes) -> bool:
+        return False
+
+    def groups(self) -> set[int]:
+        return {int.from_bytes(key[:2], "big") for key, _ in self._index.blobs()}
+
+    async def drop_group(self, group: int) -> None:
+        self.release(group, [each.blob for each in self.blobs(group, limit=10**9)])
+        self._index.put_positions({group: None})
+
+    def blobs(self, group: int, after: bytes = b"", limit: int = 1000) -> list[Held]:
+        found: list[Held] = []
+        start = _k(group, after + b"\0" if after else b"")
+        for key, place in self._index.blobs(start):
+            if key[:2] != group.to_bytes(2, "big") or len(found) == limit:
+                break
+            found.append(Held(key[2:], place.length, place.partition))
+        return found
+
+    def find(self, group: int, blob: bytes) -> Place | None:
+        return self._index.find(_k(group, blob))
+
     def __init__(self, disk: Disk, index: BlobIndex, *, volume_bytes: int = VOLUME_BYTES) -> None:
         self._disk = disk
         self._index = index
@@ -35,30 +91,30 @@ class VolumeStore:
         self.unsettled_bytes = 0  # behind the synced positions: what a start would have to read again
         self._recover()
 
-    def put_all(self, payloads: Mapping[bytes, bytes]) -> None:
+    def put_all(self, blobs: Sequence[NewBlob]) -> None:
         """Small payloads, not yet synced. A blob that is here whole is left as it is."""
-        fresh = {blob: data for blob, data in payloads.items() if not self._has_whole(blob, len(data))}
+        fresh = {each: each.data for each in blobs if not self._has_whole(each.group, each.blob, len(each.data))}
         if not fresh:
             return
-        records = [layout.record(blob, data) for blob, data in fresh.items()]
+        records = [layout.record(each.blob, data) for each, data in fresh.items()]
         volume = self._next_volume(sum(map(len, records)))
         at = volume.append(b"".join(records))
         places: dict[bytes, Place | None] = {}
-        for (blob, data), record in zip(fresh.items(), records, strict=True):
-            places[blob] = Place(volume.number, at, len(data))
+        for (each, data), record in zip(fresh.items(), records, strict=True):
+            places[_k(each.group, each.blob)] = Place(volume.number, at, len(data), each.partition)
             at += len(record)
         self._index.put(places)
 
-    def create(self, blob: bytes, length: int) -> "BlobWriter":
+    def create(self, group: int, blob: bytes, partition: int, length: int, *, replace: bool = False) -> "BlobWriter":
         """Raises `BlobExists`."""
-        if self.has(blob):
+        if self.has(group, blob) and not replace:
             raise BlobExists(f"blob {blob.hex()} is here already")
         volume = self._next_volume(layout.record_bytes(length))
-        return BlobWriter(volume, self._index, blob, length)
+        return BlobWriter(volume, self._index, blob, length, group, partition)
 
-    async def read(self, blob: bytes, start: int, size: int) -> bytes:
+    async def read(self, group: int, blob: bytes, start: int, size: int) -> bytes:
         """Verified bytes of a blob. Raises `BlobMissing`, `BlobCorrupt`, or `ValueError` for bytes outside of it."""
-        place = self._index.find(blob)
+        place = self.find(group, blob)
         volume = self._volumes.get(place.volume) if place else None
         if place is None or volume is None:
             raise BlobMissing(f"blob {blob.hex()} is not on this node")
@@ -68,27 +124,25 @@ class VolumeStore:
             return volume.read(blob, place.offset, place.length, start, size)
         return await asyncio.to_thread(volume.read, blob, place.offset, place.length, start, size)
 
-    def has(self, blob: bytes) -> bool:
-        return self._index.find(blob) is not None
+    def has(self, group: int, blob: bytes) -> bool:
+        return self.find(group, blob) is not None
 
-    def blobs(self) -> Iterable[bytes]:
-        return (blob for blob, _ in self._index.blobs())
-
-    def release(self, blobs: Sequence[bytes]) -> None:
+    def release(self, group: int, blobs: Sequence[bytes]) -> None:
         """Forget blobs and give their space back; unknown ones are passed over."""
-        places = {blob: place for blob in blobs if (place := self._index.find(blob)) is not None}
+        places = {_k(group, blob): place for blob in blobs if (place := self.find(group, blob)) is not None}
         for place in places.values():
             self._volumes[place.volume].release(place.offset, place.length)
         if places:
             self._index.put(dict.fromkeys(places))
 
-    async def sync(self) -> None:
+    async def sync(self, positions: Mapping[int, int] | None = None) -> None:
         """All that was put and released before the call is durable on return."""
         settled = {number: self._volumes[number].settled_below for number in self._volumes}
         self.unsettled_bytes = 0
         for volume in list(self._volumes.values()):
             await volume.sync()
         self._index.put_synced(settled)
+        self._index.put_positions(positions or {})
         self._index.sync()
 
     def close(self) -> None:
@@ -96,8 +150,8 @@ class VolumeStore:
             volume.close()
         self._index.close()
 
-    def _has_whole(self, blob: bytes, length: int) -> bool:
-        place = self._index.find(blob)
+    def _has_whole(self, group: int, blob: bytes, length: int) -> bool:
+        place = self.find(group, blob)
         if place is None or place.length != length or place.volume not in self._volumes:
             return False
         try:
@@ -134,7 +188,7 @@ class VolumeStore:
             volume = self._volumes[number] = Volume(number, self._disk.open(_path(number)), 0)
             places: dict[bytes, Place | None] = {}
             for state, at, blob, length in volume.scan(self._index.synced_below(number)):
-                places[blob] = Place(number, at, length) if state == layout.LIVE else None
+                places[_k(0, blob)] = Place(number, at, length) if state == layout.LIVE else None
                 self.unsettled_bytes += length
             self._index.put({blob: place for blob, place in places.items() if place is not None})
             if volume.end < self._volume_bytes and len(self._active) < ACTIVE_VOLUMES:
@@ -144,7 +198,8 @@ class VolumeStore:
 class BlobWriter:
     """A blob that arrives in pieces; nobody can read it before `commit` returned."""
 
-    def __init__(self, volume: Volume, index: BlobIndex, blob: bytes, length: int) -> None:
+    def __init__(self, volume: Volume, index: BlobIndex, blob: bytes, length: int, group: int, partition: int) -> None:
+        self._group, self._partition = group, partition
         self._volume = volume
         self._index = index
         self._blob = blob
@@ -167,7 +222,9 @@ class BlobWriter:
         if self._position != self._length:
             raise ValueError(f"{self._position} bytes of {self._length} arrived")
         await self._volume.finish(self._region, self._length, layout.footer(self._blob, self._crcs))
-        self._index.put({self._blob: Place(self._volume.number, self._region, self._length)})
+        self._index.put(
+            {_k(self._group, self._blob): Place(self._volume.number, self._region, self._length, self._partition)}
+        )
 
     async def abort(self) -> None:
         """Give the space back."""

@@ -114,9 +114,9 @@ async def copy_bytes(
             yield chunk
 
     if size <= payload.INLINE_BYTES_MAX:
-        extents = await payload.put_inline(gateway.blobs, b"".join([chunk async for chunk in passing()]))
+        extents = await payload.put_inline(gateway.blobs, b"".join([chunk async for chunk in passing()]), request.partition)
     else:
-        extents = await payload.write_extents(gateway.blobs, passing(), size)
+        extents = await payload.write_extents(gateway.blobs, passing(), size, request.partition)
     return extents, md5.digest().hex(), Checksum(algorithm, base64.b64encode(digest.digest()).decode())
 
 

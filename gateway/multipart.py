@@ -55,7 +55,7 @@ async def upload_part(gateway: Gateway, request: Request) -> Response:
         )
     if body.length > PUT_BYTES_MAX:
         raise S3Error("EntityTooLarge")
-    stored = await payload.store(gateway.blobs, body)
+    stored = await payload.store(gateway.blobs, body, request.partition)
     command = commands.PutPart(
         request.bucket,
         request.key,

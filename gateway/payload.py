@@ -6,14 +6,10 @@ object's command is sent, the blobs written so far are given back.
 
 import contextlib
 import hashlib
-import secrets
-import time
 from collections.abc import AsyncIterator, Sequence
 
-from awscrt.checksums import crc32c
-
-from datanode.client import GROUP, Blobs
-from datanode.node import Writer
+from datanode.client import Blobs
+from datanode.extent import ExtentWriter
 from gateway.body import Body
 from gateway.checksums import BodyDigests
 from topics.objects import Checksum, Extent
@@ -37,21 +33,13 @@ class Stored:
         return sum(extent.length for extent in self.extents)
 
 
-def new_blob() -> str:
-    """A UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then random."""
-    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
-    value = value & ~(0xF << 76) | 7 << 76
-    value = value & ~(0x3 << 62) | 2 << 62
-    return f"{value:032x}"
-
-
-async def store(blobs: Blobs, body: Body) -> Stored:
-    """The body in blobs. Raises S3Error, ClientGone, LogError or OSError; nothing is left behind then."""
+async def store(blobs: Blobs, body: Body, partition: int) -> Stored:
+    """The body in blobs, for metadata that lives in `partition`. Raises S3Error, ClientGone, LogError or OSError; nothing is left behind then."""
     if body.length <= INLINE_BYTES_MAX:
         data = b"".join([chunk async for chunk in body.chunks()])
         etag, checksum = body.digests.finish(body.trailers)
-        return Stored(await put_inline(blobs, data), etag, checksum)
-    extents = await write_extents(blobs, body.chunks(), body.length)
+        return Stored(await put_inline(blobs, data, partition), etag, checksum)
+    extents = await write_extents(blobs, body.chunks(), body.length, partition)
     try:
         etag, checksum = body.digests.finish(body.trailers)
     except BaseException:
@@ -60,12 +48,12 @@ async def store(blobs: Blobs, body: Body) -> Stored:
     return Stored(extents, etag, checksum)
 
 
-async def store_unsized(blobs: Blobs, chunks: AsyncIterator[bytes], digests: BodyDigests) -> Stored:
+async def store_unsized(blobs: Blobs, chunks: AsyncIterator[bytes], digests: BodyDigests, partition: int) -> Stored:
     """Like `store`, for a body whose length shows only at its end: an extent for each piece of it."""
     extents: list[Extent] = []
     try:
         async for piece in _pieces(chunks, digests):
-            extents += await put(blobs, piece)
+            extents += await put(blobs, piece, partition)
         etag, checksum = digests.finish({})
     except BaseException:
         await release(blobs, extents)
@@ -85,42 +73,37 @@ async def _pieces(chunks: AsyncIterator[bytes], digests: BodyDigests) -> AsyncIt
         yield bytes(buffer)
 
 
-async def put(blobs: Blobs, data: bytes) -> list[Extent]:
+async def put(blobs: Blobs, data: bytes, partition: int) -> list[Extent]:
     if len(data) <= INLINE_BYTES_MAX:
-        return await put_inline(blobs, data)
+        return await put_inline(blobs, data, partition)
 
     async def once() -> AsyncIterator[bytes]:
         yield data
 
-    return await write_extents(blobs, once(), len(data))
+    return await write_extents(blobs, once(), len(data), partition)
 
 
-async def put_inline(blobs: Blobs, data: bytes) -> list[Extent]:
-    if not data:
-        return []
-    blob = new_blob()
-    position = await blobs.put(blob, data)
-    return [Extent(blob, GROUP, len(data), crc32c(data), position)]
+async def put_inline(blobs: Blobs, data: bytes, partition: int) -> list[Extent]:
+    return [await blobs.put(data, partition)] if data else []
 
 
-async def write_extents(blobs: Blobs, chunks: AsyncIterator[bytes], length: int) -> list[Extent]:
+async def write_extents(blobs: Blobs, chunks: AsyncIterator[bytes], length: int, partition: int) -> list[Extent]:
     """Streams `length` bytes into extents, each durable; on any error all of them are given back."""
     extents: list[Extent] = []
-    writer: Writer | None = None
-    blob, room, remaining = "", 0, length
+    writer: ExtentWriter | None = None
+    room, remaining = 0, length
     try:
         async for chunk in chunks:
             position = 0
             while position < len(chunk):
                 if writer is None:
-                    blob, room = new_blob(), min(EXTENT_BYTES_MAX, remaining)
-                    size, writer = room, await blobs.create(blob, room)
+                    room = min(EXTENT_BYTES_MAX, remaining)
+                    writer = await blobs.create(room, partition)
                 piece = chunk[position : position + room]
                 await writer.write(piece)
                 position, room, remaining = position + len(piece), room - len(piece), remaining - len(piece)
                 if room == 0:
-                    await writer.commit()
-                    extents.append(Extent(blob, GROUP, size, writer.crc32c, -1))
+                    extents.append(await writer.commit())
                     writer = None
     except BaseException:
         if writer is not None:
@@ -133,7 +116,7 @@ async def write_extents(blobs: Blobs, chunks: AsyncIterator[bytes], length: int)
 async def release(blobs: Blobs, extents: Sequence[Extent]) -> None:
     """Give back what no command will name; if even that fails, the orphan sweep finds them."""
     with contextlib.suppress(Exception):
-        await blobs.release([extent.blob for extent in extents])
+        await blobs.release(extents)
 
 
 async def read(blobs: Blobs, extents: Sequence[Extent], start: int, size: int) -> AsyncIterator[bytes]:

@@ -35,7 +35,7 @@ async def post_object(gateway: Gateway, request: Request) -> Response:
     headers = _headers(fields)
     kept, key = attributes.from_headers(headers), _key(fields)
     digests = BodyDigests(headers, "", signed="")
-    stored = await payload.store_unsized(gateway.blobs, _within(policy, form.file()), digests)
+    stored = await payload.store_unsized(gateway.blobs, _within(policy, form.file()), digests, request.partition)
     command = commands.PutObject(request.bucket, key, stored.size, stored.etag, stored.extents, stored.checksum, kept)
     await submit(gateway, request, command, stored.extents)
     return _answer(request, fields, key, [("etag", f'"{stored.etag}"'), *attributes.checksum_headers(stored.checksum)])

@@ -21,7 +21,7 @@ async def put_object(gateway: Gateway, request: Request) -> Response:
     bucket = await gateway.bucket(request)
     if wanted != Preconditions():  # spares the client the upload; decided for good in the log
         check_early(await gateway.reads.current(request.bucket, bucket, request.key), wanted)
-    stored = await payload.store(gateway.blobs, body)
+    stored = await payload.store(gateway.blobs, body, request.partition)
     command = commands.PutObject(
         request.bucket, request.key, stored.size, stored.etag, stored.extents, stored.checksum, kept, wanted
     )

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 from starlette.types import Receive, Scope
 
 from gateway.errors import S3Error
+from topics.spec import bucket_partition
 
 HEADER_BYTES_MAX = 16 << 10
 KEY_BYTES_MAX = 1024
@@ -66,6 +67,11 @@ class Request:
     @property
     def resource(self) -> str:
         return self.path
+
+    @property
+    def partition(self) -> int:
+        """Of the metadata that the bucket lives in."""
+        return bucket_partition(self.bucket)
 
     def url(self, key: str) -> str:
         """Where an object of the bucket is, in the style that this request came in."""

@@ -10,7 +10,7 @@ from gateway.errors import S3Error
 from topics import commands
 from topics.log import Entry, Log
 from topics.replies import Reply
-from topics.spec import TopicPartition, bucket_partition
+from topics.spec import TopicPartition
 
 DEADLINE_MS = 30_000  # as long as SDKs wait for an answer at most, half of it
 WAITING_MAX = 4096
@@ -38,14 +38,12 @@ class Commander:
         if len(self._waiting) >= WAITING_MAX:
             raise S3Error("SlowDown")
         now_ms = self._clock_ms()
-        name = body.bucket if not isinstance(body, commands.ForgetReleased) else ""
-        partition = bucket_partition(name) if name else getattr(body, "partition", 0)
         command = commands.Command(request_id, principal, self._gateway, now_ms + DEADLINE_MS, body)
-        entry = Entry(name.encode(), commands.encode(command))
+        entry = Entry(getattr(body, "bucket", "").encode(), commands.encode(command))
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[request_id] = waiter
         try:
-            await self._log.append(TopicPartition("commands", partition), [entry], durable=self._durable)
+            await self._log.append(TopicPartition("commands", commands.partition_of(body)), [entry], durable=self._durable)
             async with asyncio.timeout(DEADLINE_MS / 1000):
                 reply = await waiter
         except TimeoutError:

@@ -2,19 +2,15 @@
 
 import asyncio
 import logging
-import uuid
 from collections import deque
 from collections.abc import Callable, Mapping
 
 from processors.releases import release_garbage
 from processors.runtime import PartitionRuntime
-from topics import commands
-from topics.commands import ForgetReleased
-from topics.log import Entry, Log, LogError
-from topics.spec import TopicPartition
+from topics.log import Log, LogError
+from topics.sender import CommandSender
 
 EVERY_S = 1.0
-FORGET_MS = 30_000
 RELEASE_AFTER_S = 60.0  # a GET that began before an overwrite may still be reading what was replaced
 log_ = logging.getLogger(__name__)
 
@@ -26,12 +22,7 @@ async def keep_house(
     release_after_s: float = RELEASE_AFTER_S,
 ) -> None:
     """For ever; `runtimes` are those of the partitions that are owned at the time."""
-
-    async def forget(partition: int, below: int) -> None:
-        body = ForgetReleased(partition, below)
-        command = commands.Command(uuid.uuid4().hex, "", "", clock_ms() + FORGET_MS, body)
-        await log.append(TopicPartition("commands", partition), [Entry(b"", commands.encode(command))], durable=False)
-
+    send = CommandSender(log, clock_ms)
     loop = asyncio.get_running_loop()
     marks: deque[tuple[float, dict[int, int]]] = deque()
     while True:
@@ -41,7 +32,7 @@ async def keep_house(
             for number, runtime in list(runtimes().items()):
                 await runtime.trim()
                 if is_due and number in marks[0][1]:
-                    await release_garbage(log, runtime.view, number, marks[0][1][number], forget)
+                    await release_garbage(log, runtime.view, number, marks[0][1][number], send)
         except (LogError, OSError) as error:
             log_.error("housekeeping could not write the log and will try again: %s", error)
         if is_due:

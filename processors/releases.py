@@ -8,19 +8,16 @@ from collections.abc import Awaitable, Callable
 
 from processors.machine import tables
 from processors.view import Readable
-from topics import writes
+from topics import commands, writes
 from topics.log import Entry, Log
 from topics.spec import TopicPartition
 
 POSITIONS_MAX = 1_000  # an append at a time
-Submit = Callable[[int, int], Awaitable[None]]
+Submit = Callable[[commands.Body], Awaitable[None]]
 
 
-async def release_garbage(log: Log, view: Readable, partition: int, below: int, forget: Submit) -> int:
-    """One pass over what became garbage before the position `below`; returns how many blobs were released.
-
-    `forget(partition, below)` clears the notes.
-    """
+async def release_garbage(log: Log, view: Readable, partition: int, below: int, submit: Submit) -> int:
+    """One pass over what became garbage before the position `below`; returns how many blobs were released."""
     entries: dict[int, list[Entry]] = {}
     last = -1
     for count, (position, blobs) in enumerate(tables.garbage(view)):
@@ -32,5 +29,5 @@ async def release_garbage(log: Log, view: Readable, partition: int, below: int, 
     for group, releases in entries.items():
         await log.append(TopicPartition("writes", group), releases, durable=True)
     if last >= 0:
-        await forget(partition, last + 1)
+        await submit(commands.ForgetReleased(partition, last + 1))
     return sum(map(len, entries.values()))

@@ -4,9 +4,12 @@ Ids are minted by the gateway and carried here. A command whose append time is p
 late delivery can bring nothing back.
 """
 
+import enum
+
 import msgspec
 
 from topics.objects import Attributes, Checksum, Extent, Preconditions
+from topics.spec import CONTROL_PARTITION, bucket_partition
 
 VERSION = 1
 
@@ -88,6 +91,66 @@ class ForgetReleased(msgspec.Struct, frozen=True, tag="ForgetReleased"):
     below: int
 
 
+class ReleaseOrphans(msgspec.Struct, frozen=True, tag="ReleaseOrphans"):
+    """From a data node: blobs that are older than any request; those that nothing refers to are given back."""
+
+    partition: int
+    blobs: list[tuple[int, str]]  # group, id
+
+
+class RegisterNode(msgspec.Struct, frozen=True, tag="RegisterNode"):
+    """From who judges heartbeats: what a data node says of itself."""
+
+    node: str
+    incarnation: str
+    boot: str
+    endpoint: str
+    domain: str
+    capacity_bytes: int
+
+
+class Mark(enum.StrEnum):
+    DOWN = "down"
+    OUT = "out"
+    FULL = "full"
+    WRITABLE = "writable"
+
+
+class MarkNode(msgspec.Struct, frozen=True, tag="MarkNode"):
+    """From who judges heartbeats."""
+
+    node: str
+    boot: str  # that was judged: one that came back meanwhile has another
+    mark: Mark
+
+
+class DrainNode(msgspec.Struct, frozen=True, tag="DrainNode"):
+    """From an operator: place the node's groups elsewhere, or no longer."""
+
+    node: str
+    is_draining: bool
+
+
+class RemoveNode(msgspec.Struct, frozen=True, tag="RemoveNode"):
+    """From an operator: forget a node that holds nothing."""
+
+    node: str
+
+
+class HoldGroup(msgspec.Struct, frozen=True, tag="HoldGroup"):
+    """From a data node: it has all blobs of a group, or has lost some."""
+
+    node: str
+    incarnation: str
+    group: int
+    holds: bool
+
+
+class SetCopies(msgspec.Struct, frozen=True, tag="SetCopies"):
+    copies: int
+
+
+ClusterBody = RegisterNode | MarkNode | DrainNode | RemoveNode | HoldGroup | SetCopies
 Body = (
     CreateBucket
     | DeleteBucket
@@ -98,6 +161,8 @@ Body = (
     | CompleteUpload
     | AbortUpload
     | ForgetReleased
+    | ReleaseOrphans
+    | ClusterBody
 )
 
 
@@ -112,6 +177,17 @@ class Command(msgspec.Struct, frozen=True):
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Command)
+
+
+def partition_of(body: Body) -> int:
+    """Where a command is decided: with its bucket, or with the facts that belong to no bucket."""
+    match body:
+        case ForgetReleased() | ReleaseOrphans():
+            return body.partition
+        case RegisterNode() | MarkNode() | DrainNode() | RemoveNode() | HoldGroup() | SetCopies():
+            return CONTROL_PARTITION
+        case _:
+            return bucket_partition(body.bucket)
 
 
 def encode(command: Command) -> bytes:

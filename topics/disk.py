@@ -64,6 +64,10 @@ class Disk(Protocol):
 
     def sync_folder(self, folder: str) -> None: ...
 
+    def capacity_bytes(self) -> int:
+        """Of the file system."""
+        ...
+
     def close(self) -> None: ...
 
 
@@ -134,6 +138,10 @@ class OsDisk:
 
     def sync_folder(self, folder: str) -> None:
         _sync_folder(self._root / folder)
+
+    def capacity_bytes(self) -> int:
+        found = os.statvfs(self._root)
+        return found.f_blocks * found.f_frsize
 
     def close(self) -> None:
         self._threads.shutdown()

@@ -62,7 +62,8 @@ class EmbeddedLog:
         else:
             self._manifest = msgspec.json.decode(stored, type=_Manifest)
         for spec in self._manifest.topics:
-            self._add_topic(spec)
+            self._numbers[spec.name] = len(self._numbers)
+            self._add_partitions(spec, 0)
         self._recover()
 
     @property
@@ -70,13 +71,19 @@ class EmbeddedLog:
         return self._manifest.identity
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
-        have = {spec.name: spec for spec in self._manifest.topics}
+        have = {spec.name: number for number, spec in enumerate(self._manifest.topics)}
         for spec in specs:
             if spec.name not in have:
                 self._manifest.topics.append(spec)
-                self._add_topic(spec)
-            elif have[spec.name].partitions != spec.partitions:
-                raise LogError(f"topic {spec.name} has {have[spec.name].partitions} partitions, not {spec.partitions}")
+                self._numbers[spec.name] = len(self._numbers)
+                self._add_partitions(spec, 0)
+                continue
+            before = self._manifest.topics[have[spec.name]].partitions
+            if spec.grows and before < spec.partitions:
+                self._manifest.topics[have[spec.name]] = spec
+                self._add_partitions(spec, before)
+            elif before != spec.partitions:
+                raise LogError(f"topic {spec.name} has {before} partitions, not {spec.partitions}")
         self._save_manifest()
 
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
@@ -220,9 +227,8 @@ class EmbeddedLog:
             partition.earliest = max(partition.earliest, checkpoint.earliest.get(_name(at), 0))
         self._time_ms = max(self._time_ms, checkpoint.time_ms)
 
-    def _add_topic(self, spec: TopicSpec) -> None:
-        self._numbers[spec.name] = len(self._numbers)
-        for number in range(spec.partitions):
+    def _add_partitions(self, spec: TopicSpec, first: int) -> None:
+        for number in range(first, spec.partitions):
             at = TopicPartition(spec.name, number)
             partition = self._partitions[at] = Partition(at, spec)
             if spec.kept:

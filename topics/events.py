@@ -9,6 +9,7 @@ A decision carries the claim it was made under (`epoch`), its place in it (`sequ
 import msgspec
 
 from topics.objects import Attributes, Checksum, Extent
+from topics.placement import Node
 
 VERSION = 1
 
@@ -111,6 +112,43 @@ class BlobsReleased(msgspec.Struct, frozen=True, tag_field="eventName", tag="Blo
     below: int
 
 
+class OrphansFound(msgspec.Struct, frozen=True, tag_field="eventName", tag="OrphansFound"):
+    """Blobs that no object ever referred to; no later command may name them."""
+
+    blobs: list[tuple[int, str]]  # group, id
+
+
+class Placed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Of the groups whose placement follows from the event: their targets and holders from here on."""
+
+    targets: dict[int, list[str]] = {}
+    holders: dict[int, list[str]] = {}
+
+
+class NodeChanged(msgspec.Struct, frozen=True, tag_field="eventName", tag="Node:Changed"):
+    node: Node
+    change: str  # joined, returned, down, out, full, writable, draining, staying
+    private: Placed
+
+
+class NodeRemoved(msgspec.Struct, frozen=True, tag_field="eventName", tag="Node:Removed"):
+    node: str
+
+
+class GroupHeld(msgspec.Struct, frozen=True, tag_field="eventName", tag="Group:Held"):
+    """A node has all blobs of a group, or has lost some."""
+
+    node: str
+    group: int
+    holders: list[str]
+
+
+class CopiesSet(msgspec.Struct, frozen=True, tag_field="eventName", tag="Cluster:CopiesSet"):
+    copies: int
+    private: Placed
+
+
+ClusterEvent = NodeChanged | NodeRemoved | GroupHeld | CopiesSet
 Event = (
     Claimed
     | BucketCreated
@@ -123,6 +161,8 @@ Event = (
     | UploadAborted
     | UploadCompleted
     | BlobsReleased
+    | OrphansFound
+    | ClusterEvent
 )
 
 

@@ -34,6 +34,13 @@ class ClusterSecret:
             return False
         return hmac.compare_digest(self._signature(method, target, length, range_, int(match[1])), match[2])
 
+    def digest(self, data: bytes) -> bytes:
+        """What only who knows the secret can say of `data`."""
+        return hmac.digest(self._secret, data, "sha256")
+
+    def is_digest(self, data: bytes, digest: bytes) -> bool:
+        return hmac.compare_digest(self.digest(data), digest)
+
     def _signature(self, method: str, target: str, length: str, range_: str, now_s: int) -> str:
         text = "\n".join([method, target, length, range_, str(now_s)])
         return hmac.digest(self._secret, text.encode(), "sha256").hex()

@@ -23,6 +23,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     visible: Visible
     kept: bool  # whether records stay until trimmed by an operator (true) or by their consumer (false)
     retention_ms: int = -1  # on a cluster, records older than this go by themselves
+    grows: bool = False  # whether partitions may be added: where what is kept elsewhere names its partition
 
 
 class TopicPartition(msgspec.Struct, frozen=True, order=True):
@@ -33,15 +34,17 @@ class TopicPartition(msgspec.Struct, frozen=True, order=True):
 BUCKET_PARTITIONS = 16  # enough to spread over the processors of a large cluster, few enough to scan one by one
 CONTROL_PARTITION = BUCKET_PARTITIONS
 HOUR_MS = 3_600_000
-GROUPS = 1  # one replication group until data nodes are placed by heartbeats
+GROUPS = 64  # replication groups: enough to spread over the data nodes of a large cluster in small steps
 
 COMMANDS = TopicSpec("commands", BUCKET_PARTITIONS + 1, Visible.APPENDED, kept=False)
 EVENTS = TopicSpec("events", BUCKET_PARTITIONS + 1, Visible.DURABLE, kept=True)
-WRITES = TopicSpec("writes", GROUPS, Visible.APPENDED, kept=False)
+WRITES = TopicSpec("writes", GROUPS, Visible.APPENDED, kept=False, grows=True)
+PLACEMENT = TopicSpec("placement", 1, Visible.DURABLE, kept=False)
 REPLIES = TopicSpec("replies", 16, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)  # gateways share its partitions
 OWNERS = TopicSpec("owners", 1, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)
-ALL = (COMMANDS, EVENTS, WRITES)  # of one process, where replies and owners need no topic
-CLUSTER = (*ALL, REPLIES, OWNERS)
+HEARTBEATS = TopicSpec("heartbeats", 1, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)
+ALL = (COMMANDS, EVENTS, WRITES, PLACEMENT)  # of one process, where the others need no topic
+CLUSTER = (*ALL, REPLIES, OWNERS, HEARTBEATS)
 
 
 def bucket_partition(bucket: str) -> int:

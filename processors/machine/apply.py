@@ -1,14 +1,14 @@
 """`apply`: the only writer of the view. An unknown event stops loudly; a fact missing from the view does too.
 
 Whatever loses its last reference here is noted as garbage under the event's position; the release reactor gives it back
-to the volumes, and `BlobsReleased` clears the note.
+to the volumes, and `BlobsReleased` clears the note. A blob counts as referenced until then.
 """
 
 import hashlib
 from collections.abc import Iterable
 from typing import assert_never
 
-from processors.machine import tables
+from processors.machine import membership, tables
 from processors.view import Overlay
 from topics import events
 from topics.objects import Extent
@@ -77,11 +77,24 @@ def apply(view: Overlay, position: int, decision: events.Decision) -> None:
             bucket = _bucket(view, event.bucket)
             _drop_upload(view, position, bucket, event.key, event.upload_id, keep=())
         case events.BlobsReleased():
-            for at, _ in list(tables.garbage(view)):
-                if at < event.below:
-                    view.delete(tables.garbage_key(at))
+            _forget_released(view, event.below)
+        case events.OrphansFound():
+            for _, blob in event.blobs:
+                view.put(tables.blob_key(blob), tables.ORPHANED)
+            tables.put(view, tables.garbage_key(position), event.blobs)
+        case events.NodeChanged() | events.NodeRemoved() | events.GroupHeld() | events.CopiesSet():
+            tables.put(view, tables.PLACEMENT_KEY, membership.apply(tables.placement(view), event))
         case _:
             assert_never(event)
+
+
+def _forget_released(view: Overlay, below: int) -> None:
+    for at, blobs in list(tables.garbage(view)):
+        if at < below:
+            view.delete(tables.garbage_key(at))
+            for _, blob in blobs:
+                if tables.reference(view, blob) == tables.REFERENCED:
+                    view.delete(tables.blob_key(blob))
 
 
 def _bucket(view: Overlay, name: str) -> tables.Bucket:
@@ -101,6 +114,7 @@ def _delete_bucket(view: Overlay, position: int, event: events.BucketDeleted) ->
 def _put_object(view: Overlay, position: int, event: events.ObjectCreated, time_ms: int) -> None:
     bucket, private = _bucket(view, event.bucket), event.private
     _unreference(view, position, bucket, event.key)
+    _refer(view, private.extents)
     row = tables.Object(
         event.size,
         event.etag,
@@ -117,6 +131,7 @@ def _put_part(view: Overlay, position: int, event: events.PartUploaded, time_ms:
     replaced = tables.part(view, event.upload_id, event.part_number)
     if replaced is not None:
         _discard(view, position, replaced.extents)
+    _refer(view, event.private.extents)
     row = tables.Part(event.size, event.etag, time_ms, event.private.extents, event.private.checksum)
     tables.put(view, tables.part_key(event.upload_id, event.part_number), row)
 
@@ -159,6 +174,11 @@ def _unreference(view: Overlay, position: int, bucket: tables.Bucket, key: str) 
     existing = tables.current(view, bucket.incarnation, key)
     if existing is not None:
         _discard(view, position, existing.extents)
+
+
+def _refer(view: Overlay, extents: Iterable[Extent]) -> None:
+    for extent in extents:
+        view.put(tables.blob_key(extent.blob), tables.REFERENCED)
 
 
 def _discard(view: Overlay, position: int, extents: Iterable[Extent]) -> None:

@@ -4,24 +4,27 @@
 |---|---|---|
 | CreateBucket | BucketAlreadyOwnedByYou, BucketAlreadyExists | BucketCreated |
 | DeleteBucket | NoSuchBucket, BucketNotEmpty | BucketDeleted |
-| PutObject | NoSuchBucket, NoSuchKey, PreconditionFailed | ObjectCreated:Put or :Copy |
+| PutObject | NoSuchBucket, NoSuchKey, PreconditionFailed, RequestTimeout (a blob was given back) | ObjectCreated:Put or :Copy |
 | DeleteObject | NoSuchBucket, PreconditionFailed | ObjectRemoved:Delete; none where there is no such key |
 | CreateUpload | NoSuchBucket | MultipartUpload:Created |
-| PutPart | NoSuchBucket, NoSuchUpload | MultipartUpload:Part |
+| PutPart | NoSuchBucket, NoSuchUpload, RequestTimeout | MultipartUpload:Part |
 | CompleteUpload | as PutObject, NoSuchUpload, see `complete` | ObjectCreated:CompleteMultipartUpload |
 | AbortUpload | NoSuchBucket, NoSuchUpload | MultipartUpload:Aborted |
 | ForgetReleased | | BlobsReleased |
+| ReleaseOrphans | | OrphansFound; none where all of them are referred to |
+| of data nodes | see `membership` | |
 """
 
-from typing import NamedTuple, assert_never
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from processors.machine import complete, tables
+from processors.machine import complete, membership, tables
 from processors.machine.rejection import Rejected
 from processors.view import Readable
 from topics import commands, events
-from topics.objects import Preconditions
+from topics.objects import Extent, Preconditions
 from topics.replies import Reply
 
 NULL_VERSION = "null"  # S3's version id in a bucket without versioning
@@ -88,6 +91,7 @@ def _decide(view: Readable, command: commands.Command) -> events.Event | Reply:
             return events.UploadCreated(body.bucket, body.key, body.upload, private)
         case commands.PutPart():
             _upload(view, body)
+            _check_blobs(view, body.extents)
             part = events.PartPrivate(body.extents, body.checksum)
             return events.PartUploaded(body.bucket, body.key, body.upload, body.number, body.size, body.etag, part)
         case commands.CompleteUpload():
@@ -97,8 +101,11 @@ def _decide(view: Readable, command: commands.Command) -> events.Event | Reply:
             return events.UploadAborted(body.bucket, body.key, body.upload)
         case commands.ForgetReleased():
             return events.BlobsReleased(body.below)
+        case commands.ReleaseOrphans():
+            orphans = [each for each in body.blobs if tables.reference(view, each[1]) != tables.REFERENCED]
+            return events.OrphansFound(orphans) if orphans else _DONE
         case _:
-            assert_never(body)
+            return membership.decide(tables.placement(view), body) or _DONE
 
 
 def _create_bucket(view: Readable, body: commands.CreateBucket, principal: str) -> events.Event:
@@ -120,6 +127,7 @@ def _delete_bucket(view: Readable, body: commands.DeleteBucket) -> events.Event:
 def _put_object(view: Readable, body: commands.PutObject) -> events.Event:
     bucket = _bucket(view, body.bucket)
     check(tables.current(view, bucket.incarnation, body.key), body.preconditions)
+    _check_blobs(view, body.extents)
     private = events.ObjectPrivate(body.extents, body.attributes, body.checksum)
     kind = events.ObjectCopied if body.copied else events.ObjectCreated
     return kind(body.bucket, body.key, body.size, body.etag, NULL_VERSION, private)
@@ -165,6 +173,12 @@ def check(existing: tables.Object | None, wanted: Preconditions) -> None:
             raise Rejected("PreconditionFailed")
     if wanted.if_none_match and existing is not None and wanted.if_none_match in ("*", existing.etag):
         raise Rejected("PreconditionFailed")
+
+
+def _check_blobs(view: Readable, extents: Sequence[Extent]) -> None:
+    """A request that took so long that its blobs were taken for orphans comes too late."""
+    if any(tables.reference(view, extent.blob) == tables.ORPHANED for extent in extents):
+        raise Rejected("RequestTimeout")
 
 
 def _bucket(view: Readable, name: str) -> tables.Bucket:

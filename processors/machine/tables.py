@@ -5,6 +5,8 @@
     u 00 incarnation key 00 upload           Upload
     p 00 upload number(u16)                  Part
     g 00 position(u64)                       list of blobs without a reference since that position
+    r 00 blob(16)                            REFERENCED until it is given back, or ORPHANED: never to be named again
+    c 00                                     Placement: the cluster's data nodes and groups (control partition)
     m 00                                     Meta
 
 An incarnation is 32 hexadecimal digits, so that a bucket's deletion and re-creation never mix. Integers are big endian.
@@ -16,6 +18,7 @@ import msgspec
 
 from processors.view import Overlay, Readable
 from topics.objects import Attributes, Checksum, Extent
+from topics.placement import Placement
 
 
 class Meta(msgspec.Struct, frozen=True, array_like=True):
@@ -72,10 +75,12 @@ _bucket = msgspec.msgpack.Decoder(Bucket)
 _object = msgspec.msgpack.Decoder(Object)
 _upload = msgspec.msgpack.Decoder(Upload)
 _part = msgspec.msgpack.Decoder(Part)
+_placement = msgspec.msgpack.Decoder(Placement)
 _blobs = msgspec.msgpack.Decoder(list[tuple[int, str]])
 
-META_KEY = b"m\0"
-Row = Meta | Bucket | Object | Upload | Part | list[tuple[int, str]]
+META_KEY, PLACEMENT_KEY = b"m\0", b"c\0"
+REFERENCED, ORPHANED = b"r", b"o"
+Row = Meta | Bucket | Object | Upload | Part | Placement | list[tuple[int, str]]
 
 
 def bucket_key(bucket: str) -> bytes:
@@ -96,6 +101,10 @@ def part_key(upload: str, number: int) -> bytes:
 
 def garbage_key(position: int) -> bytes:
     return b"g\0" + position.to_bytes(8, "big")
+
+
+def blob_key(blob: str) -> bytes:
+    return b"r\0" + bytes.fromhex(blob)
 
 
 def put(view: Overlay, key: bytes, row: Row) -> None:
@@ -162,3 +171,13 @@ def garbage(view: Readable) -> Iterator[tuple[int, list[tuple[int, str]]]]:
     """(position, blobs as (group, id)) of what waits to be released."""
     for key, row in view.scan(b"g\0", b"g\1"):
         yield int.from_bytes(key[2:], "big"), _blobs.decode(row)
+
+
+def placement(view: Readable) -> Placement:
+    row = view.get(PLACEMENT_KEY)
+    return Placement() if row is None else _placement.decode(row)
+
+
+def reference(view: Readable, blob: str) -> bytes | None:
+    """REFERENCED, ORPHANED, or None for a blob that is not known."""
+    return view.get(blob_key(blob))

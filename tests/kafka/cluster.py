@@ -1,4 +1,4 @@
-"""A cluster of processes on a real broker: gateways, processors, one data node."""
+"""A cluster of processes on a real broker: gateways, processors, data nodes."""
 
 import os
 import signal
@@ -81,26 +81,34 @@ class Role:
 
 class Cluster:
     def __init__(
-        self, folder: Path, bootstrap: str, *, gateways: int = 2, processors: int = 2, replication: int = 1
+        self,
+        folder: Path,
+        bootstrap: str,
+        *,
+        gateways: int = 2,
+        processors: int = 2,
+        datanodes: int = 1,
+        replication: int = 1,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self._turn = 0
         self.bootstrap = bootstrap
         self.prefix = f"c{uuid.uuid4().hex[:8]}-"
-        node_port = free_port()
-        env = {
+        self.env = {
             "BUCKETLOG_KAFKA": bootstrap,
             "BUCKETLOG_KAFKA_PREFIX": self.prefix,
             "BUCKETLOG_KAFKA_REPLICATION": str(replication),
             "BUCKETLOG_KAFKA_MIN_IN_SYNC": str(max(1, replication - 1)),
             "BUCKETLOG_CLUSTER_SECRET": uuid.uuid4().hex,
-            "BUCKETLOG_DATANODE": f"http://127.0.0.1:{node_port}",
+            "BUCKETLOG_COPIES": str(min(3, datanodes)),
             "BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY,
             "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY,
+            **(env or {}),
         }
-        self.datanode = Role("datanode", folder / "node", env)
-        self.datanode.port, self.datanode.endpoint = node_port, f"http://127.0.0.1:{node_port}"
-        self.processors = [Role("processor", folder / f"processor{number}", env) for number in range(processors)]
-        self.gateways = [Role("gateway", folder, env) for _ in range(gateways)]
+        self._folder = folder
+        self.datanodes = [self.new_datanode(f"node{number}") for number in range(datanodes)]
+        self.processors = [Role("processor", folder / f"processor{number}", self.env) for number in range(processors)]
+        self.gateways = [Role("gateway", folder, self.env) for _ in range(gateways)]
 
     def __enter__(self) -> "Cluster":
         return self.start()
@@ -119,9 +127,18 @@ class Cluster:
             role.wait()
         return self
 
+    def new_datanode(self, name: str, domain: str = "") -> Role:
+        """Not started."""
+        env = {**self.env, "BUCKETLOG_NODE": name, "BUCKETLOG_FAILURE_DOMAIN": domain}
+        return Role("datanode", self._folder / name, env)
+
+    @property
+    def datanode(self) -> Role:
+        return self.datanodes[0]
+
     @property
     def roles(self) -> list[Role]:
-        return [self.datanode, *self.processors, *self.gateways]
+        return [*self.datanodes, *self.processors, *self.gateways]
 
     def stop(self) -> list[int]:
         """Exit codes, gateways first."""

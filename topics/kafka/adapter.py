@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka import TopicPartition as KafkaPartition
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewTopic
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from topics.kafka.config import RECORD_BYTES_MAX, REQUEST_S, KafkaConfig
 from topics.kafka.fetcher import Fetcher
@@ -65,7 +65,10 @@ class KafkaLog:
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         await self._look(specs)
         for spec in specs:
-            if self._counts.get(spec.name, spec.partitions) != spec.partitions:
+            have = self._counts.get(spec.name, spec.partitions)
+            if spec.grows and have < spec.partitions:
+                await self._grow(spec)
+            elif have != spec.partitions:
                 raise LogError(
                     f"topic {self._name(spec.name)} has {self._counts[spec.name]} partitions, not {spec.partitions}; "
                     "a bucket's events would move between partitions: undo the change from a copy"
@@ -74,10 +77,10 @@ class KafkaLog:
         if missing:
             for future in self._admin.create_topics(missing, operation_timeout=REQUEST_S).values():
                 await _unless(KafkaError.TOPIC_ALREADY_EXISTS, future, "topics cannot be created")
-            async with asyncio.timeout(REQUEST_S):
-                while any(spec.name not in self._counts for spec in specs):  # brokers hear of it one after another
-                    await asyncio.sleep(LOOK_AGAIN_S)
-                    await self._look(specs)
+        async with asyncio.timeout(REQUEST_S):
+            while any(self._counts.get(spec.name) != spec.partitions for spec in specs):
+                await asyncio.sleep(LOOK_AGAIN_S)  # brokers hear of it one after another
+                await self._look(specs)
 
     def describe(self) -> list[Found]:
         """Each topic that there was when the log was opened, or is since."""
@@ -156,6 +159,11 @@ class KafkaLog:
                 if names[name] in _IDENTIFYING:
                     ids.append(str(found.topic_id))
         self.identity = "+".join(ids)
+
+    async def _grow(self, spec: TopicSpec) -> None:
+        asked = [NewPartitions(self._name(spec.name), spec.partitions)]
+        for future in self._admin.create_partitions(asked, operation_timeout=REQUEST_S).values():
+            await _unless(KafkaError.INVALID_PARTITIONS, future, f"partitions cannot be added to topic {spec.name}")
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() in REFUSALS:

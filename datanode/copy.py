@@ -1,0 +1,65 @@
+"""A group's blobs from a node that has all of them: what a new member does before it counts as a holder.
+
+It follows `writes` already; so all that is older than where it started is in a holder's list. Blobs that are here are passed
+over, so that a copy that was broken off goes on where it was. A blob that no holder can give any more was released
+meanwhile, or is lost; it is told and passed over.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from datanode.fetch import Fetch, Wanted
+from datanode.node import BlobUnavailable, Nodes
+from datanode.placement import PlacementMap
+from datanode.replica import GroupReplica
+from datanode.store import Held, VolumeStore
+
+log_ = logging.getLogger(__name__)
+
+
+class GroupCopy:
+    def __init__(
+        self,
+        replica: GroupReplica,
+        store: VolumeStore,
+        fetch: Fetch,
+        known: PlacementMap,
+        nodes: Nodes,
+        holders: Callable[[], Sequence[str]],
+    ) -> None:
+        """`holders`: names of those that have all of the group, best first."""
+        self._replica = replica
+        self._store = store
+        self._fetch = fetch
+        self._map = known
+        self._nodes = nodes
+        self._holders = holders
+        self.remaining = 0  # of the page under way
+
+    async def run(self) -> None:
+        """Returns when all that a holder has is here. Raises `OSError` where no holder can be asked, or not to its end."""
+        group, position = self._replica.group, await self._replica.started()
+        after = b""
+        while page := await self._page(after, position):
+            missing = [held for held in page if not self._store.has(group, held.blob)]
+            self.remaining = len(missing)
+            await asyncio.gather(*(self._get(held) for held in missing))
+            after = page[-1].blob
+
+    async def _page(self, after: bytes, position: int) -> list[Held]:
+        failure = OSError(f"group {self._replica.group}: no node that has all of it is up")
+        for name in self._holders():
+            try:
+                return await self._nodes(self._map.current.endpoint(name)).blobs(self._replica.group, after, position)
+            except OSError as error:
+                failure = error
+        raise failure
+
+    async def _get(self, held: Held) -> None:
+        wanted = Wanted(self._replica.group, held.blob, held.partition, held.length)
+        try:
+            await self._fetch.get(wanted, self._holders())
+        except BlobUnavailable as error:
+            log_.warning("blob %s was released, or is lost: %s", held.blob.hex(), error)
+        self.remaining -= 1

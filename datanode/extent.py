@@ -1,0 +1,129 @@
+"""A run of an object's bytes on its way to a replication group; sent again to another group if its leader fails.
+
+The leader forwards the bytes while they come and commits when enough nodes have synced them; then a claim check in the
+group's `writes` tells all its members, those that do not have the blob among them. The bytes of an extent of at most
+`RESEND_BYTES_MAX` are kept until it stands; while they are, a leader that stalls is left at once.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from awscrt.checksums import crc32c
+
+from datanode.node import BlobRef, Writer
+from datanode.routing import NoNode, Routes
+from topics import writes
+from topics.log import Entry, Log
+from topics.objects import Extent
+from topics.spec import TopicPartition
+
+RESEND_BYTES_MAX = 8 << 20  # what SDKs send as one part, and one part of each upload is in memory
+STALLED_S = 1.5  # for a leader to take or commit bytes that are kept
+ATTEMPTS = 4
+T = TypeVar("T")
+
+
+class ExtentWriter:
+    """Ends with `commit` or `abort`, exactly one."""
+
+    def __init__(
+        self, log: Log, routes: Routes, new_blob: Callable[[], bytes], length: int, partition: int, *, durable: bool
+    ) -> None:
+        self._log = log
+        self._routes = routes
+        self._new_blob = new_blob
+        self._length = length
+        self._partition = partition
+        self._durable = durable
+        self._kept: list[bytes] | None = [] if length <= RESEND_BYTES_MAX else None
+        self._has_sent = False
+        self._attempts = 0
+        self._tried: set[int] = set()
+        self._writer: Writer | None = None
+        self._leader = ""
+        self._ref = BlobRef(0, b"", partition)
+        self._crc32c = 0
+
+    async def begin(self) -> None:
+        """Raises `OSError` where no node takes it."""
+        try:
+            await self._create()
+        except OSError:
+            await self._again()
+
+    async def write(self, data: bytes) -> None:
+        """Raises `OSError` where it cannot be sent to any group."""
+        if self._kept is not None:
+            self._kept.append(data)
+        self._crc32c = crc32c(data, self._crc32c)
+        self._has_sent = True
+        try:
+            await self._within(self._current.write(data))
+        except OSError:
+            await self._again()
+
+    async def commit(self) -> Extent:
+        """Raises `OSError` where no group took it, or `LogError`."""
+        while True:
+            try:
+                holders = await self._within(self._current.commit())
+                break
+            except OSError:
+                await self._again()
+        if self._current.crc32c != self._crc32c:
+            raise OSError("the data nodes have other bytes than were sent")
+        claim = writes.claim(writes.Claim(self._partition, self._length, self._crc32c, holders))
+        at = TopicPartition("writes", self._ref.group)
+        (position,) = await self._log.append(at, [Entry(self._ref.blob, claim)], durable=self._durable)
+        return Extent(self._ref.blob.hex(), self._ref.group, self._length, self._crc32c, position)
+
+    async def abort(self) -> None:
+        if self._writer is not None:
+            await self._writer.abort()
+
+    @property
+    def _current(self) -> Writer:
+        assert self._writer is not None
+        return self._writer
+
+    async def _create(self) -> None:
+        self._attempts += 1
+        group, self._leader = self._routes.group_for_large(self._tried)
+        self._ref = BlobRef(group, self._new_blob(), self._partition)
+        node = self._routes.node(self._leader)
+        self._writer = await self._within(node.create(self._ref, self._length, leads=True))
+
+    async def _again(self) -> None:
+        """Another group, from the first byte. Raises `NoNode` where the bytes are gone, or all attempts."""
+        while True:
+            await self._leave()
+            if (self._kept is None and self._has_sent) or self._attempts >= ATTEMPTS:
+                raise NoNode(f"data node {self._leader} failed in the middle of a payload")
+            try:
+                await self._create()
+                for chunk in self._kept or []:
+                    await self._within(self._current.write(chunk))
+            except OSError:
+                continue
+            return
+
+    async def _leave(self) -> None:
+        """A commit whose answer was lost may stand: its blob is given back."""
+        self._tried.add(self._ref.group)
+        if self._leader:
+            self._routes.suspect(self._leader)
+        if self._writer is None:
+            return
+        await self._writer.abort()
+        self._writer = None
+        with contextlib.suppress(Exception):  # if even that fails, it is an orphan
+            release = [Entry(self._ref.blob, writes.RELEASE)]
+            await self._log.append(TopicPartition("writes", self._ref.group), release, durable=False)
+
+    async def _within(self, work: Awaitable[T]) -> T:
+        if self._kept is None:
+            return await work
+        async with asyncio.timeout(STALLED_S):
+            return await work

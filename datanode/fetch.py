@@ -1,0 +1,86 @@
+"""Blobs from peers: what a claim check names, what a new member copies, what scrub found damaged. Few at a time, and not
+faster than the operator allows, so that clients do not notice.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from datanode.node import BlobRef, BlobUnavailable, Nodes
+from datanode.placement import PlacementMap
+from datanode.store import BlobExists, VolumeStore
+
+WINDOW_BYTES = 1 << 20
+AT_ONCE = 8
+
+
+class Wanted(NamedTuple):
+    group: int
+    blob: bytes
+    partition: int
+    length: int
+    holders: tuple[str, ...] = ()  # names that are known to have it
+
+
+class Rate:
+    """A token bucket: who takes more than there is waits until it has come in."""
+
+    def __init__(self, bytes_per_s: float) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._free_at_s = 0.0
+
+    async def take(self, size: int) -> None:
+        now_s = asyncio.get_running_loop().time()
+        self._free_at_s = max(self._free_at_s, now_s) + size / self._bytes_per_s
+        if (wait_s := self._free_at_s - now_s - 1.0) > 0:  # a second's worth may come at once
+            await asyncio.sleep(wait_s)
+
+
+class Fetch:
+    def __init__(self, store: VolumeStore, own: str, known: PlacementMap, nodes: Nodes, bytes_per_s: float) -> None:
+        self._store = store
+        self._own = own
+        self._map = known
+        self._nodes = nodes
+        self._rate = Rate(bytes_per_s)
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self.fetched_bytes = 0
+
+    async def get(self, wanted: Wanted, sources: Sequence[str], *, replace: bool = False) -> None:
+        """The blob into the volumes, durable on return. `replace`: one that is here, but damaged.
+
+        Raises `BlobUnavailable` where no source has it, or `OSError`.
+        """
+        names = [name for name in dict.fromkeys([*wanted.holders, *sources]) if name != self._own]
+        names.sort(key=lambda name: not self._map.current.is_up(name))
+        failure: Exception = BlobUnavailable(f"blob {wanted.blob.hex()}: there is no other node to ask")
+        async with self._slots:
+            for name in names:
+                try:
+                    return await self._get_from(name, wanted, replace=replace)
+                except BlobExists:
+                    return None  # it has come meanwhile
+                except (BlobUnavailable, OSError) as error:
+                    failure = error
+        raise failure
+
+    async def _get_from(self, name: str, wanted: Wanted, *, replace: bool) -> None:
+        endpoint = self._map.current.endpoint(name)
+        if not endpoint:
+            raise BlobUnavailable(f"node {name} is not known")
+        node = self._nodes(endpoint)
+        ref = BlobRef(wanted.group, wanted.blob, wanted.partition)
+        first = await node.read(ref, 0, min(WINDOW_BYTES, wanted.length), -1)
+        writer = self._store.create(wanted.group, wanted.blob, wanted.partition, wanted.length, replace=replace)
+        try:
+            await writer.write(first)
+            for start in range(len(first), wanted.length, WINDOW_BYTES):
+                size = min(WINDOW_BYTES, wanted.length - start)
+                await self._rate.take(size)
+                await writer.write(await node.read(ref, start, size, -1))
+            await writer.commit()
+        except BaseException:
+            await writer.abort()
+            raise
+        await self._rate.take(len(first))
+        self.fetched_bytes += wanted.length

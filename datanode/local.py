@@ -1,0 +1,85 @@
+"""The data node of this process: its volumes, the groups that it serves, and its peers where it leads a write."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from datanode.layout import BlobCorrupt
+from datanode.leader import LeadingWriter
+from datanode.node import BlobRef, BlobUnavailable, Nodes, Writer
+from datanode.placement import PlacementMap
+from datanode.replica import GroupReplica
+from datanode.store import BlobMissing, BlobWriter, Held, VolumeStore
+
+BEHIND_S_MAX = 5.0  # how long a request waits for a record of `writes` that is on its way
+
+
+class LocalWriter:
+    """A blob into this node's volumes alone."""
+
+    def __init__(self, own: str, writer: BlobWriter) -> None:
+        self._own = own
+        self._writer = writer
+        self.write, self.abort = writer.write, writer.abort
+
+    @property
+    def crc32c(self) -> int:
+        return self._writer.crc32c
+
+    async def commit(self) -> list[str]:
+        await self._writer.commit()
+        return [self._own]
+
+
+class LocalNode:
+    def __init__(
+        self,
+        own: str,
+        store: VolumeStore,
+        replicas: Mapping[int, GroupReplica],
+        known: PlacementMap,
+        nodes: Nodes,
+        holds: Callable[[int], bool],
+        on_damaged: Callable[[int, bytes], None],
+    ) -> None:
+        """`holds(group)`: whether all blobs of it are here; `on_damaged(group, blob)` is told of what a read found damaged."""
+        self._own = own
+        self._store = store
+        self._replicas = replicas
+        self._map = known
+        self._nodes = nodes
+        self._holds = holds
+        self._on_damaged = on_damaged
+
+    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> Writer:
+        local = LocalWriter(self._own, self._store.create(ref.group, ref.blob, ref.partition, length))
+        if not leads:
+            return local
+        placement = self._map.current
+        followers = {}
+        for name in placement.groups[ref.group].targets:
+            if name != self._own and placement.is_up(name) and not placement.nodes[name].is_full:
+                node = self._nodes(placement.endpoint(name))
+                followers[name] = lambda node=node: node.create(ref, length, leads=False)
+        return LeadingWriter(self._own, local, followers, placement.quorum)
+
+    async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
+        if position >= 0 and not self._store.has(ref.group, ref.blob):
+            await self._reached(ref.group, position)
+        try:
+            return await self._store.read(ref.group, ref.blob, start, size)
+        except BlobCorrupt as error:
+            self._on_damaged(ref.group, ref.blob)
+            raise BlobUnavailable(str(error)) from error
+        except BlobMissing as error:
+            raise BlobUnavailable(str(error)) from error
+
+    async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
+        await self._reached(group, position - 1)
+        if not self._holds(group):
+            raise OSError(f"{self._own} does not have all of group {group}")
+        return self._store.blobs(group, after)
+
+    async def _reached(self, group: int, position: int) -> None:
+        if (replica := self._replicas.get(group)) is not None:
+            async with asyncio.timeout(BEHIND_S_MAX):
+                await replica.reached(position)

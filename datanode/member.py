@@ -1,0 +1,223 @@
+"""A data node as a member of its cluster: it follows the map, serves the groups that the map gives it, copies those that are
+new to it, gives up those that went elsewhere, and says so.
+
+Rules: nothing is dropped before the map knows this very process, for an older map may not count its data; a group is
+dropped when the node is neither its target nor its holder. What the node lost (a truncated volume) it tells before it
+copies it again.
+Errors: `NodeReplaced` where another process goes by the node's name now.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple
+
+from datanode.copy import GroupCopy
+from datanode.fetch import Fetch
+from datanode.node import Nodes
+from datanode.placement import PlacementMap
+from datanode.replica import GroupReplica
+from datanode.store import VolumeStore
+from topics import commands
+from topics.log import Log, LogError
+from topics.placement import Group, Placement
+
+AGAIN_S = 1.0  # until what was said is said again, if the map does not show it
+COPY_AGAIN_S = 2.0
+WELCOME_S = 10.0  # within which a node that is well is in the map
+Submit = Callable[[commands.Body], Awaitable[None]]
+log_ = logging.getLogger(__name__)
+
+
+class NodeReplaced(Exception):
+    """Another process goes by this node's name."""
+
+
+class Identity(NamedTuple):
+    name: str
+    incarnation: str  # of its data folder
+    boot: str  # of this process
+
+
+class Member:
+    def __init__(
+        self, own: Identity, log: Log, store: VolumeStore, known: PlacementMap, nodes: Nodes, fetch: Fetch, submit: Submit
+    ) -> None:
+        self._own = own
+        self._log = log
+        self._store = store
+        self._map = known
+        self._nodes = nodes
+        self._fetch = fetch
+        self._submit = submit
+        self._was_registered = False
+        self._lost = set(store.lost)
+        self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}  # what runs for a group, by kind
+        self.replicas: dict[int, GroupReplica] = {}
+        self.copies: dict[int, GroupCopy] = {}
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the map knows this process."""
+        node = self._map.current.nodes.get(self._own.name)
+        return node is not None and (node.incarnation, node.boot) == (self._own.incarnation, self._own.boot)
+
+    @property
+    def is_ready(self) -> bool:
+        return self.is_registered and not any(task.done() for (kind, _), task in self._tasks.items() if kind == "replica")
+
+    def holds(self, group: int) -> bool:
+        """Whether all blobs of a group are here, and everybody knows."""
+        holders = self._map.current.groups[group].holders or []
+        return self.is_registered and self._own.name in holders and group not in self._lost
+
+    def sources(self, group: int) -> list[str]:
+        """Who else may have a group's blobs, best first."""
+        placement = self._map.current
+        found = placement.groups[group]
+        names = dict.fromkeys([*(found.holders or []), *found.targets])
+        return sorted((each for each in names if each != self._own.name), key=lambda name: not placement.is_up(name))
+
+    async def run(self) -> None:
+        """For ever. Raises `NodeReplaced`."""
+        patience = asyncio.create_task(self._wait_for_welcome())
+        try:
+            while True:
+                placement = self._map.current
+                self._check(placement)
+                self._serve(placement)
+                await self._map.changed(placement.epoch)
+        finally:
+            patience.cancel()
+            await self.stop()
+
+    async def stop(self) -> None:
+        tasks = list(self._tasks.values())
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _check(self, placement: Placement) -> None:
+        node = placement.nodes.get(self._own.name)
+        if self._was_registered and not self.is_registered:
+            raise NodeReplaced(
+                f"another process is the data node {self._own.name} now"
+                + (f", at {node.endpoint}" if node else "")
+                + "; each node needs a name and a data folder of its own (BUCKETLOG_NODE, --data)"
+            )
+        self._was_registered = self.is_registered
+
+    async def _wait_for_welcome(self) -> None:
+        await asyncio.sleep(WELCOME_S)
+        if not self.is_registered:
+            log_.error(
+                "data node %s is not in the cluster's map after %d s: is a processor running, are the cluster secret and the "
+                "clock right, and is no other node of this name up? The processors' log says what they heard",
+                self._own.name,
+                WELCOME_S,
+            )
+
+    def _serve(self, placement: Placement) -> None:
+        node = placement.nodes.get(self._own.name)
+        if node is None or node.incarnation != self._own.incarnation:
+            return
+        for number, group in enumerate(placement.groups):
+            if self._own.name in group.members:
+                self._take_part(number, group)
+            elif self.is_registered and (number in self.replicas or number in self._store.groups()):
+                self._give_up(number)
+
+    def _take_part(self, number: int, group: Group) -> None:
+        if number not in self.replicas:
+            self._start(number)
+        if self.is_registered:
+            self._mend(number, group)
+
+    def _start(self, number: int) -> None:
+        def on_gap() -> None:
+            self._lost.add(number)
+            self._mend(number, self._map.current.groups[number])
+
+        async def serve() -> None:
+            if dropping is not None:  # the node had given the group up
+                await asyncio.wait({dropping})
+            await replica.run()
+
+        replica = GroupReplica(self._log, self._store, number, self._fetch, lambda: self.sources(number), on_gap)
+        dropping = self._tasks.get(("drop", number))
+        self.replicas[number] = replica
+        self._run("replica", number, serve())
+
+    def _mend(self, number: int, group: Group) -> None:
+        """Tell what was lost; copy what is not held."""
+        holders = group.holders or []
+        if number in self._lost and holders == [self._own.name]:
+            self._lost.discard(number)
+            if self._map.current.copies > 1:
+                log_.critical("group %d may lack blobs that were here, and no other node holds it", number)
+        if self._own.name not in holders:
+            self._lost.discard(number)
+        if number in self._lost:
+            self._run("lost", number, self._say(number, holds=False))
+        elif self._own.name in group.targets and self._own.name not in holders:
+            self._run("copy", number, self._copy(number))
+
+    def _give_up(self, number: int) -> None:
+        async def drop() -> None:
+            await asyncio.gather(*stopping, return_exceptions=True)
+            await self._store.drop_group(number)
+            log_.info("group %d is held by others now; its blobs here were given up", number)
+
+        self.replicas.pop(number, None)
+        stopping = [self._tasks.pop(key) for key in list(self._tasks) if key[1] == number and key[0] != "drop"]
+        for task in stopping:
+            task.cancel()
+        self._run("drop", number, drop())
+
+    async def _copy(self, number: int) -> None:
+        """Until the map counts this node among the group's holders."""
+        replica = self.replicas[number]
+        copy = self.copies[number] = GroupCopy(
+            replica, self._store, self._fetch, self._map, self._nodes, lambda: self._holders(number)
+        )
+        try:
+            while True:
+                try:
+                    await copy.run()
+                    break
+                except OSError as error:
+                    log_.warning("group %d cannot be copied and will be tried again: %s", number, error)
+                    await asyncio.sleep(COPY_AGAIN_S)
+        finally:
+            del self.copies[number]
+        await self._say(number, holds=True)
+
+    def _holders(self, number: int) -> list[str]:
+        placement = self._map.current
+        return [each for each in placement.groups[number].holders or [] if placement.is_up(each) and each != self._own.name]
+
+    async def _say(self, number: int, *, holds: bool) -> None:
+        """Until the map shows it, or does not ask for it any more."""
+        while self._own.name in (group := self._map.current.groups[number]).members:
+            if (self._own.name in (group.holders or [])) == holds:
+                return
+            try:
+                await self._submit(commands.HoldGroup(self._own.name, self._own.incarnation, number, holds))
+            except LogError as error:
+                log_.warning("that group %d is held here cannot be said yet: %s", number, error)
+            await asyncio.sleep(AGAIN_S)
+
+    def _run(self, kind: str, number: int, work: Coroutine[Any, Any, None]) -> None:
+        """One of a kind for a group at a time."""
+        running = self._tasks.get((kind, number))
+        if running is not None and not running.done():
+            work.close()
+            return
+        self._tasks[kind, number] = asyncio.create_task(work, name=f"{kind} of group {number}")
+        self._tasks[kind, number].add_done_callback(_tell)
+
+
+def _tell(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log_.critical("%s stopped: %s", task.get_name(), error, exc_info=error)

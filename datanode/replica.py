@@ -1,0 +1,177 @@
+"""One replication group on one node: `writes` of the group into the volumes, and what it cannot take from there.
+
+Replication is consumption: each member of the group follows its partition. A payload goes into the volumes as it comes. A
+claim check for a blob that is not here, or a payload for which the disk has no room, is noted and fetched meanwhile: from
+a peer, or again from the log. Releases are carried out as they come; a release cancels what was noted.
+Positions: `position` is how far the log was read; `settled` is below what is still to be fetched. Only settled positions
+are stored and told, so that the log keeps what a node still needs, and a start finds it again.
+Errors: an unknown record stops the group on this node, loudly.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from datanode.fetch import Fetch, Wanted
+from datanode.node import BlobUnavailable
+from datanode.store import NewBlob, VolumeStore
+from topics import writes
+from topics.log import Log, LogError, OffsetTrimmed, Record, decoded
+from topics.spec import TopicPartition
+
+AGAIN_S = 0.5
+LOOK_S = 0.2  # for a blob that is still arriving from the group's leader
+WANTED_MAX = 100_000  # beyond this the group waits: what is noted is in memory
+log_ = logging.getLogger(__name__)
+
+
+class GroupReplica:
+    def __init__(
+        self,
+        log: Log,
+        store: VolumeStore,
+        group: int,
+        fetch: Fetch,
+        sources: Callable[[], list[str]],
+        on_gap: Callable[[], None],
+    ) -> None:
+        """`sources`: names of the peers that may have the group's blobs, best first. `on_gap` is told that the log starts
+        behind what the volumes are known to have: older blobs may be missing here."""
+        self.group = group
+        self.position = 0
+        self._log = log
+        self._store = store
+        self._at = TopicPartition("writes", group)
+        self._fetch = fetch
+        self._sources = sources
+        self._on_gap = on_gap
+        self._wanted: dict[bytes, tuple[int, Wanted | None]] = {}  # blob → its offset; None: its payload is in the log
+        self._has_wanted = asyncio.Event()
+        self._waiters: list[tuple[int, asyncio.Future[None]]] = []
+        self._started = asyncio.Event()
+        self.unsettled_bytes = 0
+        self.unsettled_records = 0
+
+    @property
+    def settled(self) -> int:
+        return min((offset for offset, _ in self._wanted.values()), default=self.position)
+
+    @property
+    def wanted(self) -> int:
+        """How many blobs it knows that it lacks."""
+        return len(self._wanted)
+
+    async def started(self) -> int:
+        """From where it reads the log."""
+        await self._started.wait()
+        return self.position
+
+    async def run(self) -> None:
+        """For ever; starts where its volumes are known to be complete, or at the earliest record kept."""
+        fetching = asyncio.create_task(self._fetch_wanted())
+        try:
+            while True:
+                try:
+                    await self._consume_all()
+                except OffsetTrimmed:
+                    continue  # trimmed since it was asked for
+                except LogError as error:
+                    log_.warning("group %d cannot be followed and will be again: %s", self.group, error)
+                    await asyncio.sleep(AGAIN_S)
+        finally:
+            fetching.cancel()
+
+    async def reached(self, position: int) -> None:
+        """Return when the record at `position` was consumed."""
+        if self.position > position:
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append((position, waiter))
+        await waiter
+
+    async def _consume_all(self) -> None:
+        earliest = await self._log.earliest(self._at)
+        known = self.position if self._started.is_set() else self._store.position(self.group) or 0
+        if known < earliest:
+            self._on_gap()
+        self.position = max(known, earliest)
+        self._started.set()
+        async for batch in self._log.follow(self._at, self.position):
+            while len(self._wanted) > WANTED_MAX:
+                await asyncio.sleep(AGAIN_S)
+            self.consume(batch)
+
+    def consume(self, batch: Sequence[Record]) -> None:
+        payloads: dict[bytes, NewBlob] = {}
+        offsets: dict[bytes, int] = {}
+        released: list[bytes] = []
+        for record in batch:
+            match decoded(self._at, record, writes.decode):
+                case writes.Payload(partition, data):
+                    payloads[record.key] = NewBlob(self.group, record.key, partition, data)
+                    offsets[record.key] = record.offset
+                case writes.Claim() as claim:
+                    if not self._store.has(self.group, record.key):
+                        wanted = Wanted(self.group, record.key, claim.partition, claim.length, tuple(claim.holders))
+                        self._want(record.key, record.offset, wanted)
+                case writes.Release():
+                    payloads.pop(record.key, None)
+                    self._wanted.pop(record.key, None)
+                    released.append(record.key)
+            self.unsettled_bytes += len(record.value)
+        try:
+            self._store.put_all(list(payloads.values()))
+        except OSError as error:
+            log_.error("group %d: payloads wait for room on the disk: %s", self.group, error)
+            for blob in payloads:
+                self._want(blob, offsets[blob], None)
+        if released:
+            self._store.release(self.group, released)
+        self.unsettled_records += len(batch)
+        self._move(batch[-1].offset + 1)
+
+    def _want(self, blob: bytes, offset: int, wanted: Wanted | None) -> None:
+        self._wanted[blob] = (offset, wanted)
+        self._has_wanted.set()
+
+    def _move(self, position: int) -> None:
+        self.position = position
+        waiting, self._waiters = self._waiters, []
+        for wanted, waiter in waiting:
+            if wanted >= position:
+                self._waiters.append((wanted, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
+
+    async def _fetch_wanted(self) -> None:
+        while True:
+            await self._has_wanted.wait()
+            self._has_wanted.clear()
+            await asyncio.gather(*(self._get(blob) for blob in list(self._wanted)))
+            if self._wanted:
+                self._has_wanted.set()
+                await asyncio.sleep(LOOK_S)
+
+    async def _get(self, blob: bytes) -> None:
+        """One attempt; what does not come now is tried again."""
+        offset, wanted = self._wanted[blob]
+        try:
+            if self._store.is_arriving(self.group, blob):
+                return
+            if wanted is None:
+                await self._take_from_log(blob, offset)
+            elif not self._store.has(self.group, blob):
+                await self._fetch.get(wanted, self._sources())
+        except (BlobUnavailable, OSError, LogError) as error:
+            log_.debug("blob %s is fetched again: %s", blob.hex(), error)
+            return
+        if blob not in self._wanted:  # released while it came
+            self._store.release(self.group, [blob])
+        elif self._store.has(self.group, blob):
+            del self._wanted[blob]
+
+    async def _take_from_log(self, blob: bytes, offset: int) -> None:
+        for record in await self._log.read(self._at, offset, records_max=1):
+            write = writes.decode(record.value)
+            if record.key == blob and isinstance(write, writes.Payload):
+                self._store.put_all([NewBlob(self.group, blob, write.partition, write.data)])

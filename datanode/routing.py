@@ -1,0 +1,89 @@
+"""The way to the data: which group takes a blob, and which node is asked for one, by the map and by what failed lately."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+from datanode.node import BlobRef, DataNode, Nodes
+from datanode.placement import PlacementMap
+from topics.placement import Group, Placement
+
+STICKY_S = 1.0  # small payloads stay with a group for so long: its nodes take them in larger batches
+SUSPECT_S = 5.0  # for which a node that failed is asked last
+
+
+class NoNode(OSError):
+    """No data node can take or give what was asked; the client may try again."""
+
+
+class Routes:
+    def __init__(self, known: PlacementMap, nodes: Nodes, rng: random.Random) -> None:
+        self._map = known
+        self._nodes = nodes
+        self._rng = rng
+        self._suspect_until_s: dict[str, float] = {}
+        self._sticky = 0
+        self._sticky_until_s = 0.0
+
+    def node(self, name: str) -> DataNode:
+        return self._nodes(self._map.current.endpoint(name))
+
+    def suspect(self, name: str) -> None:
+        self._suspect_until_s[name] = asyncio.get_running_loop().time() + SUSPECT_S
+
+    def is_suspect(self, name: str) -> bool:
+        return asyncio.get_running_loop().time() < self._suspect_until_s.get(name, 0.0)
+
+    def group_for_small(self) -> int:
+        """For payloads that ride the log: any group with enough nodes that will take them. Raises `NoNode`."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s >= self._sticky_until_s:
+            self._sticky = self._choose(lambda placement, group: _takers(placement, group) >= placement.quorum, set())
+            self._sticky_until_s = now_s + STICKY_S
+        return self._sticky
+
+    def group_for_large(self, tried: set[int]) -> tuple[int, str]:
+        """A group that was not tried, and its leader's name. Raises `NoNode`."""
+
+        def fits(placement: Placement, group: Group) -> bool:
+            leader = leader_of(placement, group)
+            return leader != "" and not self.is_suspect(leader) and _takers(placement, group) >= placement.quorum
+
+        group = self._choose(fits, tried)
+        placement = self._map.current
+        leader = leader_of(placement, placement.groups[group])
+        if not leader:
+            raise NoNode(f"no data node of replication group {group} is up and has room")
+        return group, leader
+
+    def readers(self, ref: BlobRef) -> list[str]:
+        """Who may have a blob, best first: holders before those that still copy. Each blob has a favourite, for its cache."""
+        placement = self._map.current
+        group = placement.groups[ref.group]
+        holders = group.holders or []
+        turn = ref.blob[-1] % len(holders) if holders else 0
+        names = dict.fromkeys([*holders[turn:], *holders[:turn], *group.targets])
+        if not names:
+            raise NoNode(f"no data node has replication group {ref.group}")
+        return sorted(names, key=lambda name: (self.is_suspect(name), not placement.is_up(name)))
+
+    def _choose(self, fits: Callable[[Placement, Group], bool], tried: set[int]) -> int:
+        """A random group that fits; else one that at least has nodes."""
+        placement = self._map.current
+        left = [number for number, group in enumerate(placement.groups) if group.targets and number not in tried]
+        if not left:
+            raise NoNode("no data node is there to take a payload")
+        return self._rng.choice([number for number in left if fits(placement, placement.groups[number])] or left)
+
+
+def leader_of(placement: Placement, group: Group) -> str:
+    """The first target that is up and has room; empty where none is."""
+    return next((name for name in group.targets if _takes(placement, name)), "")
+
+
+def _takers(placement: Placement, group: Group) -> int:
+    return sum(_takes(placement, name) for name in group.targets)
+
+
+def _takes(placement: Placement, name: str) -> bool:
+    return placement.is_up(name) and not placement.nodes[name].is_full

@@ -1,0 +1,138 @@
+"""One data node, put together: volumes, the groups that it serves, what it says of itself, its repairs.
+
+Settling: each second, and after many bytes, the volumes are synced and how far each group's log is in them is stored; only
+that is told to others. Damaged blobs are fetched from a peer and take their old place.
+Errors: a disk that cannot be synced is told and tried again; `NodeReplaced` ends the node.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import NamedTuple
+
+from datanode.fetch import Fetch, Wanted
+from datanode.local import LocalNode
+from datanode.member import Identity, Member, Submit
+from datanode.node import BlobUnavailable, Nodes
+from datanode.orphans import ORPHAN_AFTER_S, PACE_S, sweep
+from datanode.placement import PlacementMap
+from datanode.store import VolumeStore
+from topics.log import Log
+
+SETTLE_EVERY_S = 1.0
+SETTLE_LOOK_S = 0.1
+SETTLE_BYTES = 16 << 20  # of payloads that the log keeps, and a start may have to read again
+SETTLE_RECORDS = 20_000
+SETTLE_STREAMED_BYTES = 256 << 20  # of large blobs, which are synced each, but whose place a start may have to find again
+REPAIR_AGAIN_S = 5.0
+COPY_BYTES_PER_S = 256e6
+log_ = logging.getLogger(__name__)
+
+
+class Times(NamedTuple):
+    """What an operator may set."""
+
+    orphan_after_s: float = ORPHAN_AFTER_S
+    sweep_pace_s: float = PACE_S
+    copy_bytes_per_s: float = COPY_BYTES_PER_S
+
+
+class NodeService:
+    def __init__(
+        self,
+        own: Identity,
+        log: Log,
+        store: VolumeStore,
+        known: PlacementMap,
+        nodes: Nodes,
+        submit: Submit,
+        clock_ms: Callable[[], int],
+        times: Times = Times(),  # noqa: B008 - immutable
+    ) -> None:
+        self.own = own
+        self.store = store
+        self._submit = submit
+        self._clock_ms = clock_ms
+        self._times = times
+        self.fetch = Fetch(store, own.name, known, nodes, times.copy_bytes_per_s)
+        self.member = Member(own, log, store, known, nodes, self.fetch, submit)
+        self.node = LocalNode(own.name, store, self.member.replicas, known, nodes, self.member.holds, self.damaged)
+        self.positions: dict[int, int] = {}  # synced, by group
+        self.beyond_repair: set[tuple[int, bytes]] = set()
+        self.repaired = 0
+        self._damaged: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
+        self._in_repair: set[tuple[int, bytes]] = set()
+
+    async def run(self) -> None:
+        """For ever. Raises `NodeReplaced`."""
+        work = (self.member.run(), self._keep_settled(), self._repair(), self._sweep())
+        tasks = [asyncio.create_task(each) for each in work]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def settle(self) -> None:
+        """Sync the volumes; how far each group is in them is stored and told from here on."""
+        replicas = dict(self.member.replicas)
+        positions = {number: replica.settled for number, replica in replicas.items()}
+        for replica in replicas.values():
+            replica.unsettled_bytes = replica.unsettled_records = 0
+        await self.store.sync(positions)
+        self.positions = positions
+
+    def damaged(self, group: int, blob: bytes) -> None:
+        """Fetch a blob anew: what is here fails its checksum."""
+        if (group, blob) not in self._in_repair:
+            self._in_repair.add((group, blob))
+            self._damaged.put_nowait((group, blob))
+
+    async def _keep_settled(self) -> None:
+        loop = asyncio.get_running_loop()
+        last_s = loop.time()
+        while True:
+            await asyncio.sleep(SETTLE_LOOK_S)
+            replicas = self.member.replicas
+            waiting = sum(each.unsettled_records for each in replicas.values())
+            waiting_bytes = sum(each.unsettled_bytes for each in replicas.values())
+            moved = any(self.positions.get(number) != each.settled for number, each in replicas.items())
+            is_time = loop.time() - last_s >= SETTLE_EVERY_S and moved
+            many = waiting > SETTLE_RECORDS or waiting_bytes > SETTLE_BYTES
+            if is_time or many or self.store.unsettled_bytes > SETTLE_STREAMED_BYTES:
+                try:
+                    await self.settle()
+                except OSError as error:
+                    log_.error("the volumes could not be synced, this will be tried again: %s", error)
+                last_s = loop.time()
+
+    async def _repair(self) -> None:
+        while True:
+            group, blob = await self._damaged.get()
+            try:
+                await self._replace(group, blob)
+            except OSError as error:
+                log_.warning("blob %s is damaged and its repair will be tried again: %s", blob.hex(), error)
+                asyncio.get_running_loop().call_later(REPAIR_AGAIN_S, self._damaged.put_nowait, (group, blob))
+                continue
+            self._in_repair.discard((group, blob))
+
+    async def _replace(self, group: int, blob: bytes) -> None:
+        place = self.store.find(group, blob)
+        if place is None:
+            return
+        wanted = Wanted(group, blob, place.partition, place.length)
+        try:
+            await self.fetch.get(wanted, self.member.sources(group), replace=True)
+        except BlobUnavailable as error:
+            self.beyond_repair.add((group, blob))
+            log_.critical("blob %s of group %d is damaged here and cannot be had elsewhere: %s", blob.hex(), group, error)
+        else:
+            self.repaired += 1
+            self.beyond_repair.discard((group, blob))
+            log_.warning("blob %s of group %d was damaged and is whole again", blob.hex(), group)
+
+    async def _sweep(self) -> None:
+        held = lambda: [number for number in self.member.replicas if self.member.holds(number)]  # noqa: E731
+        await sweep(self.store, held, self._submit, self._clock_ms, self._times.orphan_after_s, self._times.sweep_pace_s)

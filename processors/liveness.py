@@ -1,0 +1,112 @@
+"""Who judges the data nodes: heartbeats in, commands for the control partition out. Pure: all times are the log's.
+
+A node that is heard and not known, or came back, is registered. One that is silent for the grace is down, one that stays
+so for long is out, and its groups are placed elsewhere. Who judges tells the log its own ticks and judges when it reads
+them: then it has heard all that was said before. The grace starts again after a stall, that is when nothing at all was
+said for a while: then the broker stood still, or who judges, and no node is to blame.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+from topics import commands
+from topics.commands import Mark
+from topics.heartbeats import Heartbeat
+from topics.placement import Node, Placement, State
+
+GRACE_MS = 15_000
+OUT_MS = 600_000
+STALL_MS = 5_000  # ticks come each second
+SKEW_MS_MAX = 60_000  # of a node's clock: requests between nodes are refused at 300 s
+
+
+class Limits(NamedTuple):
+    """What an operator may set."""
+
+    grace_ms: int = GRACE_MS
+    out_ms: int = OUT_MS
+    stall_ms: int = STALL_MS
+
+
+class Liveness:
+    def __init__(self, cluster: str, limits: Limits = Limits()) -> None:  # noqa: B008 - immutable
+        """`cluster`: the log's identity, which nodes of another cluster do not share."""
+        self._cluster = cluster
+        self._limits = limits
+        self._heard: dict[str, tuple[int, Heartbeat]] = {}  # node → the latest heartbeat and its time
+        self._last_ms = 0
+        self._since_ms = 0  # nothing was missed since then
+        self._refusals: dict[str, str] = {}  # node → why what it says is passed over
+
+    def noted(self, time_ms: int) -> None:
+        """A record of any kind was read."""
+        if time_ms - self._last_ms > self._limits.stall_ms:
+            self._since_ms = time_ms
+        self._last_ms = max(self._last_ms, time_ms)
+
+    def heard(self, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
+        """Why the node is refused, if it is and that is news; else empty."""
+        self.noted(time_ms)
+        why = self._refusal(time_ms, beat, placement)
+        if not why:
+            self._heard[beat.node] = (time_ms, beat)
+        is_news = why != "" and self._refusals.get(beat.node) != why
+        self._refusals[beat.node] = why
+        return why if is_news else ""
+
+    def judge(self, time_ms: int, placement: Placement) -> list[commands.ClusterBody]:
+        self.noted(time_ms)
+        return [*self._registrations(placement), *self._marks(placement)]
+
+    def trimmable(self, placement: Placement) -> dict[int, int]:
+        """Group → the offset of its `writes` below which every member has synced all, as far as all were heard."""
+        return trimmable(placement, {name: beat.positions for name, (_, beat) in self._heard.items()})
+
+    def beats(self) -> dict[str, Heartbeat]:
+        """The latest of each node."""
+        return {name: beat for name, (_, beat) in self._heard.items()}
+
+    def _refusal(self, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
+        if beat.cluster != self._cluster:
+            return "its data folder belongs to another cluster; start it on the right one, or with an empty folder"
+        if abs(beat.clock_ms - time_ms) > SKEW_MS_MAX:
+            return f"its clock is {(beat.clock_ms - time_ms) / 1000:+.0f} s off; set it right"
+        known = placement.nodes.get(beat.node)
+        if known is None or known.incarnation == beat.incarnation or known.state is not State.UP:
+            return ""
+        return f"a node of this name is up at {known.endpoint}; give it another name, or stop that one"
+
+    def _registrations(self, placement: Placement) -> Iterator[commands.ClusterBody]:
+        for time_ms, beat in self._heard.values():
+            if self._last_ms - time_ms > self._limits.grace_ms:
+                continue
+            known = placement.nodes.get(beat.node)
+            said = (beat.incarnation, beat.boot, beat.endpoint, beat.domain, beat.capacity_bytes)
+            if known is None or known.state is not State.UP or said != _said(known):
+                yield commands.RegisterNode(beat.node, *said)
+            elif beat.is_full != known.is_full:
+                yield commands.MarkNode(beat.node, beat.boot, Mark.FULL if beat.is_full else Mark.WRITABLE)
+
+    def _marks(self, placement: Placement) -> Iterator[commands.ClusterBody]:
+        for node in placement.nodes.values():
+            heard_ms = self._heard[node.name][0] if node.name in self._heard else 0
+            silent_ms = self._last_ms - max(heard_ms, self._since_ms)
+            if node.state is State.UP and silent_ms > self._limits.grace_ms:
+                yield commands.MarkNode(node.name, node.boot, Mark.DOWN)
+            elif node.state is State.DOWN and silent_ms > self._limits.grace_ms + self._limits.out_ms:
+                yield commands.MarkNode(node.name, node.boot, Mark.OUT)
+
+
+def trimmable(placement: Placement, positions: Mapping[str, Mapping[int, int]]) -> dict[int, int]:
+    """Group → below which offset of `writes` all members have everything; without groups of which one is not known."""
+    found = {}
+    for number, group in enumerate(placement.groups):
+        told = [positions.get(name, {}).get(number) for name in group.members]
+        known = [each for each in told if each is not None]
+        if told and len(known) == len(told) and min(known) > 0:
+            found[number] = min(known)
+    return found
+
+
+def _said(node: Node) -> tuple[str, str, str, str, int]:
+    return node.incarnation, node.boot, node.endpoint, node.domain, node.capacity_bytes
