@@ -17,7 +17,7 @@ LIVE, RELEASED = 1, 2
 BLOCK_BYTES = 64 << 10
 STATE_AT = 4
 
-_HEADER = struct.Struct("<IB3x16sQ")
+_HEADER = struct.Struct("<IBBH16sQ")
 _CRC = struct.Struct("<I")
 HEADER_BYTES = _HEADER.size + _CRC.size
 
@@ -26,19 +26,19 @@ class BlobCorrupt(Exception):
     """Bytes on disk do not match their checksum; they are not served."""
 
 
-def header(blob: bytes, length: int) -> bytes:
-    return _HEADER.pack(MAGIC, LIVE, blob, length) + _CRC.pack(_header_crc(blob, length))
+def header(blob: bytes, length: int, group: int = 0, partition: int = 255) -> bytes:
+    return _HEADER.pack(MAGIC, LIVE, partition, group, blob, length) + _CRC.pack(_header_crc(blob, length))
 
 
-def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
+def parse_header(data: bytes) -> tuple[int, bytes, int, int, int] | None:
     """(state, blob id, length), or None where no whole header is."""
     if len(data) < HEADER_BYTES:
         return None
-    magic, state, blob, length = _HEADER.unpack_from(data)
+    magic, state, partition, group, blob, length = _HEADER.unpack_from(data)
     (crc,) = _CRC.unpack_from(data, _HEADER.size)
     if magic != MAGIC or crc != _header_crc(blob, length):
         return None
-    return state, blob, length
+    return state, blob, length, group, partition
 
 
 def footer_bytes(length: int) -> int:
@@ -70,9 +70,9 @@ def block_crcs(payload: bytes | memoryview) -> list[int]:
     return [crc32c(payload[at : at + BLOCK_BYTES]) for at in range(0, len(payload), BLOCK_BYTES)]
 
 
-def record(blob: bytes, payload: bytes) -> bytes:
+def record(blob: bytes, payload: bytes, group: int = 0, partition: int = 255) -> bytes:
     """A whole record, for payloads that are at hand."""
-    return header(blob, len(payload)) + payload + footer(blob, block_crcs(payload))
+    return header(blob, len(payload), group, partition) + payload + footer(blob, block_crcs(payload))
 
 
 def _header_crc(blob: bytes, length: int) -> int:

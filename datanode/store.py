@@ -93,10 +93,10 @@ class VolumeStore:
 
     def put_all(self, blobs: Sequence[NewBlob]) -> None:
         """Small payloads, not yet synced. A blob that is here whole is left as it is."""
-        fresh = {each: each.data for each in blobs if not self._has_whole(each.group, each.blob, len(each.data))}
+        fresh = {each: each.data for each in blobs if not self._has_whole(each)}
         if not fresh:
             return
-        records = [layout.record(each.blob, data) for each, data in fresh.items()]
+        records = [layout.record(each.blob, data, each.group, each.partition) for each, data in fresh.items()]
         volume = self._next_volume(sum(map(len, records)))
         at = volume.append(b"".join(records))
         places: dict[bytes, Place | None] = {}
@@ -150,8 +150,9 @@ class VolumeStore:
             volume.close()
         self._index.close()
 
-    def _has_whole(self, group: int, blob: bytes, length: int) -> bool:
-        place = self.find(group, blob)
+    def _has_whole(self, new: NewBlob) -> bool:
+        blob, length = new.blob, len(new.data)
+        place = self.find(new.group, blob)
         if place is None or place.length != length or place.volume not in self._volumes:
             return False
         try:
@@ -187,8 +188,8 @@ class VolumeStore:
             number = int(name.removesuffix(".vol"))
             volume = self._volumes[number] = Volume(number, self._disk.open(_path(number)), 0)
             places: dict[bytes, Place | None] = {}
-            for state, at, blob, length in volume.scan(self._index.synced_below(number)):
-                places[_k(0, blob)] = Place(number, at, length) if state == layout.LIVE else None
+            for state, at, blob, length, group, partition in volume.scan(self._index.synced_below(number)):
+                places[_k(group, blob)] = Place(number, at, length, partition) if state == layout.LIVE else None
                 self.unsettled_bytes += length
             self._index.put({blob: place for blob, place in places.items() if place is not None})
             if volume.end < self._volume_bytes and len(self._active) < ACTIVE_VOLUMES:
@@ -204,7 +205,7 @@ class BlobWriter:
         self._index = index
         self._blob = blob
         self._length = length
-        self._region = volume.reserve(blob, length)
+        self._region = volume.reserve(blob, length, group, partition)
         self._pending = bytearray()
         self._crcs: list[int] = []
         self._position = 0

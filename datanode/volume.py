@@ -28,10 +28,10 @@ class Volume:
         self._write(records, at)
         return at
 
-    def reserve(self, blob: bytes, length: int) -> int:
+    def reserve(self, blob: bytes, length: int, group: int = 0, partition: int = 255) -> int:
         """A region for a payload that is still arriving; `finish` or `abandon` ends it."""
         at, self.end = self.end, self.end + layout.record_bytes(length)
-        self._write(layout.header(blob, length), at)
+        self._write(layout.header(blob, length, group, partition), at)
         self._open_regions.add(at)
         return at
 
@@ -87,18 +87,18 @@ class Volume:
         """Below this offset every record is finished or abandoned."""
         return min(self._open_regions, default=self.end)
 
-    def scan(self, start: int) -> Iterator[tuple[int, int, bytes, int]]:
+    def scan(self, start: int) -> Iterator[tuple[int, int, bytes, int, int, int]]:
         """(state, offset, blob, length) of the records from `start`, with the payload of live ones verified.
 
         A record that is not whole is released on the way; `end` is set to where the records stop, and the file cut there.
         """
         at = start
         while (found := layout.parse_header(self._file.read(layout.HEADER_BYTES, at))) is not None:
-            state, blob, length = found
+            state, blob, length, group, partition = found
             if state == layout.LIVE and not self._is_whole(blob, at, length):
                 self.release(at, length)
                 state = layout.RELEASED
-            yield state, at, blob, length
+            yield state, at, blob, length, group, partition
             at += layout.record_bytes(length)
         self.end = at
         if self._file.size() > at:

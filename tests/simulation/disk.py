@@ -109,6 +109,9 @@ class SimulatedDisk:
     def sync_folder(self, folder: str) -> None:
         self._synced_names |= {path for path in self._files if path.rpartition("/")[0] == folder}
 
+    def capacity_bytes(self) -> int:
+        return 1 << 40
+
     def close(self) -> None:
         """Nothing to let go of."""
 
