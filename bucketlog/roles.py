@@ -25,10 +25,12 @@ from bucketlog.settings import Settings
 from bucketlog.store import now_ms, report
 from datanode.api import create_node_app
 from datanode.client import GROUP, Blobs
+from datanode.compaction import Compactor
 from datanode.consumer import WritesConsumer
 from datanode.index import BlobIndex
 from datanode.node import LocalNode
 from datanode.remote import RemoteNode
+from datanode.scrub import Scrubber
 from datanode.store import VolumeStore
 from gateway.app import create_app
 from gateway.context import Gateway
@@ -172,7 +174,12 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         disk = OsDisk(folder.path)
         store = VolumeStore(disk, BlobIndex(RocksMap(folder.path / "index")))
         consumer = WritesConsumer(log, store, GROUP)
-        tasks = _run(writes=consumer.run(), volumes=consumer.keep_settled())
+        tasks = _run(
+            writes=consumer.run(),
+            volumes=consumer.keep_settled(),
+            compaction=Compactor(store).run(),
+            scrub=Scrubber(store).run(),
+        )
         _tell(settings, "data node")
         app = create_node_app(LocalNode(store, consumer), secret)
         yield Service(_with_health(app, lambda: not any(t.done() for t in tasks)))

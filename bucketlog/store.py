@@ -8,10 +8,13 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+from datanode import compaction
 from datanode.client import GROUP, Blobs
+from datanode.compaction import Compactor
 from datanode.consumer import SETTLE_BYTES, WritesConsumer
 from datanode.index import BlobIndex, Table
 from datanode.node import LocalNode
+from datanode.scrub import Scrubber
 from datanode.store import VOLUME_BYTES, VolumeStore
 from gateway.submit import Commander
 from processors.housekeeping import RELEASE_AFTER_S, keep_house
@@ -52,9 +55,11 @@ class Store:
         volume_bytes: int = VOLUME_BYTES,
         release_after_s: float = RELEASE_AFTER_S,
         settle_bytes: int = SETTLE_BYTES,
+        compact_every_s: float = compaction.PERIOD_S,
     ) -> None:
         self._release_after_s = release_after_s
         self._settle_bytes = settle_bytes
+        self._compact_every_s = compact_every_s
         self._clock_ms = clock_ms
         self._disk = disk
         self.log = EmbeddedLog(disk, clock_ms, segment_bytes=segment_bytes)
@@ -83,6 +88,8 @@ class Store:
             await runtime.claim()
             self._run(f"partition {number}", runtime.run_alone())
         self._run("volumes", self._consumer.keep_settled(self._settle_bytes))
+        self._run("compaction", Compactor(self._volumes).run(self._compact_every_s))
+        self._run("scrub", Scrubber(self._volumes).run())
         owned = dict(enumerate(self._runtimes))
         self._run("housekeeping", keep_house(self.log, lambda: owned, self._clock_ms, self._release_after_s))
 

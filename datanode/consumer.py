@@ -7,7 +7,8 @@ volumes that hold them are synced.
 import asyncio
 import logging
 
-from datanode.store import VolumeStore
+from datanode.layout import UNKNOWN_PARTITION
+from datanode.store import NewBlob, VolumeStore
 from topics import writes
 from topics.log import Log, LogError, Record, decoded
 from topics.spec import TopicPartition
@@ -62,14 +63,14 @@ class WritesConsumer:
             await asyncio.sleep(SETTLE_EVERY_S)
 
     def consume(self, batch: list[Record]) -> None:
-        payloads: dict[bytes, bytes] = {}
+        payloads: list[NewBlob] = []
         for record in batch:
             if decoded(self._at, record, writes.is_release):
                 self._store.put_all(payloads)
-                payloads = {}
-                self._store.release([record.key])
+                payloads = []
+                self._store.release(self._at.partition, [record.key])
             else:
-                payloads[record.key] = record.value[1:]
+                payloads.append(NewBlob(self._at.partition, record.key, UNKNOWN_PARTITION, record.value[1:]))
             self._untrimmed_bytes += len(record.value)
         self._store.put_all(payloads)
         self._untrimmed_records += len(batch)

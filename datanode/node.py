@@ -10,7 +10,7 @@ that cannot be written, `ValueError` for lengths that do not fit.
 from typing import Protocol
 
 from datanode.consumer import WritesConsumer
-from datanode.layout import BlobCorrupt
+from datanode.layout import UNKNOWN_PARTITION, BlobCorrupt
 from datanode.store import BlobMissing, BlobWriter, VolumeStore
 
 
@@ -49,12 +49,12 @@ class LocalNode:
         self._consumer = consumer
 
     async def create(self, blob: bytes, length: int) -> BlobWriter:
-        return self._store.create(blob, length)
+        return self._store.create(0, blob, UNKNOWN_PARTITION, length)
 
     async def read(self, blob: bytes, start: int, size: int, position: int) -> bytes:
         if position >= 0:
             await self._consumer.reached(position)
         try:
-            return await self._store.read(blob, start, size)
+            return await self._store.read(0, blob, start, size)
         except (BlobMissing, BlobCorrupt) as error:
             raise BlobUnavailable(str(error)) from error

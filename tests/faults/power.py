@@ -68,6 +68,9 @@ class PowerFile:
     def size(self) -> int:
         return self._live.size()
 
+    def allocated_bytes(self) -> int:
+        return self._live.allocated_bytes()
+
     def truncate(self, size: int) -> None:
         self._settle(self._take_pending())
         self._live.truncate(size)
@@ -140,6 +143,12 @@ class PowerDisk:
                 path.replace(path.with_suffix(""))
             elif name not in self.live.names(folder):
                 path.unlink()
+
+    def free_bytes(self) -> int:
+        return self.live.free_bytes()
+
+    def total_bytes(self) -> int:
+        return self.live.total_bytes()
 
     def close(self) -> None:
         for disk in (self.live, self.stable, self.dirty):
@@ -224,6 +233,7 @@ def open_store(data: Path, *, skips_sync: bool = False) -> Store:
         volume_bytes=VOLUME_BYTES,
         release_after_s=0.0,
         settle_bytes=VOLUME_BYTES,
+        compact_every_s=0.5,
     )
 
 
