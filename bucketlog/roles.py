@@ -196,7 +196,7 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         disk, known = OsDisk(folder.path), PlacementMap()
         store = VolumeStore(disk, BlobIndex(RocksMap(folder.path / "index")))
         service = NodeService(own, log, store, known, nodes, CommandSender(log, now_ms), now_ms, times(settings))
-        said = Said(endpoint_of(settings), settings.failure_domain or own.name, disk.capacity_bytes())
+        said = Said(endpoint_of(settings), settings.failure_domain or own.name, disk.total_bytes())
         tasks = _run(
             placement=known.run(log),
             **{"data node": service.run()},

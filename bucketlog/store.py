@@ -65,7 +65,7 @@ def open_store(folders: Sequence[Path]) -> "Store":
     log = EmbeddedLog(first, now_ms)
     disks = [first, *(OsDisk(folder) for folder in folders[1:])]
     nodes = [
-        DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.capacity_bytes())
+        DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.total_bytes())
         for folder, disk in zip(folders, disks, strict=True)
     ]
     return Store(log, nodes, views, now_ms)

@@ -81,7 +81,11 @@ def test_a_payload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         head = f"PUT {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\ncontent-length: 1000000\r\n\r\n"
         writer.write(head.encode() + bytes(500_000))
         await writer.drain()
+        while not parts.store.is_arriving(0, BLOB):  # noqa: ASYNC110 - the store tells it by nothing else
+            await asyncio.sleep(0)
         writer.close()
+        while parts.store.is_arriving(0, BLOB):  # noqa: ASYNC110
+            await asyncio.sleep(0)
         async with RemoteNode(endpoint, SECRET, lambda: NOW) as node:
             again = await node.create(BLOB, 3)  # the same id, so that a blob left behind would show
             await again.write(b"abc")

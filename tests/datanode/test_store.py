@@ -3,54 +3,13 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from datanode import layout
-from datanode.index import BlobIndex
 from datanode.store import ACTIVE_VOLUMES, BlobMissing, VolumeStore
-from topics.disk import OsDisk
-from topics.rocksdb import RocksMap
-
-VOLUME_BYTES = 1 << 20
-
-
-def blob(number: int) -> bytes:
-    return number.to_bytes(16, "big")
-
-
-@contextmanager
-def opened(folder: Path, volume_bytes: int = VOLUME_BYTES) -> Iterator[VolumeStore]:
-    disk = OsDisk(folder)
-    store = VolumeStore(disk, BlobIndex(RocksMap(folder / "index")), volume_bytes=volume_bytes)
-    yield store
-    store.close()
-    disk.close()
-
-
-def read(store: VolumeStore, number: int, size: int) -> bytes:
-    return asyncio.run(store.read(blob(number), 0, size))
-
-
-def put_large(store: VolumeStore, number: int, data: bytes) -> None:
-    async def put() -> None:
-        writer = store.create(blob(number), len(data))
-        await writer.write(data)
-        await writer.commit()
-
-    asyncio.run(put())
-
-
-def volumes(folder: Path) -> list[Path]:
-    return sorted(folder.glob("volumes/*.vol"))
-
-
-def allocated(folder: Path) -> int:
-    """Bytes that the volumes take from the file system."""
-    return sum(path.stat().st_blocks * 512 for path in volumes(folder))
+from tests.datanode.stores import VOLUME_BYTES, allocated, blob, flip, names, opened, put, put_large, read, volumes
 
 
 def test_the_index_is_rebuilt_from_the_volumes(tmp_path: Path) -> None:
@@ -58,14 +17,14 @@ def test_the_index_is_rebuilt_from_the_volumes(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         for number, data in payloads.items():
             if number % 2:
-                store.put_all({blob(number): data})
+                put(store, number, data)
             else:
                 put_large(store, number, data)
-        store.release([blob(3), blob(4)])
+        store.release(0, [blob(3), blob(4)])
         asyncio.run(store.sync())
     shutil.rmtree(tmp_path / "index")
     with opened(tmp_path) as store:
-        assert sorted(store.blobs()) == [blob(number) for number in payloads if number not in (3, 4)]
+        assert names(store) == [blob(number) for number in payloads if number not in (3, 4)]
         assert all(read(store, n, len(data)) == data for n, data in payloads.items() if n not in (3, 4))
 
 
@@ -76,7 +35,7 @@ def test_a_torn_tail_is_cut(tmp_path: Path, cut: int, with_index: bool) -> None:
     last = ACTIVE_VOLUMES + 1  # in one volume with the first
     with opened(tmp_path) as store:
         for number, data in payloads.items():
-            store.put_all({blob(number): data})
+            put(store, number, data)
     path = next(each for each in volumes(tmp_path) if blob(last) in each.read_bytes())
     os.truncate(path, path.stat().st_size - cut)
     if not with_index:
@@ -84,7 +43,7 @@ def test_a_torn_tail_is_cut(tmp_path: Path, cut: int, with_index: bool) -> None:
     with opened(tmp_path) as store:
         with pytest.raises((BlobMissing, layout.BlobCorrupt)):
             read(store, last, 10_000)
-        store.put_all({blob(last): payloads[last]})  # as the log brings it again
+        put(store, last, payloads[last])  # as the log brings it again
     with opened(tmp_path) as store:
         assert all(read(store, number, 10_000) == data for number, data in payloads.items())
 
@@ -92,15 +51,15 @@ def test_a_torn_tail_is_cut(tmp_path: Path, cut: int, with_index: bool) -> None:
 def test_a_flipped_bit_is_never_served(tmp_path: Path) -> None:
     data = os.urandom(3 * layout.BLOCK_BYTES)
     with opened(tmp_path) as store:
-        store.put_all({blob(1): data})
+        put(store, 1, data)
         asyncio.run(store.sync())
         (path,) = [each for each in volumes(tmp_path) if each.stat().st_size]
         size = path.stat().st_size
         for at in [*range(layout.HEADER_BYTES, size, size // 37), size - 1]:
-            _flip(path, at)
+            flip(path, at)
             with pytest.raises(layout.BlobCorrupt):
                 read(store, 1, len(data))
-            _flip(path, at)
+            flip(path, at)
         assert read(store, 1, len(data)) == data
 
 
@@ -109,18 +68,18 @@ def test_a_released_blob_gives_its_space_back(tmp_path: Path) -> None:
         put_large(store, 1, os.urandom(8 << 20))
         put_large(store, 2, os.urandom(100_000))
         before = allocated(tmp_path)
-        store.release([blob(1), blob(77)])
+        store.release(0, [blob(1), blob(77)])
         assert allocated(tmp_path) < before - (7 << 20)
         with pytest.raises(BlobMissing):
             read(store, 1, 1)
         assert len(read(store, 2, 100_000)) == 100_000
     with opened(tmp_path) as store:
-        assert list(store.blobs()) == [blob(2)]
+        assert names(store) == [blob(2)]
 
 
 def test_an_unfinished_blob_is_gone_after_a_restart(tmp_path: Path) -> None:
     async def break_off(store: VolumeStore) -> None:
-        writer = store.create(blob(1), 1 << 19)
+        writer = store.create(0, blob(1), 3, 1 << 19)
         await writer.write(bytes(1 << 19))  # all bytes, but never committed
 
     with opened(tmp_path) as store:
@@ -129,13 +88,13 @@ def test_an_unfinished_blob_is_gone_after_a_restart(tmp_path: Path) -> None:
             put_large(store, number, b"behind it")
         asyncio.run(store.sync())
     with opened(tmp_path) as store:
-        assert sorted(store.blobs()) == [blob(number) for number in range(2, 2 + ACTIVE_VOLUMES)]
+        assert names(store) == [blob(number) for number in range(2, 2 + ACTIVE_VOLUMES)]
 
 
 def test_volumes_stay_near_their_size(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         for number in range(80):
-            store.put_all({blob(number): os.urandom(100_000)})
+            put(store, number, os.urandom(100_000))
         assert max(path.stat().st_size for path in volumes(tmp_path)) <= VOLUME_BYTES
         put_large(store, 100, os.urandom(2 * VOLUME_BYTES))  # larger than a volume: it gets one for itself
         assert len(read(store, 100, 2 * VOLUME_BYTES)) == 2 * VOLUME_BYTES
@@ -150,11 +109,3 @@ def test_a_start_reads_only_what_was_not_settled(tmp_path: Path) -> None:
         put_large(store, 2, os.urandom(1_000))
     with opened(tmp_path) as store:
         assert store.unsettled_bytes == 1_000
-
-
-def _flip(path: Path, at: int) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ 4]))

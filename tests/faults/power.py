@@ -69,6 +69,9 @@ class PowerFile:
     def size(self) -> int:
         return self._live.size()
 
+    def allocated_bytes(self) -> int:
+        return self._live.allocated_bytes()
+
     def truncate(self, size: int) -> None:
         self._settle(self._take_pending())
         self._live.truncate(size)
@@ -143,7 +146,7 @@ class PowerDisk:
                 path.unlink()
 
     def capacity_bytes(self) -> int:
-        return self.live.capacity_bytes()
+        return self.live.total_bytes()
 
     def close(self) -> None:
         for disk in (self.live, self.stable, self.dirty):
@@ -221,7 +224,7 @@ def open_store(folders: Sequence[Path], *, skips_sync: bool = False) -> Store:
     disks = [PowerDisk(folder, skips_sync=skips_sync) for folder in folders]
     log = EmbeddedLog(disks[0], now_ms, segment_bytes=SEGMENT_BYTES)
     nodes = [
-        DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.capacity_bytes())
+        DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.total_bytes())
         for folder, disk in zip(folders, disks, strict=True)
     ]
     return Store(log, nodes, views, now_ms, volume_bytes=VOLUME_BYTES, release_after_s=0.0)
