@@ -213,7 +213,12 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
 
 
 def times(settings: Settings) -> Times:
-    return Times(settings.orphan_after_s, settings.sweep_pace_s, settings.copy_bytes_per_s)
+    return Times(
+        settings.orphan_after_s,
+        settings.sweep_pace_s,
+        settings.copy_bytes_per_s,
+        scrub_every_s=settings.scrub_every_s,
+    )
 
 
 def _run(**work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:

@@ -10,12 +10,15 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from datanode import compaction, scrub
+from datanode.compaction import Compactor
 from datanode.fetch import Fetch, Wanted
 from datanode.local import LocalNode
 from datanode.member import Identity, Member, Submit
 from datanode.node import BlobUnavailable, Nodes
 from datanode.orphans import ORPHAN_AFTER_S, PACE_S, sweep
 from datanode.placement import PlacementMap
+from datanode.scrub import Scrubber
 from datanode.store import VolumeStore
 from topics.log import Log
 
@@ -35,6 +38,8 @@ class Times(NamedTuple):
     orphan_after_s: float = ORPHAN_AFTER_S
     sweep_pace_s: float = PACE_S
     copy_bytes_per_s: float = COPY_BYTES_PER_S
+    compact_every_s: float = compaction.PERIOD_S
+    scrub_every_s: float = scrub.PERIOD_S
 
 
 class NodeService:
@@ -65,7 +70,14 @@ class NodeService:
 
     async def run(self) -> None:
         """For ever. Raises `NodeReplaced`."""
-        work = (self.member.run(), self._keep_settled(), self._repair(), self._sweep())
+        work = (
+            self.member.run(),
+            self._keep_settled(),
+            self._repair(),
+            self._sweep(),
+            Compactor(self.store, self.damaged).run(self._times.compact_every_s),
+            Scrubber(self.store, self.damaged).run(self._times.scrub_every_s),
+        )
         tasks = [asyncio.create_task(each) for each in work]
         try:
             await asyncio.gather(*tasks)

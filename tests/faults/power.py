@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from bucketlog import identity, server, settings
 from bucketlog.store import DiskNode, Store, now_ms
+from datanode.service import Times
 from topics import spec
 from topics.disk import OsDisk, OsFile
 from topics.embedded import EmbeddedLog
@@ -145,7 +146,10 @@ class PowerDisk:
             elif name not in self.live.names(folder):
                 path.unlink()
 
-    def capacity_bytes(self) -> int:
+    def free_bytes(self) -> int:
+        return self.live.free_bytes()
+
+    def total_bytes(self) -> int:
         return self.live.total_bytes()
 
     def close(self) -> None:
@@ -227,7 +231,7 @@ def open_store(folders: Sequence[Path], *, skips_sync: bool = False) -> Store:
         DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.total_bytes())
         for folder, disk in zip(folders, disks, strict=True)
     ]
-    return Store(log, nodes, views, now_ms, volume_bytes=VOLUME_BYTES, release_after_s=0.0)
+    return Store(log, nodes, views, now_ms, volume_bytes=VOLUME_BYTES, release_after_s=0.0, times=Times(compact_every_s=0.5))
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def journal_folder_not_synced_at_start(patch: Patch, world: World) -> None:
 
 
 def index_trusted_blindly(patch: Patch, world: World) -> None:
-    patch.setattr(VolumeStore, "_has_whole", lambda store, new: store.has(new.group, new.blob))
+    patch.setattr(VolumeStore, "_has_whole", lambda *_: True)
 
 
 def failed_write_drops_promised_records(patch: Patch, world: World) -> None:

@@ -132,9 +132,6 @@ class SimulatedDisk:
     def total_bytes(self) -> int:
         return self.capacity_bytes
 
-    def capacity_bytes(self) -> int:
-        return 1 << 40
-
     def close(self) -> None:
         """Nothing to let go of."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from bucketlog.store import DiskNode, Store
 from datanode.member import Identity
+from datanode.service import Times
 from gateway import payload
 from gateway.errors import S3Error
 from processors.machine.apply import fold
@@ -175,6 +176,7 @@ class World:
             clock_ms,
             volume_bytes=VOLUME_BYTES,
             release_after_s=0.5,
+            times=Times(compact_every_s=0.2),
             rng=self.rng,
             new_blob=lambda: self.rng.randbytes(16),
         )
