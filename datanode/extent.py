@@ -20,7 +20,7 @@ from topics.objects import Extent
 from topics.spec import TopicPartition
 
 RESEND_BYTES_MAX = 8 << 20  # what SDKs send as one part, and one part of each upload is in memory
-STALLED_S = 1.5  # for a leader to take or commit bytes that are kept
+STALLED_S = 1.0  # for a leader to take or commit bytes that are kept
 ATTEMPTS = 4
 T = TypeVar("T")
 

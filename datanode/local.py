@@ -26,7 +26,10 @@ class LocalWriter:
         return self._writer.crc32c
 
     async def commit(self) -> list[str]:
-        await self._writer.commit()
+        try:
+            await self._writer.commit()
+        except BlobMissing as error:  # who sent it has given it up
+            raise OSError(str(error)) from error
         return [self._own]
 
 
