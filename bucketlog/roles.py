@@ -197,14 +197,11 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         store = VolumeStore(disk, BlobIndex(RocksMap(folder.path / "index")))
         service = NodeService(own, log, store, known, nodes, CommandSender(log, now_ms), now_ms, times(settings))
         said = Said(endpoint_of(settings), settings.failure_domain or own.name, disk.total_bytes())
-        tasks = _run(
-            placement=known.run(log),
-            **{"data node": service.run()},
-            heartbeats=beat(log, service, said, secret, now_ms),
-        )
+        tasks = _run(placement=known.run(log), heartbeats=beat(log, service, said, secret, now_ms))
+        tasks += _run(**{f"data node {own.name}": service.run()})
         _tell(settings, f"data node {own.name}")
         app = create_node_app(service.node, secret)
-        yield Service(_with_health(app, lambda: service.member.is_ready and _run_on(tasks)))
+        yield Service(_with_health(app, lambda: service.member.is_ready and _run_on(tasks)), must_run=tasks[-1])
         await _end(tasks)
         await service.settle()
         store.close()

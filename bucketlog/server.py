@@ -25,6 +25,7 @@ from bucketlog.folder import DataFolder, FolderRefused
 from bucketlog.protocol import BoundedProtocol
 from bucketlog.settings import Settings
 from bucketlog.store import Store, open_store
+from datanode.member import NodeReplaced
 from gateway.app import create_app
 from gateway.context import Gateway
 from processors.replica import ViewMismatch
@@ -44,6 +45,7 @@ class Service(NamedTuple):
 
     app: ASGIApp
     hand_over: Callable[[], Awaitable[None]] = _nothing  # before it stops to answer
+    must_run: asyncio.Task[None] | None = None  # the role ends when this does
 
 
 Role = Callable[[Settings], AbstractAsyncContextManager[Service]]
@@ -107,7 +109,11 @@ async def _run(settings: Settings, role: Role, front: "_Front", serving: "asynci
         gc.collect()
         gc.freeze()  # what lives from the start on is not looked through again
         front.start(service)
-        await serving
+        must_run = [] if service.must_run is None else [service.must_run]
+        await asyncio.wait([serving, *must_run], return_when=asyncio.FIRST_COMPLETED)
+        for task in must_run:
+            if task.done() and not serving.done():
+                task.result()
 
 
 class _Front:
@@ -182,7 +188,7 @@ def run(settings: Settings, open_: Callable[[Sequence[Path]], Store] = open_stor
 def exit_code(work: Callable[[], None]) -> int:
     try:
         work()
-    except (FolderRefused, LogError, ViewMismatch, OSError, ValueError) as error:
+    except (FolderRefused, LogError, NodeReplaced, ViewMismatch, OSError, ValueError) as error:
         print(f"bucketlog: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -1,6 +1,6 @@
 """The whole store in one process on the embedded log: what `bucketlog serve` runs, without its HTTP server.
 
-Each disk is a data node of its own; with several, payloads are replicated over them. The log and the views are on the first.
+Each disk is a data node of its own; with several, payloads are replicated over them. Log and views are on the first.
 """
 
 import asyncio
@@ -33,7 +33,6 @@ from topics import commands, spec
 from topics.commands import Mark
 from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
-from topics.journal import SEGMENT_BYTES
 from topics.log import LogError, UnknownRecord
 from topics.placement import COPIES
 from topics.rocksdb import RocksMap

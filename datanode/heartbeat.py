@@ -2,6 +2,7 @@
 more."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
 
 AT = TopicPartition("heartbeats", 0)
+CLOCK_EVERY = 60  # heartbeats
+CLOCK_S_MAX = 30.0  # half of what is refused
 log_ = logging.getLogger(__name__)
 
 
@@ -27,13 +30,24 @@ class Said(NamedTuple):
 
 async def beat(log: Log, service: NodeService, said: Said, secret: ClusterSecret, clock_ms: Callable[[], int]) -> None:
     """For ever."""
-    while True:
+    for count in itertools.count():
         entry = Entry(service.own.name.encode(), heartbeats.encode(_heartbeat(log, service, said, clock_ms()), secret))
         try:
-            await log.append(AT, [entry], durable=True)
+            (offset,) = await log.append(AT, [entry], durable=True)
+            if count % CLOCK_EVERY == 0:
+                await _compare_clocks(log, offset, clock_ms())
         except LogError as error:
             log_.warning("a heartbeat could not be sent: %s", error)
         await asyncio.sleep(EVERY_S)
+
+
+async def _compare_clocks(log: Log, offset: int, now_ms: int) -> None:
+    """Who judges refuses a node whose clock is wrong; here it is told to whoever can set it."""
+    for record in await log.read(AT, offset, records_max=1):
+        ahead_s = (now_ms - record.time_ms) / 1000
+        if abs(ahead_s) > CLOCK_S_MAX:
+            word = "ahead of" if ahead_s > 0 else "behind"
+            log_.critical("this machine's clock is %.0f s %s the log's; set it right", abs(ahead_s), word)
 
 
 def _heartbeat(log: Log, service: NodeService, said: Said, clock_ms: int) -> Heartbeat:

@@ -44,7 +44,7 @@ class LocalNode:
         holds: Callable[[int], bool],
         on_damaged: Callable[[int, bytes], None],
     ) -> None:
-        """`holds(group)`: whether all blobs of it are here; `on_damaged(group, blob)` is told of what a read found damaged."""
+        """`holds(group)`: whether all blobs of it are here; `on_damaged(group, blob)` hears what a read found damaged."""
         self._own = own
         self._store = store
         self._replicas = replicas

@@ -1,5 +1,5 @@
-"""A data node as a member of its cluster: it follows the map, serves the groups that the map gives it, copies those that are
-new to it, gives up those that went elsewhere, and says so.
+"""A data node as a member of its cluster: it follows the map, serves the groups that the map gives it, copies those that
+are new to it, gives up those that went elsewhere, and says so.
 
 Rules: nothing is dropped before the map knows this very process, for an older map may not count its data; a group is
 dropped when the node is neither its target nor its holder. What the node lost (a truncated volume) it tells before it
@@ -112,8 +112,8 @@ class Member:
         await asyncio.sleep(WELCOME_S)
         if not self.is_registered:
             log_.error(
-                "data node %s is not in the cluster's map after %d s: is a processor running, are the cluster secret and the "
-                "clock right, and is no other node of this name up? The processors' log says what they heard",
+                "data node %s is not in the cluster's map after %d s: is a processor running, are the cluster secret and "
+                "the clock right, and is no other node of this name up? The processors' log says what they heard",
                 self._own.name,
                 WELCOME_S,
             )

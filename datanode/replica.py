@@ -97,7 +97,7 @@ class GroupReplica:
         self.position = max(known, earliest)
         self._started.set()
         async for batch in self._log.follow(self._at, self.position):
-            while len(self._wanted) > WANTED_MAX:
+            while len(self._wanted) > WANTED_MAX:  # noqa: ASYNC110 - rare, and not worth an event
                 await asyncio.sleep(AGAIN_S)
             self.consume(batch)
 

@@ -57,7 +57,7 @@ class Routes:
         return group, leader
 
     def readers(self, ref: BlobRef) -> list[str]:
-        """Who may have a blob, best first: holders before those that still copy. Each blob has a favourite, for its cache."""
+        """Who may have a blob, best first: holders before those that still copy. Each has favourites, for their caches."""
         placement = self._map.current
         group = placement.groups[ref.group]
         holders = group.holders or []

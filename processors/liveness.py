@@ -36,7 +36,7 @@ class Liveness:
         self._heard: dict[str, tuple[int, Heartbeat]] = {}  # node → the latest heartbeat and its time
         self._last_ms = 0
         self._since_ms = 0  # nothing was missed since then
-        self._refusals: dict[str, str] = {}  # node → why what it says is passed over
+        self._refusals: dict[tuple[str, str], str] = {}  # node and incarnation → why what it says is passed over
 
     def noted(self, time_ms: int) -> None:
         """A record of any kind was read."""
@@ -50,8 +50,8 @@ class Liveness:
         why = self._refusal(time_ms, beat, placement)
         if not why:
             self._heard[beat.node] = (time_ms, beat)
-        is_news = why != "" and self._refusals.get(beat.node) != why
-        self._refusals[beat.node] = why
+        is_news = why != "" and self._refusals.get((beat.node, beat.incarnation)) != why
+        self._refusals[beat.node, beat.incarnation] = why
         return why if is_news else ""
 
     def judge(self, time_ms: int, placement: Placement) -> list[commands.ClusterBody]:
@@ -72,6 +72,8 @@ class Liveness:
         if abs(beat.clock_ms - time_ms) > SKEW_MS_MAX:
             return f"its clock is {(beat.clock_ms - time_ms) / 1000:+.0f} s off; set it right"
         known = placement.nodes.get(beat.node)
+        if known is not None and beat.boot == known.former_boot:
+            return f"a later process of this node is at {known.endpoint}; stop this one"
         if known is None or known.incarnation == beat.incarnation or known.state is not State.UP:
             return ""
         return f"a node of this name is up at {known.endpoint}; give it another name, or stop that one"

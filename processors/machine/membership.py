@@ -2,7 +2,7 @@
 
 | command | is nothing new, or rejected, where | event |
 |---|---|---|
-| RegisterNode | all of it is known; NodeNameTaken while another folder's node of that name is up | Node:Changed joined, returned |
+| RegisterNode | known, or replaced by a later process; NodeNameTaken: another folder's is up | Node:Changed joined, returned |
 | MarkNode down | it is not up, or has come back | Node:Changed down |
 | MarkNode out | it is not down, or has come back | Node:Changed out: its groups are placed elsewhere |
 | MarkNode full, writable | it is so | Node:Changed full, writable |
@@ -86,7 +86,10 @@ def _register(placement: Placement, body: commands.RegisterNode) -> events.NodeC
         if known.state is State.UP:
             raise Rejected("NodeNameTaken", f"A node {body.node} with another data folder is up.")
         return _changed(placement, replace(said, is_draining=known.is_draining), "joined")
-    fresh = replace(said, is_draining=known.is_draining, is_full=known.is_full)
+    if body.boot == known.former_boot:
+        return None
+    former = known.former_boot if body.boot == known.boot else known.boot
+    fresh = replace(said, former_boot=former, is_draining=known.is_draining, is_full=known.is_full)
     return None if fresh == known else _changed(placement, fresh, "returned")
 
 

@@ -1,6 +1,7 @@
 """What a cluster says of its data nodes: the latest map and heartbeats, from Kafka."""
 
 import asyncio
+import contextlib
 import time
 from typing import NamedTuple
 
@@ -45,8 +46,9 @@ async def _state(cluster: Cluster) -> ClusterState:
         latest = await log.latest(_HEARTBEATS)
         beats = {}
         for record in await log.read(_HEARTBEATS, max(await log.earliest(_HEARTBEATS), latest - HEARD)):
-            if isinstance(beat := heartbeats.decode(record.value, secret), Heartbeat):
-                beats[beat.node] = beat
+            with contextlib.suppress(heartbeats.Unsigned):
+                if isinstance(beat := heartbeats.decode(record.value, secret), Heartbeat):
+                    beats[beat.node] = beat
         maps = await log.read(_PLACEMENT, await log.earliest(_PLACEMENT))
         ends = {group: await log.latest(TopicPartition("writes", group)) for group in range(spec.GROUPS)}
         return ClusterState(placement.decode(maps[-1].value) if maps else Placement(), beats, ends)

@@ -1,4 +1,4 @@
-"""Data nodes die, pause and lose their disks under load: clients without retries hardly notice, and all copies come back."""
+"""Data nodes die, pause and lose their disks under load: clients hardly notice, and all copies come back by themselves."""
 
 import os
 import random

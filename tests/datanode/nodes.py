@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import uvicorn
+from datanode.consumer import WritesConsumer
 from starlette.types import ASGIApp
 
 from datanode.api import create_node_app
 from datanode.client import GROUP
-from datanode.consumer import WritesConsumer
 from datanode.index import BlobIndex
 from datanode.node import DataNode, LocalNode
 from datanode.remote import RemoteNode

@@ -231,7 +231,9 @@ def open_store(folders: Sequence[Path], *, skips_sync: bool = False) -> Store:
         DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.total_bytes())
         for folder, disk in zip(folders, disks, strict=True)
     ]
-    return Store(log, nodes, views, now_ms, volume_bytes=VOLUME_BYTES, release_after_s=0.0, times=Times(compact_every_s=0.5))
+    return Store(
+        log, nodes, views, now_ms, volume_bytes=VOLUME_BYTES, release_after_s=0.0, times=Times(compact_every_s=0.5)
+    )
 
 
 def main() -> None:
