@@ -13,6 +13,7 @@ from typing import NamedTuple
 from datanode import compaction, scrub
 from datanode.compaction import Compactor
 from datanode.fetch import Fetch, Wanted
+from datanode.index import Entry
 from datanode.local import LocalNode
 from datanode.member import Identity, Member, Submit
 from datanode.node import BlobUnavailable, Nodes
@@ -131,8 +132,10 @@ class NodeService:
             self._in_repair.discard((group, blob))
 
     async def _replace(self, group: int, blob: bytes) -> None:
+        if not self.member.is_registered:
+            raise OSError("who else has it is not known yet")
         place = self.store.find(group, blob)
-        if place is None:
+        if place is None or not await self.store.damaged([Entry(group, blob, place)]):
             return
         wanted = Wanted(group, blob, place.partition, place.length)
         try:

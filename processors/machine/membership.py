@@ -2,7 +2,7 @@
 
 | command | is nothing new, or rejected, where | event |
 |---|---|---|
-| RegisterNode | known, or replaced by a later process; NodeNameTaken: another folder's is up | Node:Changed joined, returned |
+| RegisterNode | known, or replaced by a later boot; NodeNameTaken: another folder's is up | Node:Changed joined, returned |
 | MarkNode down | it is not up, or has come back | Node:Changed down |
 | MarkNode out | it is not down, or has come back | Node:Changed out: its groups are placed elsewhere |
 | MarkNode full, writable | it is so | Node:Changed full, writable |
