@@ -285,8 +285,10 @@ class BlobWriter:
 
     async def abort(self) -> None:
         """Give the space back; also after a failed `write` or `commit`."""
-        self._record.abort()
-        self._store.arrived(self)
+        try:
+            self._record.abort()
+        finally:
+            self._store.arrived(self)
 
 
 def _read(volume: Volume, blob: bytes, place: Place, start: int, size: int) -> bytes:

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from typing import Any
 
 from bucketlog.store import Store
 from gateway import payload
@@ -113,14 +112,7 @@ class World:
     def _abandon(self, loop: SimulatedLoop) -> None:
         """A dead process writes nothing more: what its coroutines do on their way out reaches no disk."""
         self.disk.is_frozen = True
-        for task in asyncio.all_tasks(loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coroutine: Any = task.get_coro()
-            with contextlib.suppress(BaseException):
-                coroutine.close()
-        loop._ready.clear()  # type: ignore[attr-defined]
-        loop.close()
-        asyncio.set_event_loop(None)
+        loop.end()
         self.disk.is_frozen = False
 
     async def _live(self, loop: SimulatedLoop, commands_until: int, *, crash: bool) -> None:
