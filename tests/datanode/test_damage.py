@@ -190,3 +190,18 @@ def test_of_two_whole_records_the_indexed_one_stays(tmp_path: Path) -> None:
                 assert store.usage().live_bytes == layout.record_bytes(len(data))
                 assert store.usage().garbage_bytes < 20_000  # parts of blocks
                 asyncio.run(store.sync())
+
+
+def test_of_two_records_none_is_given_up_before_the_other_is_synced() -> None:
+    """A killed process left the first unsynced; its index is lost; the next one chooses, and the power fails."""
+    for seed in range(50):
+        disk = SimulatedDisk(random.Random(seed))
+        store = VolumeStore(disk, BlobIndex(MemoryTable()))
+        store.put_all([NewBlob(4, blob(1), 3, bytes(5_000))])
+        other = store.volumes.next(1)
+        other.append(layout.record(4, blob(1), 3, bytes(5_000)))
+        other.sync_now()
+        VolumeStore(disk, BlobIndex(MemoryTable()))
+        disk.power_cut()
+        store = VolumeStore(disk, BlobIndex(MemoryTable()))
+        assert failing(store, {(4, blob(1)): bytes(5_000)}) == set()

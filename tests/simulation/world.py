@@ -127,7 +127,7 @@ class World:
             segment_bytes=SEGMENT_BYTES,
             volume_bytes=VOLUME_BYTES,
             release_after_s=0.5,
-            compact_every_s=0.1,
+            compact_every_s=0.5,
         )
         await store.start()
         await self._check_all(store)
