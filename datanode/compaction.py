@@ -53,8 +53,8 @@ class Compactor:
                 log_.error("volumes could not be compacted, this will be tried again: %s", error)
 
     async def compact(self) -> None:
-        """All volumes that are worth it now."""
-        for volume in list(self._store.volumes.all.values()):
+        """All volumes that are worth it now; first those that give most room for the least copying."""
+        for volume in sorted(self._store.volumes.all.values(), key=lambda each: self._store.index.live_bytes(each.number)):
             if self._is_worth(volume):
                 await self._compact(volume)
 

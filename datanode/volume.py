@@ -184,7 +184,10 @@ class Volume:
             self._file.truncate(self.end)
 
     def next_record(self, at: int) -> Found | None:
-        """The first with a whole header at `at` or behind it."""
+        """The first with a whole header at `at` or behind it.
+
+        Behind a damaged header, what looks like a record may be in a payload: a blob that nobody refers to comes of it.
+        """
         if (header := self.header(at)) is not None:
             return Found(at, header)
         for start in range(at, self._file.size(), SEARCH_BYTES):

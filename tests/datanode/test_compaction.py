@@ -1,6 +1,7 @@
 """Compaction: space comes back, nothing is lost, wherever it is broken off."""
 
 import asyncio
+import contextlib
 import os
 import random
 import threading
@@ -199,6 +200,19 @@ def test_compaction_goes_on_in_the_reserve_but_not_to_its_end() -> None:
     asyncio.run(Compactor(store).compact())
     assert store.usage().volumes < before
     assert not store.is_read_only
+
+
+def test_on_a_full_disk_what_needs_no_copies_goes_first() -> None:
+    disk = SimulatedDisk(random.Random(1))
+    store = VolumeStore(disk, BlobIndex(MemoryTable()), volume_bytes=VOLUME_BYTES, reserve_bytes=100_000)
+    payloads = mostly_garbage(store, 600)
+    last = max(store.volumes.all) - 4  # sealed
+    store.release(0, [entry.blob for entry in store.index.entries() if entry.place.volume == last])
+    disk.capacity_bytes -= disk.free_bytes()
+    with contextlib.suppress(DiskFull):
+        compact(store)
+    assert last not in store.volumes.all
+    assert all(read(store, number, 7_000) == data for number, data in payloads.items() if store.has(0, blob(number)))
 
 
 @pytest.mark.parametrize("with_index", [True, False])

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from datanode import layout
+from datanode.compaction import Compactor
 from datanode.index import BlobIndex
+from datanode.scrub import Scrubber
 from datanode.store import BlobMissing, NewBlob, VolumeStore
 from tests.datanode.stores import VOLUME_BYTES, blob, flip, names, opened, put, read, volume_of, volumes
 from tests.simulation.disk import SimulatedDisk
@@ -85,6 +87,28 @@ def test_a_flipped_bit_anywhere_costs_one_blob_at_most(index: Callable[[MemoryTa
             asyncio.run(store.sync())
         seen += len(failed)
     assert seen > FLIPS // 2  # the bits that were flipped are of live records mostly
+
+
+def test_a_flipped_bit_is_told_by_scrub_and_left_alone_by_compaction() -> None:
+    original, original_table, payloads = small_store(random.Random(1))
+    told_of = 0
+    for seed in range(FLIPS // 3):
+        rng = random.Random(seed)
+        disk, table = copy.deepcopy(original), copy.deepcopy(original_table)
+        store = VolumeStore(disk, BlobIndex(table), volume_bytes=64 << 10, reserve_bytes=0)
+        file = disk.open(f"volumes/{rng.choice(disk.names('volumes'))}")
+        at = rng.randrange(file.size())
+        file.write(bytes([file.read(1, at)[0] ^ 1 << rng.randrange(8)]), at)
+        for number in store.volumes.all:
+            store.volumes.seal(number)
+        told, damaged = set[tuple[int, bytes]](), failing(store, payloads)
+        scrubber = Scrubber(store, lambda *name, told=told: told.add(name), bytes_per_s=1e12)
+        asyncio.run(scrubber.scrub())
+        assert damaged <= told  # and headers, which are not read where the index knows the place
+        asyncio.run(Compactor(store, lambda *_: None, bytes_per_s=1e12).compact())
+        assert failing(store, payloads) == damaged
+        told_of += len(told)
+    assert told_of > FLIPS // 10
 
 
 def test_a_flipped_bit_is_not_served_by_an_open_store() -> None:
