@@ -53,8 +53,8 @@ class Compactor:
                 log_.error("volumes could not be compacted, this will be tried again: %s", error)
 
     async def compact(self) -> None:
-        """All volumes that are worth it now."""
-        for volume in list(self._store.volumes.all.values()):
+        """All volumes that are worth it now; first those that give most room for the least copying."""
+        for volume in sorted(self._store.volumes.all.values(), key=lambda each: self._store.index.live_bytes(each.number)):
             if self._is_worth(volume):
                 await self._compact(volume)
 
@@ -128,7 +128,7 @@ class Compactor:
             for entry, data in zip(entries, payloads, strict=True)
             if data is not None
         }
-        with self._store.space.watched():
+        with self._store.space.watched:
             target = self._store.volumes.next(sum(map(len, records.values())))
             region = at = target.append_open(b"".join(records.values()))
         copies = {}
@@ -136,7 +136,7 @@ class Compactor:
             copies[entry] = at
             at += len(record)
         try:
-            with self._store.space.watched():
+            with self._store.space.watched:
                 await target.sync()
             self._switch(target, copies)
         except BaseException:
@@ -161,7 +161,7 @@ class Compactor:
     async def _copy_large(self, volume: Volume, entry: Entry) -> bool:
         """Whether it was whole."""
         group, blob, (_, offset, length, partition) = entry
-        with self._store.space.watched():
+        with self._store.space.watched:
             target = self._store.volumes.next(layout.record_bytes(length))
             writer = RecordWriter(target, group, blob, partition, length)
             try:

@@ -76,15 +76,17 @@ class BlobIndex:
     def change(self, changes: Sequence[Change]) -> None:
         """In one batch, with the live bytes of the volumes concerned."""
         rows: dict[bytes, bytes | None] = {}
-        live = dict[int, int]()
+        more = dict[int, int]()
         for group, blob, old, new in changes:
             rows[_NAME.pack(b"b", group, blob)] = new and _PLACE.pack(*new)
             if old is not None:
-                live[old.volume] = live.get(old.volume, self.live_bytes(old.volume)) - layout.record_bytes(old.length)
+                more[old.volume] = more.get(old.volume, 0) - layout.record_bytes(old.length)
             if new is not None:
-                live[new.volume] = live.get(new.volume, self.live_bytes(new.volume)) + layout.record_bytes(new.length)
-        self._table.commit(rows | _live_rows(live))
-        self._live |= live
+                more[new.volume] = more.get(new.volume, 0) + layout.record_bytes(new.length)
+        live = {volume: self.live_bytes(volume) + size for volume, size in more.items()}
+        rows.update(_live_rows(live))
+        self._table.commit(rows)
+        self._live.update(live)
 
     def live_bytes(self, volume: int) -> int:
         return self._live.get(volume, 0)

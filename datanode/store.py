@@ -86,12 +86,12 @@ class VolumeStore:
                 fresh[new.group, new.blob] = new, place
         if not fresh:
             return
-        if self.space.is_read_only:
-            raise DiskFull
         records = [layout.record(*new) for new, _ in fresh.values()]
-        with self.space.watched():
-            volume = self.volumes.next(sum(map(len, records)))
-            at = volume.append(b"".join(records))
+        data = b"".join(records)
+        self.space.take(len(data))
+        with self.space.watched:
+            volume = self.volumes.next(len(data))
+            at = volume.append(data)
         changes = []
         for (new, old), record in zip(fresh.values(), records, strict=True):
             changes.append(Change(new.group, new.blob, old, Place(volume.number, at, len(new.data), new.partition)))
@@ -230,8 +230,8 @@ class VolumeStore:
 
     def _release_old(self, changes: Sequence[Change]) -> None:
         for _, blob, old, _ in changes:
-            if old is not None and old.volume in self.volumes.all:
-                self.volumes.all[old.volume].release(old.offset, blob, old.length)
+            if old is not None and (volume := self.volumes.all.get(old.volume)) is not None:
+                volume.release(old.offset, blob, old.length)
 
     def _is_open(self, volume: Volume) -> bool:
         return self.volumes.all.get(volume.number) is volume
@@ -260,7 +260,7 @@ class BlobWriter:
         self.is_released = False
         self._store = store
         self._partition = partition
-        with store.space.watched():
+        with store.space.watched:
             self._volume = store.volumes.next(layout.record_bytes(length))
             self._record = RecordWriter(self._volume, group, blob, partition, length)
 
@@ -270,7 +270,7 @@ class BlobWriter:
         return self._record.crc32c
 
     async def write(self, data: bytes) -> None:
-        with self._store.space.watched():
+        with self._store.space.watched:
             await self._record.write(data)
 
     async def commit(self) -> None:
@@ -278,15 +278,17 @@ class BlobWriter:
 
         Raises `ValueError` where the length is not what was announced, `BlobMissing` where the blob was released meanwhile.
         """
-        with self._store.space.watched():
+        with self._store.space.watched:
             offset = await self._record.commit()
         self._store.commit(self, Place(self._volume.number, offset, self.length, self._partition))
         self._store.arrived(self)
 
     async def abort(self) -> None:
         """Give the space back; also after a failed `write` or `commit`."""
-        self._record.abort()
-        self._store.arrived(self)
+        try:
+            self._record.abort()
+        finally:
+            self._store.arrived(self)
 
 
 def _read(volume: Volume, blob: bytes, place: Place, start: int, size: int) -> bytes:

@@ -80,8 +80,11 @@ class Volume:
         self.close_region(region)
 
     def abandon(self, region: int, blob: bytes, length: int) -> None:
-        self.release(region, blob, length)
-        self.close_region(region)
+        try:
+            self.release(region, blob, length)
+            self._write(b"\0", region + layout.record_bytes(length) - 1)  # so that the file is as long as it is settled
+        finally:
+            self.close_region(region)
 
     def close_region(self, region: int) -> None:
         self._open_regions.pop(region, None)
@@ -171,17 +174,20 @@ class Volume:
     def scan(self, start: int) -> Iterator[Found]:
         """The records from `start`; where a header is damaged, from the next one that is not.
 
-        `end` is set behind the last one, and the file cut there: only what is above `start` is ever cut.
+        `end` is set behind the last one, and the file ends there, too: only what is above `start` is ever cut.
         """
         self.end = start
         while (found := self.next_record(self.end)) is not None:
             self.end = found.offset + layout.record_bytes(found.header.length)
             yield found
-        if self._file.size() > self.end:
+        if self._file.size() != self.end:
             self._file.truncate(self.end)
 
     def next_record(self, at: int) -> Found | None:
-        """The first with a whole header at `at` or behind it."""
+        """The first with a whole header at `at` or behind it.
+
+        Behind a damaged header, what looks like a record may be in a payload: a blob that nobody refers to comes of it.
+        """
         if (header := self.header(at)) is not None:
             return Found(at, header)
         for start in range(at, self._file.size(), SEARCH_BYTES):

@@ -14,7 +14,7 @@ VOLUME_BYTES = 1 << 20
 
 
 def blob(number: int) -> bytes:
-    return number.to_bytes(16, "big")
+    return b"%016d" % number  # found nowhere else in a file
 
 
 @contextmanager
@@ -38,8 +38,12 @@ def put(store: VolumeStore, number: int, data: bytes, group: int = 0) -> None:
 def put_large(store: VolumeStore, number: int, data: bytes, group: int = 0) -> None:
     async def put() -> None:
         writer = store.create(group, blob(number), 3, len(data))
-        await writer.write(data)
-        await writer.commit()
+        try:
+            await writer.write(data)
+            await writer.commit()
+        except BaseException:
+            await writer.abort()
+            raise
 
     asyncio.run(put())
 

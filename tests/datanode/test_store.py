@@ -8,8 +8,21 @@ from pathlib import Path
 import pytest
 
 from datanode import layout
-from datanode.store import ACTIVE_VOLUMES, BlobMissing, VolumeStore
-from tests.datanode.stores import VOLUME_BYTES, allocated, blob, flip, names, opened, put, put_large, read, volumes
+from datanode.store import ACTIVE_VOLUMES, BlobExists, BlobMissing, Held, NewBlob, VolumeStore
+from tests.datanode.stores import (
+    VOLUME_BYTES,
+    allocated,
+    blob,
+    flip,
+    names,
+    opened,
+    put,
+    put_large,
+    read,
+    volume_of,
+    volumes,
+)
+from tests.datanode.test_layout import BLOB, PAYLOAD, V1
 
 
 def test_the_index_is_rebuilt_from_the_volumes(tmp_path: Path) -> None:
@@ -109,3 +122,145 @@ def test_a_start_reads_only_what_was_not_settled(tmp_path: Path) -> None:
         put_large(store, 2, os.urandom(1_000))
     with opened(tmp_path) as store:
         assert store.unsettled_bytes == 1_000
+
+
+def test_groups_are_held_apart(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        for group in (0, 3, 63):
+            for number in (2, 1, 3):
+                put(store, number, b"%d of %d" % (number, group), group)
+        put_large(store, 4, bytes(100_000), 3)
+        assert read(store, 2, 6, 63) == b"2 of 6"
+        assert store.groups() == {0, 3, 63}
+        assert store.blobs(3, blob(2)) == [Held(blob(3), 6, 3), Held(blob(4), 100_000, 3)]
+        assert store.blobs(3, limit=1) == [Held(blob(1), 6, 3)]
+        store.release(3, [blob(1)])
+        assert not store.has(3, blob(1))
+        assert store.has(0, blob(1))
+        asyncio.run(store.sync())
+    shutil.rmtree(tmp_path / "index")
+    with opened(tmp_path) as store:
+        assert store.lost == {}
+        assert [len(store.blobs(group)) for group in (0, 3, 63)] == [3, 3, 3]
+        assert store.find(3, blob(4)) is not None
+
+
+def test_a_dropped_group_leaves_nothing(tmp_path: Path) -> None:
+    async def drop(store: VolumeStore) -> None:
+        writer = store.create(1, blob(7777), 3, 100)
+        await writer.write(bytes(100))
+        await store.sync({1: 10, 2: 20})
+        syncing = asyncio.create_task(store.sync({1: 11, 2: 21}))
+        await asyncio.sleep(0)
+        await store.drop_group(1)
+        await syncing
+        with pytest.raises(BlobMissing):
+            await writer.commit()
+        await writer.abort()
+        assert (store.position(1), store.position(2)) == (None, 21)
+
+    with opened(tmp_path) as store:
+        for number in range(500):
+            store.put_all([NewBlob(group, blob(number), 3, bytes(10)) for group in (1, 2)])
+        asyncio.run(drop(store))
+        assert store.groups() == {2}
+        asyncio.run(store.sync())
+    shutil.rmtree(tmp_path / "index")
+    with opened(tmp_path) as store:
+        assert store.groups() == {2}
+        assert len(store.blobs(2)) == 500
+
+
+def test_a_blob_arrives_once_at_a_time(tmp_path: Path) -> None:
+    async def arrive(store: VolumeStore) -> None:
+        writer = store.create(0, blob(1), 3, 5)
+        assert store.is_arriving(0, blob(1))
+        for replace in (False, True):
+            with pytest.raises(BlobExists):
+                store.create(0, blob(1), 3, 5, replace=replace)
+        await store.create(1, blob(1), 3, 5).abort()  # another group's
+        await writer.write(b"first")
+        await writer.commit()
+        assert not store.is_arriving(0, blob(1))
+        with pytest.raises(BlobExists):
+            store.create(0, blob(1), 3, 5)
+
+    with opened(tmp_path) as store:
+        asyncio.run(arrive(store))
+        assert read(store, 1, 5) == b"first"
+
+
+@pytest.mark.parametrize("with_index", [True, False])
+def test_a_replacement_takes_the_place_of_a_damaged_record(tmp_path: Path, with_index: bool) -> None:
+    async def replace(store: VolumeStore) -> None:
+        writer = store.create(0, blob(1), 3, len(data), replace=True)
+        await writer.write(data)
+        with pytest.raises(layout.BlobCorrupt):
+            await store.read(0, blob(1), 0, len(data))
+        await writer.commit()
+
+    data = os.urandom(200_000)
+    with opened(tmp_path) as store:
+        put_large(store, 1, data)
+        flip(volume_of(tmp_path, 1), 100_000)
+        before = allocated(tmp_path)
+        asyncio.run(replace(store))
+        assert read(store, 1, len(data)) == data
+        assert store.usage().live_bytes == layout.record_bytes(len(data))
+        assert allocated(tmp_path) < before + 20_000
+    if not with_index:
+        shutil.rmtree(tmp_path / "index")
+    with opened(tmp_path) as store:
+        assert read(store, 1, len(data)) == data
+        assert store.usage().live_bytes == layout.record_bytes(len(data))
+
+
+def test_a_release_while_a_blob_arrives_wins(tmp_path: Path) -> None:
+    async def arrive(store: VolumeStore) -> None:
+        writer = store.create(0, blob(1), 3, 5)
+        await writer.write(b"first")
+        store.release(0, [blob(1)])
+        with pytest.raises(BlobMissing):
+            await writer.commit()
+        await writer.abort()
+        await store.sync()
+
+    with opened(tmp_path) as store:
+        asyncio.run(arrive(store))
+        assert names(store) == []
+    with opened(tmp_path) as store:
+        assert names(store) == []
+
+
+def test_a_position_is_kept_only_with_what_it_covers(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        put(store, 1, b"one", 5)
+        asyncio.run(store.sync({5: 17}))
+        volume = store.volumes.all[0]
+
+        async def fail() -> None:
+            raise OSError(5, "by the test's wish")
+
+        put(store, 2, b"two", 5)
+        for each in store.volumes.all.values():
+            each._file.sync = fail  # type: ignore[method-assign]
+        with pytest.raises(OSError, match="wish"):
+            asyncio.run(store.sync({5: 18}))
+        assert volume.number in store.volumes.all
+        assert store.position(5) == 17
+
+
+def test_records_of_version_1_stay_readable(tmp_path: Path) -> None:
+    (tmp_path / "volumes").mkdir()
+    (tmp_path / "volumes" / "00000000.vol").write_bytes(bytes.fromhex(V1))
+    with opened(tmp_path) as store:
+        put(store, 5, b"new", 2)
+        assert store.blobs(0) == [Held(BLOB, len(PAYLOAD), layout.UNKNOWN_PARTITION)]
+        assert asyncio.run(store.read(0, BLOB, 0, len(PAYLOAD))) == PAYLOAD
+
+
+def test_a_blob_twice_in_one_batch_is_stored_once(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        store.put_all([NewBlob(0, blob(1), 3, b"same")] * 3)
+        assert store.usage().live_bytes == layout.record_bytes(4)
+        assert sum(path.stat().st_size for path in volumes(tmp_path)) == layout.record_bytes(4)

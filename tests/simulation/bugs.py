@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from datanode.compaction import Compactor
 from datanode.service import NodeService
 from datanode.store import VolumeStore
 from datanode.volume import Volume
@@ -125,6 +126,20 @@ def index_trusted_blindly(patch: Patch, world: World) -> None:
     patch.setattr(VolumeStore, "_has_whole", lambda *_: True)
 
 
+def copies_trusted_unsynced(patch: Patch, world: World) -> None:
+    honest = Compactor._copy_small
+
+    async def copy(compactor: Compactor, volume: Volume, entries: Any) -> Any:
+        async def sync(volume: Volume) -> None:
+            del volume
+
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(Volume, "sync", sync)
+            return await honest(compactor, volume, entries)
+
+    patch.setattr(Compactor, "_copy_small", copy)
+
+
 def failed_write_drops_promised_records(patch: Patch, world: World) -> None:
     honest = EmbeddedLog._burn
 
@@ -179,6 +194,7 @@ PLANTS: list[Plant] = [
     former_process_not_synced,
     journal_folder_not_synced_at_start,
     index_trusted_blindly,
+    copies_trusted_unsynced,
     failed_write_drops_promised_records,
     void_record_folded_as_ours,
     decides_without_overlay,

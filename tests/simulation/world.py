@@ -9,7 +9,6 @@ import contextlib
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 from bucketlog.store import DiskNode, Store
 from datanode.member import Identity
@@ -121,14 +120,7 @@ class World:
         """A dead process writes nothing more: what its coroutines do on their way out reaches no disk."""
         for disk in self.disks:
             disk.is_frozen = True
-        for task in asyncio.all_tasks(loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coroutine: Any = task.get_coro()
-            with contextlib.suppress(BaseException):
-                coroutine.close()
-        loop._ready.clear()  # type: ignore[attr-defined]
-        loop.close()
-        asyncio.set_event_loop(None)
+        loop.end()
         for disk in self.disks:
             disk.is_frozen = False
 
