@@ -23,7 +23,7 @@ from processors.machine.decide import answer, decide
 from processors.replica import Replica
 from processors.view import Overlay, View
 from topics import commands, events
-from topics.log import Entry, Log, LogError, OffsetTrimmed, Record, decoded
+from topics.log import VALUE_BYTES_MAX, Entry, Log, LogError, OffsetTrimmed, Record, decoded
 from topics.replies import Reply
 from topics.spec import TopicPartition
 
@@ -115,10 +115,9 @@ class PartitionRuntime:
             if record.offset < self._decided_below:
                 continue
             command = decoded(self._commands, record, commands.decode)
-            decision, reply = self._decide(overlay, meta, command, record)
+            value, reply = self._decide(overlay, meta, command, record)
             replies.append((command.reply_to, reply))
-            if decision is not None:
-                value = events.encode(decision)
+            if value:
                 fold(overlay, self._log.identity, meta.offset, value)
                 meta = tables.meta(overlay)
                 entries.append(Entry(record.key, value))
@@ -150,15 +149,16 @@ class PartitionRuntime:
 
     def _decide(
         self, overlay: Overlay, meta: tables.Meta, command: commands.Command, record: Record
-    ) -> tuple[events.Decision | None, Reply]:
+    ) -> tuple[bytes, Reply]:
+        """The record of the decision, if there is any, and the reply."""
         time_ms = max(meta.time_ms, record.time_ms)
         try:
             event, reply = decide(overlay, command, record.time_ms, time_ms)
         except Exception:
             log_.exception("request %s: deciding failed; this is a bug to report", command.request_id)
-            return None, Reply(command.request_id, "InternalError", "We encountered an internal error.")
+            return b"", _internal_error(command)
         if event is None:
-            return None, reply
+            return b"", reply
         decision = events.Decision(
             meta.epoch,
             meta.sequence + 1,
@@ -170,7 +170,12 @@ class PartitionRuntime:
             event,
             reply_to=(command.reply_to or UNSET) if self._replies.outlives_owner else UNSET,
         )
-        return decision, reply
+        value = events.encode(decision)
+        if len(record.key) + len(value) > VALUE_BYTES_MAX:  # its append would fail again and again
+            where = f"offset {record.offset} of commands:{self._commands.partition}"
+            log_.error("%s is left out: its event would be too large; bucketlog did not write that", where)
+            return b"", _internal_error(command)
+        return value, reply
 
     async def _start(self) -> int:
         """Where undecided commands begin.
@@ -211,3 +216,7 @@ class PartitionRuntime:
                 if attempt == CLAIM_ATTEMPTS - 1:
                     raise
         return None
+
+
+def _internal_error(command: commands.Command) -> Reply:
+    return Reply(command.request_id, "InternalError", "We encountered an internal error.")

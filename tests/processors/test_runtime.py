@@ -10,8 +10,9 @@ from processors.memory import MemoryView
 from processors.replica import Replica
 from processors.runtime import Fenced, PartitionRuntime
 from tests.processors.bench import COMMANDS, EVENTS, Bench, Sent, WeighedLog, bench, bucket
+from tests.processors.machine import OWNER
 from topics import commands, events, spec
-from topics.log import Entry, LogError, OffsetTrimmed, Record
+from topics.log import VALUE_BYTES_MAX, Entry, LogError, OffsetTrimmed, Record, UnknownRecord
 from topics.memory import MemoryLog
 from topics.objects import Attributes, Checksum
 from topics.spec import TopicPartition
@@ -283,11 +284,27 @@ def test_a_log_that_lost_its_end_is_no_trimmed_one() -> None:
     bench(case)
 
 
+def test_a_command_whose_event_no_log_takes_is_left_out() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        foreign = commands.Command("R1", OWNER, "gateway", 9_999, bucket("x" * VALUE_BYTES_MAX))
+        at.log.land(COMMANDS, [Entry(b"", commands.encode(foreign))])  # our own append would refuse it
+        await at.ask("R2", bucket("y"))
+        await runtime.handle(await at.log.read(COMMANDS, 0))
+        assert at.errors() == {"R1": "InternalError", "R2": ""}
+        assert await at.facts() == [events.Claimed, events.BucketCreated]
+
+    bench(case)
+
+
 @pytest.mark.parametrize(("topic", "reason"), [(COMMANDS, "got `int`"), (EVENTS, "malformed")])
 def test_a_record_that_no_codec_knows_ends_the_partition(topic: TopicPartition, reason: str) -> None:
     async def case(at: Bench) -> None:
         await at.log.append(topic, [Entry(b"", b"garbage")], durable=True)
-        with pytest.raises(ValueError, match=reason):
+        with pytest.raises(
+            UnknownRecord, match=f"offset 0 of {topic.topic}:0 cannot be read: .*{reason}.*; upgrade bucketlog"
+        ):
             await at.runtime().run_alone()
 
     bench(case)
