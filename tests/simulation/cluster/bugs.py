@@ -90,23 +90,6 @@ def unknown_lease_left_out(patch: Patch, world: object) -> None:
     patch.setattr(Leases, "_note_unknown", lambda leases: None)
 
 
-def unknown_lease_taken_for_an_earlier_owners_only(patch: Patch, world: object) -> None:
-    def note_unknown(leases: Leases) -> None:
-        leases._unknown_lapses = leases._clock_s() + LEASE_S
-
-    patch.setattr(Leases, "_note_unknown", note_unknown)
-
-
-def unknown_lease_taken_for_a_later_owners_only(patch: Patch, world: object) -> None:
-    honest = Leases._note_unknown
-
-    def note_unknown(leases: Leases) -> None:
-        honest(leases)
-        leases._unknown_lapses = 0.0
-
-    patch.setattr(Leases, "_note_unknown", note_unknown)
-
-
 PLANTS: list[Plant] = [
     lease_ignored,
     lease_counted_from_its_acknowledgement,
@@ -117,8 +100,6 @@ PLANTS: list[Plant] = [
     clock_ahead_held_against_deadlines,
     displacement_not_noticed,
     unknown_lease_left_out,
-    unknown_lease_taken_for_an_earlier_owners_only,
-    unknown_lease_taken_for_a_later_owners_only,
     bugs.claim_skipped,
     bugs.cause_ignored,
     bugs.void_record_folded_as_ours,
