@@ -12,7 +12,7 @@ from urllib.parse import urlencode, urlsplit
 import typer
 
 from bucketlog import credentials, server, settings
-from bucketlog.events import PATH
+from bucketlog.events import FAILED, PATH
 from gateway.request import Request
 from gateway.sigv4 import ALGORITHM, EMPTY_SHA256, Claim, canonical_request, sign, signing_key
 
@@ -103,7 +103,9 @@ def _run_topics(config: Path | None, *, create: bool) -> None:
 @events_app.command()
 def tail(
     bucket: Annotated[str, typer.Option(help="Only this bucket's events.")] = "",
-    start: Annotated[str, typer.Option("--from", help="beginning, now, or partition:offset[,…].")] = "beginning",
+    start: Annotated[
+        str, typer.Option("--from", help="beginning, now, or the position of the last line seen.")
+    ] = "beginning",
     endpoint: Annotated[str, typer.Option(help="The store's address.")] = "http://127.0.0.1:9000",
     data: DataOption = None,
 ) -> None:
@@ -116,6 +118,7 @@ def tail(
     try:
         connection.request("GET", f"{PATH}?{query}", headers=_signed(address.netloc, query, found.region, keys))
         response = connection.getresponse()
+        line = b""
         for line in response:
             sys.stdout.write(line.decode())
             sys.stdout.flush()
@@ -127,7 +130,7 @@ def tail(
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         return
-    if response.status != 200:
+    if response.status != 200 or line.startswith(FAILED):
         raise SystemExit(1)
 
 

@@ -51,7 +51,7 @@ from topics.disk import OsDisk
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.kafka.group import OwnerGroup
-from topics.log import LogError, decoded
+from topics.log import LogError, UnknownRecord, decoded
 from topics.placement import Placement
 from topics.rocksdb import RocksMap
 from topics.secret import ClusterSecret
@@ -140,7 +140,10 @@ async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Comm
     async for batch in log.follow(at, start):
         for record in batch:
             if record.key == address.encode():
-                commander.send(address, decoded(at, record, replies.decode))
+                try:
+                    commander.send(address, decoded(at, record, replies.decode))
+                except UnknownRecord as error:  # one request runs into its deadline, as with a reply that is lost
+                    log_.error("a reply is lost: %s", error)
 
 
 @asynccontextmanager

@@ -111,6 +111,7 @@ class Ownership:
     async def _claim_and_run(self, number: int) -> None:
         """Decides nothing before whoever owned the partition can answer no read any more."""
         runtime = PartitionRuntime(self._log, self._replicas[number], self._owner, self._replies)
+        self._leases.before_claim(number)
         await runtime.claim()
         if not await self._leases.take(number, runtime.epoch):
             raise Fenced(f"{number}: another owner has claimed it at the same time")

@@ -108,7 +108,8 @@ class OwnerReads(ABC):
 
     async def _fold_leases(self) -> None:
         async for _, lease in leases(self._log, await self._log.earliest(AT)):
-            self._owners.fold(lease)
+            if lease is not None:  # else it is found by asking: an owner knows itself whether it may answer
+                self._owners.fold(lease)
 
 
 class RemoteReads(OwnerReads):

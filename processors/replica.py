@@ -1,6 +1,6 @@
 """A view of one partition that follows the log: it folds what is there, in order, beside the owner or as the owner.
 
-Errors: `ViewMismatch` when the view does not belong to this log, `ValueError` for a record that no codec knows.
+Errors: `ViewMismatch` when the view does not belong to this log, `UnknownRecord` for a record that no codec knows.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from processors.machine import tables
 from processors.machine.apply import digest, fold
 from processors.view import Overlay, View
 from topics.events import Decision, decode
-from topics.log import Log, OffsetTrimmed, Record
+from topics.log import Log, OffsetTrimmed, Record, decoded
 from topics.spec import TopicPartition
 
 RECENT_MAX = 1_000
@@ -94,10 +94,17 @@ class Replica:
     def _fold(self, records: Sequence[Record], asked: int = -1) -> bool:
         overlay, counts = Overlay(self.view), False
         for record in records:
-            decision = fold(overlay, self._log.identity, record.offset, record.value)
+            decision = self._fold_one(overlay, record)
             if decision is not None:
                 counts = counts or record.offset == asked
                 if isinstance(decision.reply_to, str):
                     self.recent.append(decision)
         self.commit(overlay, tables.meta(overlay))
         return counts
+
+    def _fold_one(self, overlay: Overlay, record: Record) -> Decision | None:
+        try:
+            return fold(overlay, self._log.identity, record.offset, record.value)
+        except ValueError:
+            decoded(self._at, record, decode)  # tells the place, if that is what failed
+            raise

@@ -5,6 +5,8 @@ import enum
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import msgspec
+
 from tests.simulation.cluster.processes import Process
 from topics import commands
 from topics.log import Entry, LogError, Record
@@ -73,6 +75,7 @@ class Connection:
         self._lands: dict[TopicPartition, float] = {}  # when the last append under way arrives: they keep their order
         self.stalls: dict[str, float] = {}  # topic → until when nothing of it gets here
         self.is_told_late = False  # of what it appended
+        self.misreads_until_s = 0.0  # what owners say: a newer release's words
 
     @property
     def identity(self) -> str:
@@ -147,7 +150,10 @@ class Connection:
             await asyncio.sleep(self._weather.delay_s())
             while self.stalls.get(at.topic, 0.0) > self._process.loop.time():
                 await asyncio.sleep(STALLED_S)
-            yield batch
+            if at.topic == "owners" and self.misreads_until_s > self._process.loop.time():
+                yield [msgspec.structs.replace(each, value=b"?") for each in batch]
+            else:
+                yield batch
 
     async def earliest(self, at: TopicPartition) -> int:
         return await self._log.earliest(at)
