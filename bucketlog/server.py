@@ -6,6 +6,7 @@ and the log is closed.
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -73,6 +74,8 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
 def serve_role(settings: Settings, role: Role) -> None:
     """A role's HTTP service until a signal; raises what kept it from starting."""
     listener = _listen(settings.host, settings.port)
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each volume is an open file
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(_serve(settings, role, listener))
 
