@@ -145,13 +145,14 @@ def test_who_is_given_the_right_to_write_later_need_not_start_again(secured: Sec
     prefix, at = "later-", spec.TopicPartition("replies", 0)
     code, _, _ = bucketlog("topics", "create", **secured.env(prefix, {}, secured.broker.bootstrap))
     assert code == 0
-    rights.grant(secured.broker.bootstrap, prefix, rights.told())
+    seen = [rights.Right("subscriber", "topic", each.name, True, "Describe") for each in spec.CLUSTER]
+    rights.grant(secured.broker.bootstrap, prefix, seen)
 
     async def case() -> None:
-        log = await KafkaLog.open(secured.config("datanode", prefix))
+        log = await KafkaLog.open(secured.config("subscriber", prefix))
         with pytest.raises(LogError):
             await log.append(at, [Entry(b"", b"a")], durable=True)
-        rights.grant(secured.broker.bootstrap, prefix, [rights.Right("datanode", "topic", at.topic, True, "Write")])
+        rights.grant(secured.broker.bootstrap, prefix, [rights.Right("subscriber", "topic", at.topic, True, "Write")])
         assert await log.append(at, [Entry(b"", b"a")], durable=True) == [0]
         await log.close()
 
