@@ -3,8 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 300
 CUTS ?= 200
+ROUNDS ?= 10
+FLIPS ?= 200
 
-.PHONY: help install serve test test-kafka check simulate power-cuts bench bench-cluster lock clean
+.PHONY: help install serve test test-kafka test-cluster check simulate power-cuts bench bench-cluster lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -25,8 +27,11 @@ test: install  ## run all tests that need nothing but Python
 	$(BIN)/pytest -m "not kafka"
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
-	BUCKETLOG_TEST_KAFKA_REQUIRED=1 $(BIN)/pytest -m kafka
+	BUCKETLOG_TEST_KAFKA_REQUIRED=1 $(BIN)/pytest -m "kafka and not cluster"
 	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_STORE=cluster $(BIN)/pytest tests/clients tests/gateway
+
+test-cluster: install  ## run data nodes under faults on Apache Kafka: ROUNDS of each, and FLIPS of bits
+	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BIN)/pytest -s -m cluster
 
 check: install  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .
