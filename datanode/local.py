@@ -74,7 +74,14 @@ class LocalNode:
             self._on_damaged(ref.group, ref.blob)
             raise BlobUnavailable(str(error)) from error
         except BlobMissing as error:
+            if self._may_still_come(ref):
+                raise OSError(f"{error}; it may still come") from error
             raise BlobUnavailable(str(error)) from error
+
+    def _may_still_come(self, ref: BlobRef) -> bool:
+        """Only who has all of a group can tell that a blob is gone."""
+        replica = self._replicas.get(ref.group)
+        return replica is None or replica.wants(ref.blob) or not self._holds(ref.group)
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
         await self._reached(group, position - 1)

@@ -61,6 +61,9 @@ class GroupReplica:
         """How many blobs it knows that it lacks."""
         return len(self._wanted)
 
+    def wants(self, blob: bytes) -> bool:
+        return blob in self._wanted
+
     async def started(self) -> int:
         """From where it reads the log."""
         await self._started.wait()
