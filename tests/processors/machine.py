@@ -14,6 +14,15 @@ OWNER, REQUEST, NOW_MS = "owner", "R1", 1_000
 LOG = "the log"
 
 
+def blob_id(name: str) -> str:
+    """A blob of a name that reads well in a test."""
+    return name.encode().hex().zfill(32)
+
+
+def blob_name(blob: str) -> str:
+    return bytes.fromhex(blob).lstrip(b"\0").decode()
+
+
 class Answer(NamedTuple):
     reply: Reply
     event: events.Event | None
@@ -69,9 +78,13 @@ def summary(view: MemoryView) -> dict[str, Any]:
     for name, bucket in tables.buckets(view):
         found["buckets"].append(name)
         for key, row in tables.objects(view, bucket.incarnation):
-            found["objects"][f"{name}/{key.decode()}"] = (row.etag, row.size, [each.blob for each in row.extents])
+            found["objects"][f"{name}/{key.decode()}"] = (
+                row.etag,
+                row.size,
+                [blob_name(each.blob) for each in row.extents],
+            )
         for key_, upload, _ in tables.uploads(view, bucket.incarnation):
             parts = {number: part.etag for number, part in tables.parts(view, upload)}
             found["uploads"][f"{name}/{key_}#{upload}"] = parts
-    found["garbage"] = [blob for _, blobs in tables.garbage(view) for _, blob in blobs]
+    found["garbage"] = [blob_name(blob) for _, blobs in tables.garbage(view) for _, blob in blobs]
     return {name: rows for name, rows in found.items() if rows}
