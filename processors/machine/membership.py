@@ -14,7 +14,8 @@
 up ─ silent for the grace ─► down ─ silent for long ─► out; from both back to up when it registers again.
 A group's targets are to have it; its holders have all of it. A node becomes a holder when it says that it has copied
 everything; who is no target stays a holder until all targets are. The last holder stays one when it is out or has lost
-some: nobody else has the blobs. A group in which nothing was ever written is held by its targets at once.
+some: nobody else has the blobs. A group in which nothing was ever written is held by its targets at once; one whose last
+holder comes back emptied by those that were targets meanwhile: what they have is all there is.
 Events carry the placement that follows from them, so that a later release which places otherwise replays them alike.
 """
 
@@ -155,14 +156,14 @@ def _placed(
     new_holders: dict[int, list[str]] = {}
     for number, group in enumerate(placement.groups):
         wanted = targets(nodes.values(), number, copies)
-        if group.holders is None:
-            holders = wanted if wanted else None
-        else:
-            left = [each for each in group.holders if each not in emptied]
+        left = [each for each in group.holders or () if each not in emptied]
+        if left:
             holders = _settled(wanted, [each for each in left if each not in out] or left)
+        else:
+            holders = [each for each in group.targets if each not in emptied] or wanted
         if wanted != group.targets:
             new_targets[number] = wanted
-        if holders is not None and holders != group.holders:
+        if holders and holders != group.holders:
             new_holders[number] = holders
     return events.Placed(new_targets, new_holders)
 
