@@ -73,6 +73,16 @@ class SimulatedFile:
     def close(self) -> None:
         """Nothing to let go of."""
 
+    def cut(self, size: int) -> None:
+        """What lies behind is gone, though it was synced."""
+        del self.data[size:], self.stable[size:]
+        self.pending = []
+
+    def flip(self, at: int, bits: int) -> None:
+        for content in (self.data, self.stable):
+            if at < len(content):
+                content[at] ^= bits
+
     def power_cut(self, rng: random.Random) -> None:
         for at, data in self.pending:
             kept = rng.random()
@@ -131,6 +141,14 @@ class SimulatedDisk:
 
     def total_bytes(self) -> int:
         return self.capacity_bytes
+
+    def files(self, folder: str) -> dict[str, SimulatedFile]:
+        return {path: file for path, file in self._files.items() if path.rpartition("/")[0] == folder}
+
+    def lose(self, path: str) -> None:
+        """It is gone, though it was synced."""
+        del self._files[path]
+        self._synced_names.discard(path)
 
     def close(self) -> None:
         """Nothing to let go of."""

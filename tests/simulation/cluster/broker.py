@@ -30,9 +30,12 @@ class Fate(enum.Enum):
 class Weather:
     """What the network does to messages at the time."""
 
-    def __init__(self, rng: random.Random, reached: Callable[[str], None]) -> None:
+    def __init__(
+        self, rng: random.Random, reached: Callable[[str], None], lateness_s: Sequence[float] = (0.1, LATE_S, VERY_LATE_S)
+    ) -> None:
         self.rng = rng
         self.is_bad = False
+        self.lateness_s = lateness_s
         self._reached = reached
 
     def delay_s(self) -> float:
@@ -100,7 +103,7 @@ class Connection:
                 loop.in_world(lands - loop.time() + again_s, lambda: self._land(at, entries, None, 0))
             return await told
         if fate is not Fate.FAILS:
-            late_s = rng.random() * rng.choice([0.1, LATE_S, VERY_LATE_S])
+            late_s = rng.random() * rng.choice(self._weather.lateness_s)
             some = entries[: rng.randrange(len(entries)) + 1] if fate is Fate.IN_PART else entries
             loop.in_world(late_s, lambda: self._land(at, some, None, 0))
         await asyncio.sleep(rng.random() * 2)
