@@ -1,7 +1,7 @@
-"""The events as they come, over HTTP: GET /-/events, newline-delimited JSON, signed as an S3 request.
+"""The events as they come, over HTTP: GET /-/events, newline-delimited JSON.
 
 Query: `bucket` (else all), `from` = beginning, now, or partition:offset[,…] (what a line's "position" says, plus one).
-Only records that count by the reader's rule are sent, without their private part. "-" can be no bucket.
+Only records that count by the reader's rule are sent, without their private part.
 """
 
 import asyncio
@@ -9,12 +9,11 @@ from collections.abc import AsyncIterator
 
 import msgspec
 from starlette.requests import Request as HttpRequest
-from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.responses import Response, StreamingResponse
 
-from gateway.errors import S3Error, as_s3_error
+from bucketlog.admin import Answer
+from gateway.errors import S3Error
 from gateway.request import Request
-from gateway.sigv4 import Credentials, authenticate
 from topics import events
 from topics.log import Log
 from topics.reader import ReaderState
@@ -24,24 +23,12 @@ PATH = "/-/events"
 QUEUE_MAX = 1_000  # lines that wait for a slow subscriber, before its partitions wait too
 
 
-def create_events_app(inner: ASGIApp, log: Log, credentials: Credentials) -> ASGIApp:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH:
-            await inner(scope, receive, send)
-            return
-        try:
-            request = Request(scope, receive, "")
-            authenticate(request, credentials)
-            starts = await _starts(log, request)
-        except Exception as error:  # noqa: BLE001 - becomes an answer, as in the S3 application
-            failure = as_s3_error(error)
-            lines = _once(msgspec.json.encode({"error": failure.code, "message": failure.message}) + b"\n")
-            await StreamingResponse(lines, failure.status)(scope, receive, send)
-            return
-        stream = StreamingResponse(_merge(log, starts, request.query.get("bucket", "")), media_type="application/x-ndjson")
-        await stream(HttpRequest(scope, receive).scope, receive, send)
+def answer_events(log: Log) -> Answer:
+    async def answer(_: HttpRequest, request: Request) -> Response:
+        starts = await _starts(log, request)
+        return StreamingResponse(_merge(log, starts, request.query.get("bucket", "")), media_type="application/x-ndjson")
 
-    return app
+    return answer
 
 
 async def _starts(log: Log, request: Request) -> dict[int, int]:
@@ -90,7 +77,3 @@ def line(partition: int, offset: int, value: bytes) -> bytes:
     decision = msgspec.json.decode(value)
     decision["event"].pop("private", None)
     return msgspec.json.encode({"position": f"{partition}:{offset}", **decision}) + b"\n"
-
-
-async def _once(data: bytes) -> AsyncIterator[bytes]:
-    yield data

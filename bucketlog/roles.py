@@ -19,10 +19,13 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from bucketlog import credentials, identity
-from bucketlog.events import create_events_app
 from bucketlog.folder import DataFolder
+from bucketlog.front import create_front
+from bucketlog.heard import Heartbeats
+from bucketlog.progress import partitions
 from bucketlog.server import Service
 from bucketlog.settings import Settings
+from bucketlog.status import Known
 from bucketlog.store import now_ms, report
 from datanode.api import create_node_app
 from datanode.client import Blobs
@@ -32,7 +35,6 @@ from datanode.placement import PlacementMap
 from datanode.remote import RemoteNodes
 from datanode.service import NodeService, Times
 from datanode.store import VolumeStore
-from gateway.app import create_app
 from gateway.context import Gateway
 from gateway.submit import Commander
 from processors.housekeeping import keep_house
@@ -128,12 +130,14 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
         commander = Commander(log, address, now_ms, durable=True)
         start = await log.latest(TopicPartition("replies", own))
         listening = _listen(log, TopicPartition("replies", own), start, commander, address)
-        tasks = _run(replies=listening, placement=known.run(log))
+        heartbeats = Heartbeats(secret)
+        tasks = _run(replies=listening, placement=known.run(log), heartbeats=heartbeats.run(log))
         stack.push_async_callback(_end, tasks)
         _tell(settings, "gateway")
         made = Gateway(reads, Blobs(log, known, nodes, durable=True), commander, root, settings.region, settings.domain)
-        app = create_app(made, lambda: reads.is_ready and known.current.epoch > 0 and _run_on(tasks))
-        yield Service(create_events_app(app, log, root))
+        state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))
+        ready = lambda: reads.is_ready and known.current.epoch > 0 and _run_on(tasks)  # noqa: E731
+        yield Service(create_front(made, log, state, ready))
 
 
 async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Commander, address: str) -> None:
@@ -179,7 +183,7 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             await group.stop()
             await ownership.hand_over()
 
-        reads = create_read_service(ownership.views, leases.is_held, secret)
+        reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
         yield Service(_with_health(reads, lambda: _run_on(tasks)), hand_over)
         await ownership.close()
         await _end(tasks)

@@ -20,12 +20,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bucketlog import credentials
-from bucketlog.events import create_events_app
 from bucketlog.folder import DataFolder, FolderRefused
+from bucketlog.front import create_front
 from bucketlog.protocol import BoundedProtocol
 from bucketlog.settings import Settings
+from bucketlog.status import Known
 from bucketlog.store import Store, open_store
-from gateway.app import create_app
 from gateway.context import Gateway
 from processors.replica import ViewMismatch
 from topics.log import LogError
@@ -60,7 +60,8 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
         gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
         await store.start()
         _greet(settings, root, is_new)
-        yield Service(create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root))
+        known = Known(lambda: store.map.current, store.heard, store.partitions)
+        yield Service(create_front(gateway, store.log, known, lambda: store.is_ready))
         await store.stop()
 
     serve_role(settings, whole_store)

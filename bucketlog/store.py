@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bucketlog import identity
+from bucketlog.status import Heard, PartitionStatus
 from datanode import client
 from datanode.client import Blobs
 from datanode.index import BlobIndex, Table
@@ -33,7 +34,6 @@ from topics import commands, spec
 from topics.commands import Mark
 from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
-from topics.journal import SEGMENT_BYTES
 from topics.log import LogError, UnknownRecord
 from topics.placement import COPIES
 from topics.rocksdb import RocksMap
@@ -52,6 +52,7 @@ class DiskNode(NamedTuple):
     disk: Disk
     blobs: Table
     capacity_bytes: int
+    folder: str = ""
 
 
 def now_ms() -> int:
@@ -64,11 +65,13 @@ def open_store(folders: Sequence[Path]) -> "Store":
     first = OsDisk(folders[0])
     log = EmbeddedLog(first, now_ms)
     disks = [first, *(OsDisk(folder) for folder in folders[1:])]
-    nodes = [
-        DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.total_bytes())
-        for folder, disk in zip(folders, disks, strict=True)
-    ]
+    nodes = [_disk_node(folder, disk, log.identity) for folder, disk in zip(folders, disks, strict=True)]
     return Store(log, nodes, views, now_ms)
+
+
+def _disk_node(folder: Path, disk: OsDisk, cluster: str) -> DiskNode:
+    own, blobs = identity.load(folder, "", cluster), RocksMap(folder / "index")
+    return DiskNode(own, disk, blobs, disk.total_bytes(), str(folder.resolve()))
 
 
 class Store:
@@ -110,6 +113,18 @@ class Store:
         is_served = all(node.member.is_ready for node in self._nodes.values())
         is_claimed = all(runtime.is_claimed for runtime in self._runtimes)
         return is_served and is_claimed and not any(task.done() for task in self._tasks)
+
+    def heard(self) -> dict[str, Heard]:
+        """What the disks say of themselves."""
+        found = [(self._nodes[each.own.name], each.folder) for each in self._disks]
+        return {node.own.name: Heard(node.used_bytes, node.behind, 0.0, folder) for node, folder in found}
+
+    async def partitions(self) -> list[PartitionStatus]:
+        found = []
+        for number, runtime in enumerate(self._runtimes):
+            lag = await self.log.latest(TopicPartition("commands", number)) - runtime.decided_below
+            found.append(PartitionStatus(number, GATEWAY if runtime.is_claimed else "", max(0, lag)))
+        return found
 
     async def start(self) -> None:
         """Serve from here on; returns when all that is needed for it is there. Raises what keeps it from that."""

@@ -39,6 +39,10 @@ class Ownership:
         self._changing = asyncio.Lock()
         self.runtimes: dict[int, PartitionRuntime] = {}  # of what is owned now
 
+    def decided(self) -> dict[int, int]:
+        """Of what is owned now: the offset below which all commands are decided."""
+        return {number: runtime.decided_below for number, runtime in self.runtimes.items()}
+
     def start(self) -> None:
         """Follow every partition."""
         for number in self._replicas:

@@ -50,7 +50,7 @@ class PartitionRuntime:
         self._events = TopicPartition("events", replica.number)
         self._owner = owner
         self._replies = replies
-        self._decided_below = 0  # commands below this offset are decided, rejections included
+        self._decided_below = 0
         self.is_claimed = False
         self.epoch = 0  # of its own last claim; `meta` knows the claims of others too
         self._handling = asyncio.Lock()
@@ -62,6 +62,11 @@ class PartitionRuntime:
     @property
     def view(self) -> View:
         return self._replica.view
+
+    @property
+    def decided_below(self) -> int:
+        """The offset in `commands` below which all is decided, rejections included."""
+        return self._decided_below
 
     async def claim(self) -> None:
         """Own the partition: check the view against the log, append a claim and read through it."""
