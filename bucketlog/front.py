@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from bucketlog import events, nodes, status
@@ -14,8 +15,9 @@ from gateway.context import Gateway
 from topics.log import Log
 
 
-def create_front(gateway: Gateway, log: Log, known: Known, is_ready: Callable[[], bool]) -> ASGIApp:
+def create_front(gateway: Gateway, log: Log, known: Known, metrics: Route, is_ready: Callable[[], bool]) -> ASGIApp:
     routes = [
+        metrics,
         signed(events.PATH, answer_events(log), gateway.credentials),
         signed(status.PATH, answer_status(known), gateway.credentials),
         signed(nodes.PATH, answer_node(gateway.commander), gateway.credentials, "POST"),

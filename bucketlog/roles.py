@@ -22,6 +22,8 @@ from bucketlog import credentials, identity
 from bucketlog.folder import DataFolder
 from bucketlog.front import create_front
 from bucketlog.heard import Heartbeats
+from bucketlog.metrics.collectors import ClusterMetrics
+from bucketlog.metrics.composed import of_data_node, of_gateway, of_processor
 from bucketlog.progress import partitions
 from bucketlog.server import Service
 from bucketlog.settings import Settings
@@ -137,7 +139,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
         made = Gateway(reads, Blobs(log, known, nodes, durable=True), commander, root, settings.region, settings.domain)
         state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))
         ready = lambda: reads.is_ready and known.current.epoch > 0 and _run_on(tasks)  # noqa: E731
-        yield Service(create_front(made, log, state, ready))
+        yield Service(create_front(made, log, state, of_gateway(settings, log, made), ready))
 
 
 async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Commander, address: str) -> None:
@@ -167,7 +169,8 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             return None if view is None else tables.placement(view)
 
         limits = Limits(int(settings.grace_s * 1000), int(settings.out_s * 1000))
-        judge = Judge(log, Liveness(log.identity, limits), secret, placement, CommandSender(log, now_ms), settings.copies)
+        liveness = Liveness(log.identity, limits)
+        judge = Judge(log, liveness, secret, placement, CommandSender(log, now_ms), settings.copies)
         tasks = _run(
             leases=leases.run(),
             housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s),
@@ -184,7 +187,8 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             await ownership.hand_over()
 
         reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
-        yield Service(_with_health(reads, lambda: _run_on(tasks)), hand_over)
+        metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(placement, liveness.behind))
+        yield Service(_with_health(reads, metrics, lambda: _run_on(tasks)), hand_over)
         await ownership.close()
         await _end(tasks)
     folder.close()
@@ -208,7 +212,8 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         )
         _tell(settings, f"data node {own.name}")
         app = create_node_app(service.node, secret)
-        yield Service(_with_health(app, lambda: service.member.is_ready and _run_on(tasks)))
+        metrics = of_data_node(settings, log, service)
+        yield Service(_with_health(app, metrics, lambda: service.member.is_ready and _run_on(tasks)))
         await _end(tasks)
         await service.settle()
         store.close()
@@ -243,14 +248,14 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _with_health(app: ASGIApp, is_ready: Callable[[], bool]) -> ASGIApp:
+def _with_health(app: ASGIApp, metrics: Route, is_ready: Callable[[], bool]) -> ASGIApp:
     async def healthz(_: object) -> PlainTextResponse:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: object) -> PlainTextResponse:
         return PlainTextResponse("ready\n") if is_ready() else PlainTextResponse("not ready\n", 503)
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app)])
+    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), metrics, Mount("/", app)])
 
 
 def endpoint_of(settings: Settings) -> str:

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from bucketlog import credentials
 from bucketlog.folder import DataFolder, FolderRefused
 from bucketlog.front import create_front
+from bucketlog.metrics.composed import of_store
 from bucketlog.protocol import BoundedProtocol
 from bucketlog.settings import Settings
 from bucketlog.status import Known
@@ -61,7 +62,8 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
         await store.start()
         _greet(settings, root, is_new)
         known = Known(lambda: store.map.current, store.heard, store.partitions)
-        yield Service(create_front(gateway, store.log, known, lambda: store.is_ready))
+        metrics = of_store(settings, store, gateway)
+        yield Service(create_front(gateway, store.log, known, metrics, lambda: store.is_ready))
         await store.stop()
 
     serve_role(settings, whole_store)

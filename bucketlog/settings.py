@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     domain: str = ""  # for virtual-host style addresses: bucket.DOMAIN
     access_key_id: str = ""
     secret_access_key: SecretStr = SecretStr("")
+    metrics_token: SecretStr = SecretStr("")  # who sends it may read /-/metrics [default: this machine only]
 
     # of a cluster
     kafka: str = ""  # bootstrap servers: host:port[,…]

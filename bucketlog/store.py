@@ -95,33 +95,34 @@ class Store:
         self.map = PlacementMap()
         self.commander = Commander(log, GATEWAY, clock_ms, durable=False)
         send = CommandSender(log, clock_ms)
-        self._nodes: dict[str, NodeService] = {}
+        self.nodes: dict[str, NodeService] = {}
         for each in disks:
             volumes = VolumeStore(each.disk, BlobIndex(each.blobs), volume_bytes=volume_bytes)
-            self._nodes[each.own.name] = NodeService(each.own, log, volumes, self.map, self._node, send, clock_ms, times)
+            self.nodes[each.own.name] = NodeService(each.own, log, volumes, self.map, self._node, send, clock_ms, times)
         self.blobs = Blobs(log, self.map, self._node, durable=False, rng=rng, new_blob=new_blob)
         self._views = views
         self.reads = ViewReads(dict(enumerate(views)))
         owner = uuid.uuid4().hex
-        self._runtimes = [
-            PartitionRuntime(log, Replica(log, view, number), owner, self.commander) for number, view in enumerate(views)
-        ]
+        self.replicas = {number: Replica(log, view, number) for number, view in enumerate(views)}
+        self.runtimes = {
+            number: PartitionRuntime(log, replica, owner, self.commander) for number, replica in self.replicas.items()
+        }
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def is_ready(self) -> bool:
-        is_served = all(node.member.is_ready for node in self._nodes.values())
-        is_claimed = all(runtime.is_claimed for runtime in self._runtimes)
+        is_served = all(node.member.is_ready for node in self.nodes.values())
+        is_claimed = all(runtime.is_claimed for runtime in self.runtimes.values())
         return is_served and is_claimed and not any(task.done() for task in self._tasks)
 
     def heard(self) -> dict[str, Heard]:
         """What the disks say of themselves."""
-        found = [(self._nodes[each.own.name], each.folder) for each in self._disks]
+        found = [(self.nodes[each.own.name], each.folder) for each in self._disks]
         return {node.own.name: Heard(node.used_bytes, node.behind, 0.0, folder) for node, folder in found}
 
     async def partitions(self) -> list[PartitionStatus]:
         found = []
-        for number, runtime in enumerate(self._runtimes):
+        for number, runtime in self.runtimes.items():
             lag = await self.log.latest(TopicPartition("commands", number)) - runtime.decided_below
             found.append(PartitionStatus(number, GATEWAY if runtime.is_claimed else "", max(0, lag)))
         return found
@@ -129,23 +130,22 @@ class Store:
     async def start(self) -> None:
         """Serve from here on; returns when all that is needed for it is there. Raises what keeps it from that."""
         await self.log.create_topics(spec.ALL)
-        for number, runtime in enumerate(self._runtimes):
+        for number, runtime in self.runtimes.items():
             await runtime.claim()
             self._run(f"partition {number}", runtime.run_alone())
         control = self._views[CONTROL_PARTITION]
         self._run("map of data nodes", publish_placement(self.log, lambda: control, self.map.update))
-        for name, node in self._nodes.items():
+        for name, node in self.nodes.items():
             self._run(f"data node {name}", node.run())
         await self._register()
         self._run("trim", self._keep_trimmed())
-        owned = dict(enumerate(self._runtimes))
-        self._run("housekeeping", keep_house(self.log, lambda: owned, self._clock_ms, self._release_after_s))
+        self._run("housekeeping", keep_house(self.log, lambda: self.runtimes, self._clock_ms, self._release_after_s))
 
     async def stop(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for node in self._nodes.values():
+        for node in self.nodes.values():
             await node.settle()
             node.store.close()
         await self.log.close()
@@ -156,15 +156,15 @@ class Store:
 
     async def settle(self) -> None:
         """All that was written is in synced volumes, and the log lets go of it."""
-        for node in self._nodes.values():
+        for node in self.nodes.values():
             await node.settle()
-        positions = {name: node.positions for name, node in self._nodes.items()}
+        positions = {name: node.positions for name, node in self.nodes.items()}
         for group, below in trimmable(self.map.current, positions).items():
             await self.log.trim(TopicPartition("writes", group), below)
 
     def _node(self, endpoint: str) -> LocalNode:
         """In one process a disk is reached by its name."""
-        return self._nodes[endpoint].node
+        return self.nodes[endpoint].node
 
     async def _register(self) -> None:
         """The disks that are there are up, those that are missing are not; returns when the map shows it."""
@@ -172,10 +172,10 @@ class Store:
         for each in self._disks:
             name, incarnation, boot = each.own
             await self._ask(commands.RegisterNode(name, incarnation, boot, name, name, each.capacity_bytes))
-        while not all(node.member.is_registered for node in self._nodes.values()):
+        while not all(node.member.is_registered for node in self.nodes.values()):
             await self.map.changed(self.map.current.epoch)
         for name, node in self.map.current.nodes.items():
-            if name not in self._nodes:
+            if name not in self.nodes:
                 log_.error(
                     "disk %s is missing: its blobs are read from others, and copied; name its folder by --data", name
                 )
@@ -189,7 +189,7 @@ class Store:
         trimmed: dict[int, int] = {}
         while True:
             await asyncio.sleep(TRIM_EVERY_S)
-            positions = {name: node.positions for name, node in self._nodes.items()}
+            positions = {name: node.positions for name, node in self.nodes.items()}
             for group, below in trimmable(self.map.current, positions).items():
                 if trimmed.get(group, 0) < below:
                     try:

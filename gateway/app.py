@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Callable
+from time import perf_counter
 
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
@@ -15,6 +16,7 @@ from gateway.errors import S3Error, as_s3_error
 from gateway.post import post_object
 from gateway.request import Request
 from gateway.sigv4 import authenticate, is_signed
+from gateway.tally import GONE
 
 log = logging.getLogger(__name__)
 
@@ -22,20 +24,26 @@ log = logging.getLogger(__name__)
 class S3App:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
+        self._tally = gateway.tally
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began_s = perf_counter()
         request: Request | None = None
+        name = ""
         try:
             request = Request(scope, receive, self._gateway.domain)
             operation = router.route(request)
+            name = operation.__name__
             if operation is not post_object:  # a form is signed among its fields
                 await self._authenticate(request)
             response = await operation(self._gateway, request)
         except ClientGone:
-            return
+            response = None
         except Exception as error:  # noqa: BLE001 - the one place where failures become answers
             response = _error_response(error, request)
-        await _send(response, send, request)
+        sent = await _send(response, send, request) if response else 0
+        received = request.received_bytes if request else 0
+        self._tally.add(name, response.status if response else GONE, perf_counter() - began_s, received, sent)
 
     async def _authenticate(self, request: Request) -> None:
         """Nobody may do anything unsigned yet, but who asks for a bucket that there is not is told so, as S3 tells it."""
@@ -81,7 +89,8 @@ def _error_response(error: Exception, request: Request | None) -> Response:
     return Response(failure.status, [XML, *failure.headers], body)
 
 
-async def _send(response: Response, send: Send, request: Request | None) -> None:
+async def _send(response: Response, send: Send, request: Request | None) -> int:
+    """Returns how many bytes of body there were."""
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
     if request is not None:
         headers.append((b"x-amz-request-id", request.id.encode()))
@@ -94,11 +103,14 @@ async def _send(response: Response, send: Send, request: Request | None) -> None
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     if isinstance(body, bytes):
         await send({"type": "http.response.body", "body": body})
-    else:
-        await _stream(body, send)
+        return len(body)
+    return await _stream(body, send)
 
 
-async def _stream(body: AsyncIterator[bytes], send: Send) -> None:
+async def _stream(body: AsyncIterator[bytes], send: Send) -> int:
+    sent = 0
     async for chunk in body:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        sent += len(chunk)
     await send({"type": "http.response.body", "body": b""})
+    return sent

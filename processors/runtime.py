@@ -84,6 +84,7 @@ class PartitionRuntime:
         self._decided_below = self.meta.cause + 1
         self.is_claimed = True
         self.epoch = epoch
+        self._replica.counts.claims += 1
 
     async def run(self) -> None:
         """Decide commands as they come, behind a claim; ends with an exception only.
@@ -130,6 +131,10 @@ class PartitionRuntime:
                 self._replies.send(gateway, Reply(reply.request_id, "ServiceUnavailable", str(error)))
             raise
         self._decided_below = batch[-1].offset + 1
+        counts = self._replica.counts
+        counts.batches += 1
+        counts.commands += len(replies)
+        counts.events += len(entries)
         for gateway, reply in replies:
             self._replies.send(gateway, reply)
 
