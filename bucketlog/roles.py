@@ -136,7 +136,15 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
         tasks = _run(replies=listening, placement=known.run(log), heartbeats=heartbeats.run(log))
         stack.push_async_callback(_end, tasks)
         _tell(settings, "gateway")
-        made = Gateway(reads, Blobs(log, known, nodes, durable=True), commander, root, settings.region, settings.domain)
+        made = Gateway(
+            reads,
+            Blobs(log, known, nodes, durable=True),
+            commander,
+            root,
+            settings.region,
+            settings.domain,
+            logs_access=settings.access_log,
+        )
         state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))
         ready = lambda: reads.is_ready and known.current.epoch > 0 and _run_on(tasks)  # noqa: E731
         yield Service(create_front(made, log, state, of_gateway(settings, log, made), ready))

@@ -19,7 +19,7 @@ import uvloop
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bucketlog import credentials
+from bucketlog import credentials, logs
 from bucketlog.folder import DataFolder, FolderRefused
 from bucketlog.front import create_front
 from bucketlog.metrics.composed import of_store
@@ -58,7 +58,15 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
     @asynccontextmanager
     async def whole_store(settings: Settings) -> AsyncIterator[Service]:
         store = open_([folder.path for folder in folders])
-        gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
+        gateway = Gateway(
+            store.reads,
+            store.blobs,
+            store.commander,
+            root,
+            settings.region,
+            settings.domain,
+            logs_access=settings.access_log,
+        )
         await store.start()
         _greet(settings, root, is_new)
         known = Known(lambda: store.map.current, store.heard, store.partitions)
@@ -73,6 +81,7 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
 
 def serve_role(settings: Settings, role: Role) -> None:
     """A role's HTTP service until a signal; raises what kept it from starting."""
+    logs.configure(settings)
     listener = _listen(settings.host, settings.port)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(_serve(settings, role, listener))
@@ -87,6 +96,7 @@ async def _serve(settings: Settings, role: Role, listener: socket.socket) -> Non
         lifespan="off",
         access_log=False,
         proxy_headers=False,  # nobody is believed who they say they are
+        log_config=None,  # `logs` has it
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,

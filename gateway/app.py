@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from datanode.node import BlobUnavailable
 from gateway import router, xml
 from gateway.body import ClientGone
 from gateway.context import XML, Gateway, Response
@@ -17,8 +18,11 @@ from gateway.post import post_object
 from gateway.request import Request
 from gateway.sigv4 import authenticate, is_signed
 from gateway.tally import GONE
+from topics import request_id
 
+ACCESS = "bucketlog.access"
 log = logging.getLogger(__name__)
+log_access = logging.getLogger(ACCESS)
 
 
 class S3App:
@@ -32,6 +36,7 @@ class S3App:
         name = ""
         try:
             request = Request(scope, receive, self._gateway.domain)
+            request_id.current.set(request.id)
             operation = router.route(request)
             name = operation.__name__
             if operation is not post_object:  # a form is signed among its fields
@@ -41,9 +46,12 @@ class S3App:
             response = None
         except Exception as error:  # noqa: BLE001 - the one place where failures become answers
             response = _error_response(error, request)
+        status = response.status if response else GONE
         sent = await _send(response, send, request) if response else 0
-        received = request.received_bytes if request else 0
-        self._tally.add(name, response.status if response else GONE, perf_counter() - began_s, received, sent)
+        received, seconds = request.received_bytes if request else 0, perf_counter() - began_s
+        self._tally.add(name, status, seconds, received, sent)
+        if self._gateway.logs_access and request is not None:
+            _log_access(scope, request, name, status, seconds, sent)
 
     async def _authenticate(self, request: Request) -> None:
         """Nobody may do anything unsigned yet, but who asks for a bucket that there is not is told so, as S3 tells it."""
@@ -75,8 +83,8 @@ def create_app(gateway: Gateway, is_ready: Callable[[], bool]) -> ASGIApp:
 
 def _error_response(error: Exception, request: Request | None) -> Response:
     failure = as_s3_error(error)
-    if failure.status >= 500 and not isinstance(error, S3Error):
-        log.error("request %s failed: %s", request.id if request else "-", error, exc_info=error)
+    if failure.status >= 500 and failure.code != "NotImplemented":
+        _log_failure(failure, error)
     if failure.status == 304 or (request is not None and request.method == "HEAD"):
         return Response(failure.status, failure.headers)
     parts = [
@@ -87,6 +95,30 @@ def _error_response(error: Exception, request: Request | None) -> Response:
     ]
     body = f'<?xml version="1.0" encoding="UTF-8"?>\n{xml.element("Error", parts)}'.encode()
     return Response(failure.status, [XML, *failure.headers], body)
+
+
+def _log_failure(failure: S3Error, error: Exception) -> None:
+    """A bug with its traceback; what is known to be out of order in a line."""
+    is_known = failure.code != "InternalError" or isinstance(error, BlobUnavailable | S3Error)
+    level = logging.ERROR if failure.code == "InternalError" else logging.WARNING
+    why = failure.message if error is failure else str(error) or type(error).__name__
+    log.log(level, "answered %d %s: %s", failure.status, failure.code, why, exc_info=None if is_known else error)
+
+
+def _log_access(scope: Scope, request: Request, operation: str, status: int, seconds: float, sent: int) -> None:
+    """Without the query, which may be a signature."""
+    line = {
+        "operation": operation,
+        "method": request.method,
+        "path": request.path,
+        "status": status,
+        "seconds": round(seconds, 6),
+        "received_bytes": request.received_bytes,
+        "sent_bytes": sent,
+        "user": request.principal,
+        "peer": (scope.get("client") or ("",))[0],
+    }
+    log_access.info("request", extra=line)
 
 
 async def _send(response: Response, send: Send, request: Request | None) -> int:
@@ -109,8 +141,12 @@ async def _send(response: Response, send: Send, request: Request | None) -> int:
 
 async def _stream(body: AsyncIterator[bytes], send: Send) -> int:
     sent = 0
-    async for chunk in body:
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        sent += len(chunk)
+    try:
+        async for chunk in body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            sent += len(chunk)
+    except Exception as error:
+        log.error("an answer broke off after %d bytes: %s", sent, error)
+        raise
     await send({"type": "http.response.body", "body": b""})
     return sent

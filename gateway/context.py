@@ -30,6 +30,7 @@ class Gateway:
     region: str
     domain: str = ""  # for virtual-host style addresses
     tally: Tally = field(default_factory=Tally)
+    logs_access: bool = False  # a line for each request
 
     async def bucket(self, request: Request) -> Bucket:
         """Raises NoSuchBucket, or AccessDenied for who does not own it."""

@@ -15,6 +15,7 @@ from processors.leases import AT, OwnerMap, leases
 from processors.machine.tables import Bucket, Object, Part, Upload
 from processors.reads import Listing, ReadUnavailable, UploadListing
 from processors.service import DECIDED, OPERATIONS, encode_arguments
+from topics import request_id
 from topics.log import Log
 from topics.secret import ClusterSecret
 from topics.spec import BUCKET_PARTITIONS, bucket_partition
@@ -136,7 +137,8 @@ class RemoteReads(OwnerReads):
         return _decided.decode(await self._get(endpoint, DECIDED))
 
     async def _get(self, endpoint: str, target: str) -> bytes:
-        headers = {"authorization": self._secret.sign("GET", target, "", "", int(self._now_s()))}
+        headers = request_id.headers()
+        headers["authorization"] = self._secret.sign("GET", target, "", "", int(self._now_s()))
         try:
             async with self._session.get(URL(endpoint + target, encoded=True), headers=headers) as answer:
                 data = await answer.read()

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from processors.machine.tables import Bucket, Object, Part, Upload
 from processors.reads import Listing, UploadListing, ViewReads
 from processors.view import Readable
+from topics import request_id
 from topics.secret import ClusterSecret
 
 T = TypeVar("T")
@@ -68,6 +69,7 @@ def create_read_service(
         if request.url.query:
             target += f"?{request.url.query}"
         if secret.allows(authorization, "GET", target, "", "", int(now_s())):
+            request_id.adopt(request.headers.get(request_id.HEADER))
             return None
         return PlainTextResponse("the request is not signed with this cluster's secret, or a clock is wrong\n", 401)
 
