@@ -1,8 +1,8 @@
-"""The events as they come, over HTTP: GET /-/events, newline-delimited JSON, signed as an S3 request.
+"""The events as they come, over HTTP: GET /-/events, newline-delimited JSON.
 
 Query: `bucket` (else all), `from` = beginning, now, or positions, by commas (`bucketlog.stream`): a line's "position" as it
 is goes on right behind that line. Only records that count by the reader's rule are sent, without their private part. A
-stream that cannot go on ends with a line that has an "error". "-" can be no bucket.
+stream that cannot go on ends with a line that has an "error".
 """
 
 import asyncio
@@ -12,12 +12,11 @@ from collections.abc import AsyncIterator
 import msgspec
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from bucketlog.admin import Answer
 from bucketlog.stream import Start, WrongPosition, check, follow, parse, position
 from gateway.errors import S3Error, as_s3_error
 from gateway.request import Request
-from gateway.sigv4 import Credentials, authenticate
 from topics.log import Log
 from topics.spec import EVENTS, TopicPartition, bucket_partition
 
@@ -28,23 +27,15 @@ POSITIONS = "partition:offset:epoch:sequence[,…]"
 log_ = logging.getLogger(__name__)
 
 
-def create_events_app(inner: ASGIApp, log: Log, credentials: Credentials) -> ASGIApp:
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] != PATH:
-            await inner(scope, receive, send)
-            return
+def answer_events(log: Log) -> Answer:
+    async def answer(_: HttpRequest, request: Request) -> Response:
         try:
-            request = Request(scope, receive, "")
-            authenticate(request, credentials)
             starts = await _starts(log, request)
-        except Exception as error:  # noqa: BLE001 - becomes an answer, as in the S3 application
-            failure = _failure(error)
-            await Response(_told(failure), failure.status)(scope, receive, send)
-            return
-        stream = StreamingResponse(_merge(log, starts, request.query.get("bucket", "")), media_type="application/x-ndjson")
-        await stream(HttpRequest(scope, receive).scope, receive, send)
+        except WrongPosition as error:
+            raise _failure(error) from error
+        return StreamingResponse(_merge(log, starts, request.query.get("bucket", "")), media_type="application/x-ndjson")
 
-    return app
+    return answer
 
 
 async def _starts(log: Log, request: Request) -> dict[int, Start]:

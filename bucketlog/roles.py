@@ -19,10 +19,15 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from bucketlog import credentials, identity
-from bucketlog.events import create_events_app
 from bucketlog.folder import DataFolder
+from bucketlog.front import create_front
+from bucketlog.heard import Heartbeats
+from bucketlog.metrics.collectors import ClusterMetrics
+from bucketlog.metrics.composed import of_data_node, of_gateway, of_processor
+from bucketlog.progress import partitions
 from bucketlog.server import Service
 from bucketlog.settings import Settings
+from bucketlog.status import Known
 from bucketlog.store import now_ms, report
 from datanode.api import create_node_app
 from datanode.client import Blobs
@@ -32,7 +37,6 @@ from datanode.placement import PlacementMap
 from datanode.remote import RemoteNodes
 from datanode.service import NodeService, Times
 from datanode.store import VolumeStore
-from gateway.app import create_app
 from gateway.context import Gateway
 from gateway.submit import Commander
 from processors.housekeeping import keep_house
@@ -128,12 +132,22 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
         commander = Commander(log, address, now_ms, durable=True)
         start = await log.latest(TopicPartition("replies", own))
         listening = _listen(log, TopicPartition("replies", own), start, commander, address)
-        tasks = _run(replies=listening, placement=known.run(log))
+        heartbeats = Heartbeats(secret)
+        tasks = _run(replies=listening, placement=known.run(log), heartbeats=heartbeats.run(log))
         stack.push_async_callback(_end, tasks)
         _tell(settings, "gateway")
-        made = Gateway(reads, Blobs(log, known, nodes, durable=True), commander, root, settings.region, settings.domain)
-        app = create_app(made, lambda: reads.is_ready and known.current.epoch > 0 and _run_on(tasks))
-        yield Service(create_events_app(app, log, root))
+        made = Gateway(
+            reads,
+            Blobs(log, known, nodes, durable=True),
+            commander,
+            root,
+            settings.region,
+            settings.domain,
+            logs_access=settings.access_log,
+        )
+        state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))
+        ready = lambda: reads.is_ready and known.current.epoch > 0 and _run_on(tasks)  # noqa: E731
+        yield Service(create_front(made, log, state, of_gateway(settings, log, made), ready))
 
 
 async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Commander, address: str) -> None:
@@ -166,7 +180,8 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             return None if view is None else tables.placement(view)
 
         limits = Limits(int(settings.grace_s * 1000), int(settings.out_s * 1000))
-        judge = Judge(log, Liveness(log.identity, limits), secret, placement, CommandSender(log, now_ms), settings.copies)
+        liveness = Liveness(log.identity, limits)
+        judge = Judge(log, liveness, secret, placement, CommandSender(log, now_ms), settings.copies)
         tasks = _run(
             leases=leases.run(),
             housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s),
@@ -182,8 +197,9 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             await group.stop()
             await ownership.hand_over()
 
-        reads = create_read_service(ownership.views, leases.is_held, secret)
-        yield Service(_with_health(reads, lambda: _run_on(tasks)), hand_over)
+        reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
+        metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(placement, liveness.behind))
+        yield Service(_with_health(reads, metrics, lambda: _run_on(tasks)), hand_over)
         await ownership.close()
         await _end(tasks)
     folder.close()
@@ -204,7 +220,9 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         tasks += _run(**{f"data node {own.name}": service.run()})
         _tell(settings, f"data node {own.name}")
         app = create_node_app(service.node, secret)
-        yield Service(_with_health(app, lambda: service.member.is_ready and _run_on(tasks)), must_run=tasks[-1])
+        metrics = of_data_node(settings, log, service)
+        health = _with_health(app, metrics, lambda: service.member.is_ready and _run_on(tasks))
+        yield Service(health, must_run=tasks[-1])
         await _end(tasks)
         await service.settle()
         store.close()
@@ -239,14 +257,14 @@ async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _with_health(app: ASGIApp, is_ready: Callable[[], bool]) -> ASGIApp:
+def _with_health(app: ASGIApp, metrics: Route, is_ready: Callable[[], bool]) -> ASGIApp:
     async def healthz(_: object) -> PlainTextResponse:
         return PlainTextResponse("ok\n")
 
     async def readyz(_: object) -> PlainTextResponse:
         return PlainTextResponse("ready\n") if is_ready() else PlainTextResponse("not ready\n", 503)
 
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app)])
+    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), metrics, Mount("/", app)])
 
 
 def endpoint_of(settings: Settings) -> str:

@@ -20,14 +20,15 @@ import uvloop
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bucketlog import credentials
-from bucketlog.events import create_events_app
+from bucketlog import credentials, logs
 from bucketlog.folder import DataFolder, FolderRefused
+from bucketlog.front import create_front
+from bucketlog.metrics.composed import of_store
 from bucketlog.protocol import BoundedProtocol
 from bucketlog.settings import Settings
+from bucketlog.status import Known
 from bucketlog.store import Store, open_store
 from datanode.member import NodeReplaced
-from gateway.app import create_app
 from gateway.context import Gateway
 from processors.replica import ViewMismatch
 from topics.log import LogError
@@ -60,10 +61,20 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
     @asynccontextmanager
     async def whole_store(settings: Settings) -> AsyncIterator[Service]:
         store = open_([folder.path for folder in folders])
-        gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
+        gateway = Gateway(
+            store.reads,
+            store.blobs,
+            store.commander,
+            root,
+            settings.region,
+            settings.domain,
+            logs_access=settings.access_log,
+        )
         await store.start()
         _greet(settings, root, is_new)
-        yield Service(create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root))
+        known = Known(lambda: store.map.current, store.heard, store.partitions)
+        metrics = of_store(settings, store, gateway)
+        yield Service(create_front(gateway, store.log, known, metrics, lambda: store.is_ready))
         await store.stop()
 
     serve_role(settings, whole_store)
@@ -73,6 +84,7 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
 
 def serve_role(settings: Settings, role: Role) -> None:
     """A role's HTTP service until a signal; raises what kept it from starting."""
+    logs.configure(settings)
     listener = _listen(settings.host, settings.port)
     _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each volume is an open file
@@ -89,6 +101,7 @@ async def _serve(settings: Settings, role: Role, listener: socket.socket) -> Non
         lifespan="off",
         access_log=False,
         proxy_headers=False,  # nobody is believed who they say they are
+        log_config=None,  # `logs` has it
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,

@@ -51,10 +51,6 @@ async def _compare_clocks(log: Log, offset: int, now_ms: int) -> None:
 
 
 def _heartbeat(log: Log, service: NodeService, said: Said, clock_ms: int) -> Heartbeat:
-    usage = service.store.usage()
-    behind = {number: replica.wanted for number, replica in service.member.replicas.items() if replica.wanted}
-    for number, copy in service.member.copies.items():
-        behind[number] = behind.get(number, 0) + copy.remaining
     return Heartbeat(
         *service.own,
         said.endpoint,
@@ -62,8 +58,8 @@ def _heartbeat(log: Log, service: NodeService, said: Said, clock_ms: int) -> Hea
         log.identity,
         clock_ms,
         said.capacity_bytes,
-        usage.live_bytes + usage.garbage_bytes,
+        service.used_bytes,
         service.store.is_read_only,
         dict(service.positions),
-        behind,
+        service.behind,
     )

@@ -69,6 +69,19 @@ class NodeService:
         self._damaged: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._in_repair: set[tuple[int, bytes]] = set()
 
+    @property
+    def used_bytes(self) -> int:
+        usage = self.store.usage()
+        return usage.live_bytes + usage.garbage_bytes
+
+    @property
+    def behind(self) -> dict[int, int]:
+        """Group → blobs that are to be here and are not, yet."""
+        found = {number: replica.wanted for number, replica in self.member.replicas.items() if replica.wanted}
+        for number, copy in self.member.copies.items():
+            found[number] = found.get(number, 0) + copy.remaining
+        return found
+
     async def run(self) -> None:
         """For ever. Raises `NodeReplaced`."""
         work = (

@@ -62,9 +62,9 @@ class Liveness:
         """Group → the offset of its `writes` below which every member has synced all, as far as all were heard."""
         return trimmable(placement, {name: beat.positions for name, (_, beat) in self._heard.items()})
 
-    def beats(self) -> dict[str, Heartbeat]:
-        """The latest of each node."""
-        return {name: beat for name, (_, beat) in self._heard.items()}
+    def behind(self) -> dict[str, dict[int, int]]:
+        """Node → group → blobs that it is to have and does not, as it said last."""
+        return {name: beat.behind for name, (_, beat) in self._heard.items()}
 
     def _refusal(self, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
         if beat.cluster != self._cluster:

@@ -6,6 +6,7 @@ Errors: `ViewMismatch` when the view does not belong to this log, `UnknownRecord
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from processors.machine import tables
 from processors.machine.apply import digest, fold
@@ -22,6 +23,16 @@ class ViewMismatch(Exception):
     """The view was folded from another log, or from records that this log has lost."""
 
 
+@dataclass
+class Counts:
+    """What this process did as the partition's owner, since its start."""
+
+    claims: int = 0
+    batches: int = 0
+    commands: int = 0  # of these batches
+    events: int = 0  # that were decided, without claims
+
+
 class Replica:
     def __init__(self, log: Log, view: View, number: int) -> None:
         self._log = log
@@ -29,6 +40,7 @@ class Replica:
         self.view = view
         self.number = number
         self.meta = tables.meta(view)
+        self.counts = Counts()
         self.recent: deque[Decision] = deque(maxlen=RECENT_MAX)  # decided elsewhere, for gateways that still wait
         self._is_recalled = False
 

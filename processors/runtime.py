@@ -51,7 +51,7 @@ class PartitionRuntime:
         self._events = TopicPartition("events", replica.number)
         self._owner = owner
         self._replies = replies
-        self._decided_below = 0  # commands below this offset are decided, rejections included
+        self._decided_below = 0
         self.is_claimed = False
         self.epoch = 0  # of its own last claim; `meta` knows the claims of others too
         self._handling = asyncio.Lock()
@@ -63,6 +63,11 @@ class PartitionRuntime:
     @property
     def view(self) -> View:
         return self._replica.view
+
+    @property
+    def decided_below(self) -> int:
+        """The offset in `commands` below which all is decided, rejections included."""
+        return self._decided_below
 
     async def claim(self) -> None:
         """Own the partition: check the view against the log, append a claim and read through it."""
@@ -80,6 +85,7 @@ class PartitionRuntime:
         self._decided_below = self.meta.cause + 1
         self.is_claimed = True
         self.epoch = epoch
+        self._replica.counts.claims += 1
 
     async def run(self) -> None:
         """Decide commands as they come, behind a claim; ends with an exception only.
@@ -128,6 +134,10 @@ class PartitionRuntime:
                 self._replies.send(gateway, Reply(reply.request_id, "ServiceUnavailable", str(error)))
             raise
         self._decided_below = batch[-1].offset + 1
+        counts = self._replica.counts
+        counts.batches += 1
+        counts.commands += len(replies)
+        counts.events += len(entries)
         for gateway, reply in replies:
             self._replies.send(gateway, reply)
 

@@ -115,8 +115,8 @@ def _remove(placement: Placement, name: str) -> events.NodeRemoved:
     held = [number for number, group in enumerate(placement.groups) if name in group.members]
     if held:
         raise Rejected("NodeHoldsData", f"Node {name} has {len(held)} replication groups; drain it first.")
-    if node.state is State.UP and not node.is_draining:
-        raise Rejected("NodeHoldsData", f"Node {name} is up and would come back; drain and stop it first.")
+    if node.state is State.UP:
+        raise Rejected("NodeHoldsData", f"Node {name} is up and would come back; stop it first.")
     return events.NodeRemoved(name)
 
 

@@ -207,7 +207,8 @@ class Faults:
         name = self._rng.choice(self._in.hosts).name
         await self._say(commands.DrainNode(name, True))
         self._loop.in_world(
-            self._rng.random() * 8, lambda: None if self._loop.create_task(self._say(commands.DrainNode(name, False))) else None
+            self._rng.random() * 8,
+            lambda: None if self._loop.create_task(self._say(commands.DrainNode(name, False))) else None,
         )
         self._in.note("drain")
 

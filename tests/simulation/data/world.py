@@ -112,7 +112,9 @@ class DataWorld:
         await self._converges()
 
     async def _start(self) -> None:
-        await self.log.create_topics([replace(each, partitions=GROUPS) if each == spec.WRITES else each for each in spec.CLUSTER])
+        await self.log.create_topics(
+            [replace(each, partitions=GROUPS) if each == spec.WRITES else each for each in spec.CLUSTER]
+        )
         gateways = Gateways(self.network)
         process = Process(self.loop, 0.0)
         connection = Connection(self.log, process, Weather(self.rng, self.note))
@@ -156,4 +158,3 @@ class DataWorld:
                 await self.gateways[0].machine.run(self.clients[0].read(key))
             except OSError as error:
                 raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {error}") from error
-
