@@ -6,8 +6,8 @@
     GET /groups/{g}/blobs?after=ID&position=N          a page of what the node has of a group it holds, as msgpack
 
 401 not signed as it must be; 404 no such blob, or damaged bytes, which are never sent; 409 the blob is there already, or
-arriving; 411 no length; 416 no such range; 503 behind, or no holder of the group, so that the blob may still come; 507 the disk cannot be written, or a quorum cannot.
-The bodies of refusals are one line of text.
+arriving; 411 no length; 416 no such range; 503 behind, or no holder of the group, so that the blob may still come; 507 the
+disk cannot be written, or a quorum cannot. The bodies of refusals are one line of text.
 """
 
 import logging
