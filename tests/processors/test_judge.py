@@ -131,7 +131,7 @@ def test_what_is_no_heartbeat_of_this_cluster_is_told_and_passed_over(
         await made.log.append(AT, [entry], durable=True)
         await made.beats(20, "ab")
         assert made.asked == []
-        assert made.liveness.beats().keys() == {"a", "b"}
+        assert made.liveness.behind().keys() == {"a", "b"}
 
     bench(case)
     assert "1 heartbeats were refused" in caplog.text

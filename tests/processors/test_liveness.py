@@ -153,7 +153,7 @@ def test_who_is_refused_is_told_once_and_counts_as_silent(said: dict[str, Any], 
     assert why in first
     assert bench.hear("b", **said) == ""  # no news
     assert bench.judge() == []
-    assert bench.liveness.beats() == {}
+    assert bench.liveness.behind() == {}
     assert bench.first(30, "a") == (16, MarkNode("b", "1", Mark.DOWN))
 
 
