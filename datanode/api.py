@@ -6,8 +6,8 @@
     GET /groups/{g}/blobs?after=ID&position=N          a page of what the node has of a group it holds, as msgpack
 
 401 not signed as it must be; 404 no such blob, or damaged bytes, which are never sent; 409 the blob is there already, or
-arriving; 411 no length; 416 no such range; 503 behind, or no holder of the group, so that the blob may still come; 507 the
-disk cannot be written, or a quorum cannot. The bodies of refusals are one line of text.
+arriving; 411 no length; 416 no such range; 503 behind, unreadable, or no holder of the group, so that the blob may still
+come; 507 the disk cannot be written, or a quorum cannot. The bodies of refusals are one line of text.
 """
 
 import logging
@@ -130,10 +130,10 @@ async def _get(node: DataNode, ref: BlobRef, request: Request) -> Response:
         data = await node.read(ref, start, size, int(position))
     except BlobUnavailable as error:
         return _refuse(404, str(error))
-    except OSError as error:
-        return _refuse(503, _why(error))
     except ValueError as error:
         return _refuse(416, str(error))
+    except OSError as error:
+        return _refuse(503, _why(error))
     return Response(data, 206, {CRC32C: f"{crc32c(data):08x}"}, "application/octet-stream")
 
 
@@ -149,7 +149,7 @@ async def _list(node: DataNode, group: int, request: Request) -> Response:
 
 
 def _why(error: OSError) -> str:
-    return error.strerror or str(error) or "this node has not consumed `writes` that far yet"
+    return error.strerror or str(error) or "this node has not consumed `writes` that far yet"  # a bare time-out
 
 
 def _refuse(status: int, why: str) -> Response:

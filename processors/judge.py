@@ -82,7 +82,8 @@ class Judge:
             self._liveness.noted(record.time_ms)
             self._refused += 1
             if self._refused == 1 or self._refused % 60 == 0:
-                log_.error("%d heartbeats were refused, the last of %s: %s", self._refused, record.key.decode(), error)
+                who = record.key.decode(errors="replace")
+                log_.error("%d heartbeats were refused, the last of %s: %s", self._refused, who, error)
             return
         if isinstance(said, Heartbeat):
             if why := self._liveness.heard(record.time_ms, said, placement or Placement()):

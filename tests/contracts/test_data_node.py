@@ -89,13 +89,10 @@ async def waits_for_a_position_of_writes(node: DataNode, parts: Parts) -> None:
     assert await listing == [Held(REF.blob, 3, 3), Held(OTHER.blob, 5, 5)]
 
 
-async def knows_a_blob_in_its_group_only(node: DataNode, _: Parts) -> None:
-    await put(node, BlobRef(1, REF.blob, 0), b"abc")
-    with pytest.raises(BlobUnavailable):
-        await node.read(REF, 0, 3, -1)
-
-
-async def cannot_tell_that_a_blob_is_gone_from_a_group_that_it_does_not_hold(node: DataNode, _: Parts) -> None:
+async def tells_that_a_blob_is_gone_only_of_a_group_that_it_holds(node: DataNode, _: Parts) -> None:
+    await put(node, REF, b"abc")
+    with pytest.raises(BlobUnavailable, match="not on this node"):
+        await node.read(OTHER, 0, 3, -1)
     with pytest.raises(OSError, match="may still come"):
         await node.read(REF._replace(group=1), 0, 3, -1)
 
@@ -146,8 +143,7 @@ CASES: list[Case] = [
     never_replaces_a_blob,
     refuses_bytes_outside_of_a_blob,
     waits_for_a_position_of_writes,
-    knows_a_blob_in_its_group_only,
-    cannot_tell_that_a_blob_is_gone_from_a_group_that_it_does_not_hold,
+    tells_that_a_blob_is_gone_only_of_a_group_that_it_holds,
     lists_a_group_in_pages,
     lists_no_group_that_it_does_not_hold,
     leads_a_write_alone_where_one_copy_is_enough,
