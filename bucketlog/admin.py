@@ -18,6 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bucketlog.credentials import ROOT_USER
+from bucketlog.health import HEALTH, READY
 from gateway.errors import S3Error, as_s3_error
 from gateway.request import Request
 from gateway.sigv4 import Credentials, authenticate
@@ -32,7 +33,8 @@ def create_admin_app(inner: ASGIApp, routes: Sequence[Route], domain: str) -> AS
     own = Starlette(routes=routes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        is_own = scope["type"] == "http" and scope["path"].startswith(PREFIX) and not _names_a_bucket(scope, domain)
+        path = scope.get("path", "")
+        is_own = (path.startswith(PREFIX) or path in (HEALTH, READY)) and not _names_a_bucket(scope, domain)
         await (own if is_own else inner)(scope, receive, send)
 
     return app

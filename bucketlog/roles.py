@@ -9,18 +9,17 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from bucketlog import credentials, identity
 from bucketlog.folder import DataFolder
 from bucketlog.front import create_front
+from bucketlog.health import Health, health_routes
 from bucketlog.heard import Heartbeats
 from bucketlog.metrics.collectors import ClusterMetrics
 from bucketlog.metrics.composed import of_data_node, of_gateway, of_processor
@@ -28,13 +27,15 @@ from bucketlog.progress import partitions
 from bucketlog.server import Service
 from bucketlog.settings import Settings
 from bucketlog.status import Known
-from bucketlog.store import now_ms, report
+from bucketlog.store import now_ms
+from bucketlog.work import Work, may_be_mended
 from datanode.api import create_node_app
 from datanode.client import Blobs
-from datanode.heartbeat import Said, beat
+from datanode.heartbeat import Heart, Said
 from datanode.index import BlobIndex
 from datanode.placement import PlacementMap
 from datanode.remote import RemoteNodes
+from datanode.routing import has_quorum
 from datanode.service import NodeService, Times
 from datanode.store import VolumeStore
 from gateway.context import Gateway
@@ -56,6 +57,7 @@ from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.kafka.group import OwnerGroup
 from topics.log import LogError, UnknownRecord, decoded
+from topics.owners import LEASE_S
 from topics.placement import Placement
 from topics.rocksdb import RocksMap
 from topics.secret import ClusterSecret
@@ -133,8 +135,11 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
         start = await log.latest(TopicPartition("replies", own))
         listening = _listen(log, TopicPartition("replies", own), start, commander, address)
         heartbeats = Heartbeats(secret)
-        tasks = _run(replies=listening, placement=known.run(log), heartbeats=heartbeats.run(log))
-        stack.push_async_callback(_end, tasks)
+        work = Work()
+        work.start("replies", listening)
+        work.start("map of data nodes", known.run(log))
+        work.start("heartbeats", heartbeats.run(log))
+        stack.push_async_callback(work.end)
         _tell(settings, "gateway")
         made = Gateway(
             reads,
@@ -146,8 +151,12 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
             logs_access=settings.access_log,
         )
         state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))
-        ready = lambda: reads.is_ready and known.current.epoch > 0 and _run_on(tasks)  # noqa: E731
-        yield Service(create_front(made, log, state, of_gateway(settings, log, made), ready))
+        health = Health(work.needs_restart, lambda: [*work.ended(), *reads.unready(), *_unwritable(known.current)])
+        yield Service(create_front(made, log, state, of_gateway(settings, log, made), health))
+
+
+def _unwritable(placement: Placement) -> list[str]:
+    return [] if has_quorum(placement) else ["no replication group has a quorum of data nodes that are up"]
 
 
 async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Commander, address: str) -> None:
@@ -182,12 +191,11 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
         limits = Limits(int(settings.grace_s * 1000), int(settings.out_s * 1000))
         liveness = Liveness(log.identity, limits)
         judge = Judge(log, liveness, secret, placement, CommandSender(log, now_ms), settings.copies)
-        tasks = _run(
-            leases=leases.run(),
-            housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s),
-            judge=judge.run(),
-            placement=publish_placement(log, control),
-        )
+        work = Work()
+        work.start("leases", leases.run())
+        work.start("housekeeping", keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s))
+        work.start("judge", judge.run())
+        work.start("map of data nodes", publish_placement(log, control))
         group = OwnerGroup(kafka_config(settings), endpoint_of(settings), ownership)
         ownership.start()
         group.start()
@@ -199,10 +207,22 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
 
         reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
         metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(placement, liveness.behind))
-        yield Service(_with_health(reads, metrics, lambda: _run_on(tasks)), hand_over)
+        yield Service(_with_health(reads, metrics, _processor_health(work, ownership, leases)), hand_over)
         await ownership.close()
-        await _end(tasks)
+        await work.end()
     folder.close()
+
+
+def _processor_health(work: Work, ownership: Ownership, leases: Leases) -> Health:
+    def needs_restart() -> list[str]:
+        stopped = [number for number, error in ownership.stopped.items() if may_be_mended(error)]
+        return [*work.needs_restart(), *(f"partition {number} stopped" for number in stopped)]
+
+    def unready() -> list[str]:
+        silent = [] if leases.is_heard else [f"nothing that was said here reached the log for {LEASE_S:g} s"]
+        return [*work.ended(), *ownership.unready(), *silent]
+
+    return Health(needs_restart, unready)
 
 
 @asynccontextmanager
@@ -216,14 +236,16 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         store = VolumeStore(disk, BlobIndex(RocksMap(folder.path / "index")))
         service = NodeService(own, log, store, known, nodes, CommandSender(log, now_ms), now_ms, times(settings))
         said = Said(endpoint_of(settings), settings.failure_domain or own.name, disk.total_bytes())
-        tasks = _run(placement=known.run(log), heartbeats=beat(log, service, said, secret, now_ms))
-        tasks += _run(**{f"data node {own.name}": service.run()})
+        heart, work = Heart(log, service, said, secret, now_ms), Work()
+        work.start("map of data nodes", known.run(log))
+        serving = work.start(f"data node {own.name}", service.run())
+        work.start("heartbeats", heart.run())
         _tell(settings, f"data node {own.name}")
         app = create_node_app(service.node, secret)
         metrics = of_data_node(settings, log, service)
-        health = _with_health(app, metrics, lambda: service.member.is_ready and _run_on(tasks))
-        yield Service(health, must_run=tasks[-1])
-        await _end(tasks)
+        health = Health(work.needs_restart, lambda: [*work.ended(), *service.member.unready(), *heart.unready()])
+        yield Service(_with_health(app, metrics, health), must_run=serving)
+        await work.end()
         await service.settle()
         store.close()
         disk.close()
@@ -239,32 +261,8 @@ def times(settings: Settings) -> Times:
     )
 
 
-def _run(**work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-    """Tasks for as long as the role lives; one that ends is told of."""
-    tasks = [asyncio.create_task(each, name=name) for name, each in work.items()]
-    for task in tasks:
-        task.add_done_callback(report)
-    return tasks
-
-
-def _run_on(tasks: Iterable[asyncio.Task[None]]) -> bool:
-    return not any(task.done() for task in tasks)
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _with_health(app: ASGIApp, metrics: Route, is_ready: Callable[[], bool]) -> ASGIApp:
-    async def healthz(_: object) -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_: object) -> PlainTextResponse:
-        return PlainTextResponse("ready\n") if is_ready() else PlainTextResponse("not ready\n", 503)
-
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), metrics, Mount("/", app)])
+def _with_health(app: ASGIApp, metrics: Route, health: Health) -> ASGIApp:
+    return Starlette(routes=[*health_routes(health), metrics, Mount("/", app)])
 
 
 def endpoint_of(settings: Settings) -> str:

@@ -74,7 +74,7 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
         _greet(settings, root, is_new)
         known = Known(lambda: store.map.current, store.heard, store.partitions)
         metrics = of_store(settings, store, gateway)
-        yield Service(create_front(gateway, store.log, known, metrics, lambda: store.is_ready))
+        yield Service(create_front(gateway, store.log, known, metrics, store.health))
         await store.stop()
 
     serve_role(settings, whole_store)

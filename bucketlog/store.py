@@ -8,12 +8,14 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bucketlog import identity
+from bucketlog.health import Health
 from bucketlog.status import Heard, PartitionStatus
+from bucketlog.work import Work
 from datanode import client
 from datanode.client import Blobs
 from datanode.index import BlobIndex, Table
@@ -27,14 +29,14 @@ from processors.housekeeping import RELEASE_AFTER_S, keep_house
 from processors.liveness import trimmable
 from processors.placement import publish_placement
 from processors.reads import ViewReads
-from processors.replica import Replica, ViewMismatch
+from processors.replica import Replica
 from processors.runtime import PartitionRuntime
 from processors.view import View
 from topics import commands, spec
 from topics.commands import Mark
 from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
-from topics.log import LogError, UnknownRecord
+from topics.log import LogError
 from topics.placement import COPIES
 from topics.rocksdb import RocksMap
 from topics.sender import CommandSender
@@ -107,13 +109,16 @@ class Store:
         self.runtimes = {
             number: PartitionRuntime(log, replica, owner, self.commander) for number, replica in self.replicas.items()
         }
-        self._tasks: list[asyncio.Task[None]] = []
+        self._work = Work()
 
     @property
-    def is_ready(self) -> bool:
-        is_served = all(node.member.is_ready for node in self.nodes.values())
-        is_claimed = all(runtime.is_claimed for runtime in self.runtimes.values())
-        return is_served and is_claimed and not any(task.done() for task in self._tasks)
+    def health(self) -> Health:
+        return Health(self._work.needs_restart, self._unready)
+
+    def _unready(self) -> list[str]:
+        lost = [number for number, runtime in self.runtimes.items() if not runtime.is_claimed]
+        of_disks = [f"disk {name}: {why}" for name, node in self.nodes.items() for why in node.member.unready()]
+        return [*self._work.ended(), *(f"partition {number} is not claimed" for number in lost), *of_disks]
 
     def heard(self) -> dict[str, Heard]:
         """What the disks say of themselves."""
@@ -132,19 +137,17 @@ class Store:
         await self.log.create_topics(spec.ALL)
         for number, runtime in self.runtimes.items():
             await runtime.claim()
-            self._run(f"partition {number}", runtime.run_alone())
+            self._work.start(f"partition {number}", runtime.run_alone())
         control = self._views[CONTROL_PARTITION]
-        self._run("map of data nodes", publish_placement(self.log, lambda: control, self.map.update))
+        self._work.start("map of data nodes", publish_placement(self.log, lambda: control, self.map.update))
         for name, node in self.nodes.items():
-            self._run(f"data node {name}", node.run())
+            self._work.start(f"data node {name}", node.run())
         await self._register()
-        self._run("trim", self._keep_trimmed())
-        self._run("housekeeping", keep_house(self.log, lambda: self.runtimes, self._clock_ms, self._release_after_s))
+        self._work.start("trim", self._keep_trimmed())
+        self._work.start("housekeeping", keep_house(self.log, lambda: self.runtimes, self._clock_ms, self._release_after_s))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._work.end()
         for node in self.nodes.values():
             await node.settle()
             node.store.close()
@@ -197,19 +200,3 @@ class Store:
                         trimmed[group] = below
                     except LogError as error:
                         log_.error("the log cannot be trimmed and will be again: %s", error)
-
-    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(report)
-        self._tasks.append(task)
-
-
-def report(task: asyncio.Task[None]) -> None:
-    """Of a task that should run for ever: tells what ended it."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        advice = (
-            ""
-            if isinstance(error, ViewMismatch | UnknownRecord)
-            else "; restart bucketlog, and report it if it comes again"
-        )
-        log_.critical("%s stopped: %s%s", task.get_name(), error, advice, exc_info=error)

@@ -17,6 +17,7 @@ from topics.spec import TopicPartition
 AT = TopicPartition("heartbeats", 0)
 CLOCK_EVERY = 60  # heartbeats
 CLOCK_S_MAX = 30.0  # half of what is refused
+SILENT_S = 5.0  # from then on the node says that it is not ready; it counts as down after the grace only
 log_ = logging.getLogger(__name__)
 
 
@@ -28,17 +29,33 @@ class Said(NamedTuple):
     capacity_bytes: int
 
 
-async def beat(log: Log, service: NodeService, said: Said, secret: ClusterSecret, clock_ms: Callable[[], int]) -> None:
-    """For ever."""
-    for count in itertools.count():
-        entry = Entry(service.own.name.encode(), heartbeats.encode(_heartbeat(log, service, said, clock_ms()), secret))
-        try:
-            (offset,) = await log.append(AT, [entry], durable=True)
-            if count % CLOCK_EVERY == 0:
-                await _compare_clocks(log, offset, clock_ms())
-        except LogError as error:
-            log_.warning("a heartbeat could not be sent: %s", error)
-        await asyncio.sleep(EVERY_S)
+class Heart:
+    def __init__(
+        self, log: Log, service: NodeService, said: Said, secret: ClusterSecret, clock_ms: Callable[[], int]
+    ) -> None:
+        self._log = log
+        self._service = service
+        self._said = said
+        self._secret = secret
+        self._clock_ms = clock_ms
+        self._heard_s = -SILENT_S
+
+    async def run(self) -> None:
+        """For ever."""
+        for count in itertools.count():
+            value = heartbeats.encode(_heartbeat(self._log, self._service, self._said, self._clock_ms()), self._secret)
+            try:
+                (offset,) = await self._log.append(AT, [Entry(self._service.own.name.encode(), value)], durable=True)
+                self._heard_s = asyncio.get_running_loop().time()
+                if count % CLOCK_EVERY == 0:
+                    await _compare_clocks(self._log, offset, self._clock_ms())
+            except LogError as error:
+                log_.warning("a heartbeat could not be sent: %s", error)
+            await asyncio.sleep(EVERY_S)
+
+    def unready(self) -> list[str]:
+        is_silent = asyncio.get_running_loop().time() - self._heard_s >= SILENT_S
+        return [f"no heartbeat reached the log for {SILENT_S:g} s"] if is_silent else []
 
 
 async def _compare_clocks(log: Log, offset: int, now_ms: int) -> None:

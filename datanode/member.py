@@ -62,9 +62,11 @@ class Member:
         node = self._map.current.nodes.get(self._own.name)
         return node is not None and (node.incarnation, node.boot) == (self._own.incarnation, self._own.boot)
 
-    @property
-    def is_ready(self) -> bool:
-        return self.is_registered and not any(task.done() for (kind, _), task in self._tasks.items() if kind == "replica")
+    def unready(self) -> list[str]:
+        """Why the node does not serve as it should."""
+        ended = [group for (kind, group), task in self._tasks.items() if kind == "replica" and task.done()]
+        why = [] if self.is_registered else ["the cluster's map does not have this process"]
+        return [*why, *(f"group {group} is not consumed any more" for group in ended)]
 
     def holds(self, group: int) -> bool:
         """Whether all blobs of a group are here, and everybody knows."""

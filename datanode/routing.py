@@ -81,6 +81,11 @@ def leader_of(placement: Placement, group: Group) -> str:
     return next((name for name in group.targets if _takes(placement, name)), "")
 
 
+def has_quorum(placement: Placement) -> bool:
+    """Whether some group has enough nodes that are up. Full ones count: their objects can be read, and deleted."""
+    return any(sum(map(placement.is_up, group.targets)) >= placement.quorum for group in placement.groups)
+
+
 def _takers(placement: Placement, group: Group) -> int:
     return sum(_takes(placement, name) for name in group.targets)
 

@@ -1,13 +1,10 @@
 """The ASGI application: authenticates, routes, answers; every failure becomes the S3 error that `errors` names."""
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from time import perf_counter
 
-from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from datanode.node import BlobUnavailable
 from gateway import router, xml
@@ -59,26 +56,6 @@ class S3App:
         if not is_signed(request) and request.bucket and not creates:
             await self._gateway.existing(request.bucket)
         authenticate(request, self._gateway.credentials)
-
-
-def create_app(gateway: Gateway, is_ready: Callable[[], bool]) -> ASGIApp:
-    """The S3 API at /, and what load balancers ask: /healthz (the process lives), /readyz (it can serve)."""
-
-    async def healthz(_: object) -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_: object) -> PlainTextResponse:
-        return PlainTextResponse("ready\n") if is_ready() else PlainTextResponse("not ready\n", 503)
-
-    s3 = S3App(gateway)
-    others = Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", s3)])
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        # requests for objects do not pay for Starlette's routing
-        is_s3 = scope["type"] == "http" and scope["path"] not in ("/healthz", "/readyz")
-        await (s3 if is_s3 else others)(scope, receive, send)
-
-    return app
 
 
 def _error_response(error: Exception, request: Request | None) -> Response:

@@ -79,6 +79,7 @@ class Leases:
         self._overtaken: set[int] = set()  # may have been, by what nobody here can read
         self._others: dict[str, float] = {}  # owner → when it was heard
         self._counted: dict[int, set[int]] = {}  # offset of what was said here → the partitions that it counted for
+        self._said_s = clock_s() - LEASE_S  # when what was said last, and is in the log, was said
         self._reached = 0  # below this offset everything is known
         self._moved = asyncio.Condition()
 
@@ -142,6 +143,11 @@ class Leases:
         await self.let_go(set(self._epochs))
 
     @property
+    def is_heard(self) -> bool:
+        """Whether what is said here gets into the log, and back."""
+        return self._clock_s() - self._said_s < LEASE_S
+
+    @property
     def is_alone(self) -> bool:
         """Whether no other owner was heard lately that could take over."""
         return self._clock_s() - max(self._others.values(), default=0.0) > LEASE_S
@@ -165,6 +171,7 @@ class Leases:
         lease = Lease(self._owner, self._endpoint, dict(self._epochs), self._taken & self._epochs.keys())
         (offset,) = await self._log.append(AT, [Entry(b"", owners.encode(lease))], durable=True)
         await self._settled(offset + 1)
+        self._said_s = sent
         for partition in self._counted.pop(offset, set()) & self._taken:
             if self.map.holders[partition].owner == self._owner:
                 self._until[partition] = max(self._until.get(partition, 0.0), sent + LEASE_S)

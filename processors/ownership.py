@@ -37,6 +37,7 @@ class Ownership:
         self._assigned: set[int] = set()
         self._owning: set[int] = set()  # or trying to
         self._changing = asyncio.Lock()
+        self.stopped: dict[int, Exception] = {}  # what is neither owned nor followed any more, and why
         self.runtimes: dict[int, PartitionRuntime] = {}  # of what is owned now
 
     def decided(self) -> dict[int, int]:
@@ -76,15 +77,24 @@ class Ownership:
         for view in self.views.values():
             view.close()
 
+    def unready(self) -> list[str]:
+        """Why it should not be relied on: what stopped, and views that a takeover would wait for."""
+        behind = [number for number, replica in self.replicas.items() if not replica.is_current]
+        stopped = [f"partition {number} stopped: {error}" for number, error in self.stopped.items()]
+        return stopped + ([f"views are being brought up to date: {', '.join(map(str, behind))}"] if behind else [])
+
     def _run(self, number: int, work: Callable[[int], Awaitable[None]]) -> None:
+        self.stopped.pop(number, None)
         self._tasks[number] = asyncio.create_task(self._guarded(number, work), name=f"partition {number}")
 
     async def _guarded(self, number: int, work: Callable[[int], Awaitable[None]]) -> None:
         try:
             await work(number)
         except (ViewMismatch, UnknownRecord) as error:
+            self.stopped[number] = error
             log_.critical("partition %d stopped: %s", number, error)
         except Exception as error:  # an event that no codec knows, a bug: this partition stops, and no other
+            self.stopped[number] = error
             log_.critical("partition %d stopped: %s; report it", number, error, exc_info=error)
 
     async def _follow(self, number: int) -> None:

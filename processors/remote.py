@@ -38,13 +38,20 @@ class OwnerReads(ABC):
     def __init__(self, log: Log) -> None:
         self._log = log
         self.owners = OwnerMap()
+        self._heard_s: dict[int, float] = {}  # partition → when its owner spoke last
         self._following = asyncio.create_task(self._follow())
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether every partition has an owner, and news of owners arrive."""
-        known = all(self.owners.endpoint(partition) for partition in range(BUCKET_PARTITIONS))
-        return known and not self._following.done()
+    def unready(self) -> list[str]:
+        """Why some questions would not be answered."""
+        if self._following.done():
+            return ["owners of partitions are not followed any more"]
+        gone = [str(partition) for partition in range(BUCKET_PARTITIONS) if not self._has_owner(partition)]
+        return [f"nobody answers for partitions {', '.join(gone)}"] if gone else []
+
+    def _has_owner(self, partition: int) -> bool:
+        """One that is silent counts for as long as a question would wait for the next."""
+        silent_s = asyncio.get_running_loop().time() - self._heard_s.get(partition, -DEADLINE_S)
+        return silent_s < DEADLINE_S and self.owners.endpoint(partition) is not None
 
     async def bucket(self, name: str) -> Bucket | None:
         found: Bucket | None = await self._ask(bucket_partition(name), "bucket", name)
@@ -107,9 +114,13 @@ class OwnerReads(ABC):
             raise
 
     async def _fold_leases(self) -> None:
-        async for _, lease in leases(self._log, await self._log.earliest(AT)):
-            if lease is not None:  # else it is found by asking: an owner knows itself whether it may answer
-                self.owners.fold(lease)
+        start = await self._log.latest(AT)  # whoever spoke before may be gone
+        async for offset, lease in leases(self._log, await self._log.earliest(AT)):
+            if lease is None:
+                continue  # it is found by asking: an owner knows itself whether it may answer
+            counted = self.owners.fold(lease)
+            if offset >= start:
+                self._heard_s.update(dict.fromkeys(counted, asyncio.get_running_loop().time()))
 
 
 class RemoteReads(OwnerReads):

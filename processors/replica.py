@@ -43,6 +43,7 @@ class Replica:
         self.counts = Counts()
         self.recent: deque[Decision] = deque(maxlen=RECENT_MAX)  # decided elsewhere, for gateways that still wait
         self._is_recalled = False
+        self.is_current = False  # whether it has once had all that there was
 
     async def check(self) -> None:
         """That the view's last record is the log's: same log, same place, same content."""
@@ -89,14 +90,18 @@ class Replica:
         counts = False
         while records := await self._log.read(self._at, self.meta.offset):
             counts = self._fold(records, asked) or counts
+        self.is_current = True
         return counts
 
     async def follow(self) -> None:
         """Fold for ever."""
         await self.check()
         await self.recall()
+        end = await self._log.latest(self._at)
+        self.is_current = self.is_current or self.meta.offset >= end
         async for records in self._log.follow(self._at, self.meta.offset):
             self._fold(records)
+            self.is_current = self.is_current or self.meta.offset >= end
 
     def commit(self, overlay: Overlay, meta: tables.Meta) -> None:
         """What the owner decided and folded itself."""

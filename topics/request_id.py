@@ -1,7 +1,7 @@
 """The id of the S3 request that work is done for.
 
-It is set where the request comes in, goes along in a header of each request to another process of the cluster, and is in the
-log lines of all of them. It is for eyes only: whoever it comes from, nothing is decided by it.
+It is set where the request comes in, goes along in a header of each request to another process of the cluster, and is in
+the log lines of all of them. It is for eyes only: whoever it comes from, nothing is decided by it.
 """
 
 import re
