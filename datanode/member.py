@@ -8,6 +8,7 @@ Errors: `NodeReplaced` where another process goes by the node's name now.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
@@ -201,14 +202,20 @@ class Member:
 
     async def _say(self, number: int, *, holds: bool) -> None:
         """Until the map shows it, or does not ask for it any more."""
-        while self._own.name in (group := self._map.current.groups[number]).members:
-            if (self._own.name in (group.holders or [])) == holds:
-                return
+
+        def is_open() -> bool:
+            group = self._map.current.groups[number]
+            return self._own.name in group.members and (self._own.name in (group.holders or [])) != holds
+
+        while is_open():
             try:
                 await self._submit(commands.HoldGroup(self._own.name, self._own.incarnation, number, holds))
             except LogError as error:
                 log_.warning("that group %d is held here cannot be said yet: %s", number, error)
-            await asyncio.sleep(AGAIN_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S):
+                    while is_open():  # at once: what is said next may be the contrary
+                        await self._map.changed(self._map.current.epoch)
 
     def _run(self, kind: str, number: int, work: Coroutine[Any, Any, None]) -> None:
         """One of a kind for a group at a time."""

@@ -68,7 +68,7 @@ class Gateway:
 
 
 class History:
-    """Of each key, what was acknowledged and what may have come to be."""
+    """Of each key, what was acknowledged and what may come to be: a write that was given up may land late."""
 
     def __init__(self) -> None:
         self.acknowledged: dict[str, Value] = {}
@@ -86,7 +86,7 @@ class History:
 
     def done(self, key: str, value: Value) -> None:
         self.acknowledged[key] = value
-        self.possible[key] = set()
+        self.possible[key].discard(value)
 
     def allowed(self, key: str) -> set[Value]:
         return {self.acknowledged.get(key), *self.possible.get(key, ())}
