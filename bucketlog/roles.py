@@ -36,10 +36,7 @@ from gateway.app import create_app
 from gateway.context import Gateway
 from gateway.submit import Commander
 from processors.housekeeping import keep_house
-from processors.judge import Judge
 from processors.leases import Leases
-from processors.liveness import Limits, Liveness
-from processors.machine import tables
 from processors.ownership import Ownership
 from processors.placement import publish_placement
 from processors.remote import RemoteReads
@@ -52,7 +49,6 @@ from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.kafka.group import OwnerGroup
 from topics.log import LogError, decoded
-from topics.placement import Placement
 from topics.rocksdb import RocksMap
 from topics.secret import ClusterSecret
 from topics.sender import CommandSender
@@ -146,7 +142,10 @@ async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Comm
 @asynccontextmanager
 async def processor(settings: Settings) -> AsyncIterator[Service]:
     """Owns partitions: decides their commands, answers what is asked of their views; judges data nodes."""
+    from bucketlog.judging import faust_config, judging  # noqa: PLC0415 - gateways and data nodes need no Faust
+
     secret, owner = cluster_secret(settings), uuid.uuid4().hex
+    faust = faust_config(kafka_config(settings), endpoint_of(settings))
     folder = DataFolder(settings.data)
     async with opened_log(settings) as log:
         leases = Leases(log, owner, endpoint_of(settings), _boot_time)
@@ -158,25 +157,20 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             runtime = ownership.runtimes.get(spec.CONTROL_PARTITION)
             return None if runtime is None else runtime.view
 
-        def placement() -> Placement | None:
-            view = control()
-            return None if view is None else tables.placement(view)
-
-        limits = Limits(int(settings.grace_s * 1000), int(settings.out_s * 1000))
-        judge = Judge(log, Liveness(log.identity, limits), secret, placement, CommandSender(log, now_ms), settings.copies)
+        judges = judging(settings, faust, log, secret, ownership)
         tasks = _run(
             leases=leases.run(),
             housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s),
-            judge=judge.run(),
             placement=publish_placement(log, control),
         )
         group = OwnerGroup(kafka_config(settings), endpoint_of(settings), ownership)
         ownership.start()
         group.start()
+        tasks += _run(judging=judges.run())
         _tell(settings, "processor")
 
         async def hand_over() -> None:
-            await group.stop()
+            await asyncio.gather(group.stop(), judges.stop())
             await ownership.hand_over()
 
         reads = create_read_service(ownership.views, leases.is_held, secret)
