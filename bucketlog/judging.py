@@ -4,7 +4,7 @@ from collections.abc import MutableMapping
 
 from bucketlog.settings import Settings
 from bucketlog.store import now_ms
-from processors.faust_app import FaustConfig, JudgeApp
+from processors.faust_app import FaustConfig, JudgeApp, addresses
 from processors.faust_life import FaustLife
 from processors.judge import Judge
 from processors.liveness import Limits, Liveness
@@ -20,7 +20,8 @@ from topics.spec import CONTROL_PARTITION
 
 
 def faust_config(kafka: KafkaConfig, name: str) -> FaustConfig:
-    """Raises `ValueError` for TLS and SASL settings that Faust cannot be given."""
+    """Raises `ValueError` for addresses, and TLS and SASL settings, that Faust cannot be given."""
+    addresses(kafka.bootstrap)
     return FaustConfig(kafka, security(kafka.extra), name)
 
 

@@ -6,6 +6,8 @@ web server, signal handler, leader topic or folder, and no topic is created. One
 it, and `processors.faust_life` starts another.
 """
 
+import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
@@ -30,6 +32,7 @@ GROUP = "bucketlog-judge"
 SESSION_S = 6.0  # the least that brokers take by default: a judge that moves costs nothing, one that is missing does
 REQUEST_S = 15.0
 COMMIT_S = 2.0
+CUT_OFF_S = 0.5  # for what was cancelled to close its connections
 log_ = logging.getLogger(__name__)
 for library in ("aiokafka", "faust", "mode"):
     logging.getLogger(library).setLevel(logging.CRITICAL + 1)  # `faust_life` tells what matters of it, in one line
@@ -44,6 +47,15 @@ class FaustConfig(NamedTuple):
     name: str  # what Kafka's tools show of this member
 
 
+def addresses(bootstrap: str) -> list[str]:
+    """host:port of each broker, of what librdkafka takes: [protocol://]host[:port],… Raises `ValueError`."""
+    found = [each.strip().rpartition("://")[2] for each in bootstrap.split(",")]
+    for each in found:
+        if not URL(f"aiokafka://{each}").host:
+            raise ValueError(f"{each!r} in the bootstrap servers is not host:port")
+    return found
+
+
 class JudgeApp(faust.App):
     logger = QUIET
 
@@ -51,7 +63,7 @@ class JudgeApp(faust.App):
         prefix = config.kafka.prefix
         super().__init__(
             f"{prefix}{GROUP}",
-            broker=[URL(f"aiokafka://{each.strip()}") for each in config.kafka.bootstrap.split(",")],
+            broker=[URL(f"aiokafka://{each}") for each in addresses(config.kafka.bootstrap)],
             broker_credentials=_credentials(config.security),
             broker_client_id=config.name,
             broker_session_timeout=SESSION_S,
@@ -88,6 +100,12 @@ class JudgeApp(faust.App):
     def is_assigned(self) -> bool:
         return any(each.topic == self.said_name for each in self.consumer.assignment())
 
+    def cut_off(self) -> None:
+        """Ends the consumer's thread whatever it waits for. Alive it would stay in the group, and judge nothing."""
+        loop = cast(_Consumer, self.consumer).thread_loop
+        with contextlib.suppress(RuntimeError):  # it has ended
+            loop.call_soon_threadsafe(_cancel_all, loop)
+
     async def _judge(self, stream: Any) -> None:
         async for event in stream.events():
             message = event.message
@@ -122,10 +140,22 @@ class _HeardCodec(Codec):
         return heartbeats.decode(data, self.kwargs["secret"])
 
 
+def _cancel_all(loop: asyncio.AbstractEventLoop) -> None:
+    for task in asyncio.all_tasks(loop):
+        task.cancel()
+    loop.call_later(CUT_OFF_S, loop.stop)
+
+
 class _Thread(WorkerThread):
     def __init__(self, service: Any, **options: Any) -> None:
         super().__init__(service, **options)
         self.daemon = True  # the process need not wait for one that hangs
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it ends the app, and is told there
+            QUIET.error("%r", error, exc_info=error)
 
 
 class _ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -142,6 +172,10 @@ class _Consumer(driver.Consumer):
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return _ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def thread_loop(self) -> asyncio.AbstractEventLoop:
+        return self._thread.thread_loop
 
 
 class _Transport(driver.Transport):

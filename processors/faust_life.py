@@ -2,7 +2,7 @@
 
 Faust ends, or stands still, with some failures of a broker. So an app is given up when it has crashed, and when the log has
 taken ticks of it that it does not read; then another is made, which goes on from the table's changelog. It runs only while
-the control partition is followed here. Its end is bounded: what hangs is left behind, as a daemon thread.
+the control partition is followed here. Its end is bounded: what hangs is cut off.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from processors.faust_app import JudgeApp
 from topics.heartbeats import EVERY_S
 
 START_S = 60.0  # a broker may be slow; joining the group takes a former member's session; a long changelog is read
-STOP_S = 0.8
+STOP_S = 0.8  # for a process that is to end
+GIVE_UP_S = 20.0  # for an app that another follows: without a broker Faust waits for its requests' time (15 s)
 AGAIN_S = 1.0
 UNREAD_TICKS = 20  # in a row: longer than a rebalance takes
 log_ = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class FaustLife:
             if why:
                 log_.warning("data nodes cannot be judged now and will be again: %s", why)
         finally:
-            await _end(app, starting)
+            await self._end(app, starting)
 
     async def _watch(self, app: JudgeApp, starting: "asyncio.Task[None]") -> str:
         """Why the app is given up; empty where it is to stop."""
@@ -75,13 +76,15 @@ class FaustLife:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), for_s)
 
-
-async def _end(app: JudgeApp, starting: "asyncio.Task[None]") -> None:
-    stopping = asyncio.create_task(app.stop())
-    await asyncio.wait([stopping], timeout=STOP_S)
-    for task in (starting, stopping):
-        task.cancel()
-    await asyncio.wait([starting, stopping], timeout=STOP_S)
-    for task in (starting, stopping):
-        if task.done() and not task.cancelled() and task.exception() is not None:
-            log_.debug("Faust ended with %r", task.exception())
+    async def _end(self, app: JudgeApp, starting: "asyncio.Task[None]") -> None:
+        stopping = asyncio.create_task(app.stop())
+        leaving = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait([stopping, leaving], timeout=GIVE_UP_S, return_when=asyncio.FIRST_COMPLETED)
+        if leaving.done():
+            await asyncio.wait([stopping], timeout=STOP_S)
+        if not stopping.done():
+            app.cut_off()
+        for task in (starting, stopping, leaving):
+            task.cancel()
+        for found in await asyncio.gather(starting, stopping, return_exceptions=True):
+            log_.debug("Faust ended with %r", found)

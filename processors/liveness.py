@@ -72,7 +72,7 @@ class Liveness:
 
     def beats(self) -> dict[str, Heartbeat]:
         """The latest of each node."""
-        return {name: each.beat for name, each in self._heard.items()}
+        return {name: each.beat for name, each in self._heard.items() if each.beat.cluster == self._cluster}
 
     def _forget(self, placement: Placement) -> None:
         """What another cluster's nodes said, before the log was made anew; and nodes that are gone for good."""
