@@ -142,7 +142,7 @@ class Faults:
     async def _slow(self) -> None:
         network, name = self._in.network, self._rng.choice(self._in.hosts).name
         network.slow_s[name] = self._rng.choice([0.05, 0.3, 1.0])
-        self._loop.in_world(self._rng.random() * 6, lambda: network.slow_s.pop(name, None))
+        self._loop.in_world(self._rng.random() * 6, lambda: _forget(network.slow_s, name))
         self._in.note("slow node")
 
     async def _fill(self) -> None:
@@ -208,9 +208,12 @@ class Faults:
         await self._say(commands.DrainNode(name, True))
         self._loop.in_world(
             self._rng.random() * 8,
-            lambda: None if self._loop.create_task(self._say(commands.DrainNode(name, False))) else None,
+            lambda: self._say_soon(commands.DrainNode(name, False)),
         )
         self._in.note("drain")
+
+    def _say_soon(self, body: commands.Body) -> None:
+        self._loop.create_task(self._say(body))
 
     async def _join(self) -> None:
         if len(self._in.hosts) < 5:
@@ -231,3 +234,7 @@ class Faults:
             await send(body)
         except LogError:
             self._in.note("operator not heard")
+
+
+def _forget(slow_s: dict[str, float], name: str) -> None:
+    slow_s.pop(name, None)
