@@ -97,9 +97,9 @@ class Faults:
         network.slow_s.clear()
         for host in self._in.hosts:
             host.disk.capacity_bytes = ROOM_BYTES
-        for each in (*self._in.hosts, *self._in.gateways):
+        for each in self._everybody():
             each.connection.stalls.clear()
-        while any(each.machine.is_dead or each.machine.is_paused for each in (*self._in.hosts, *self._in.gateways)):
+        while any(each.machine.is_dead or each.machine.is_paused for each in self._everybody()):
             await asyncio.sleep(0.1)
         for host in self._in.hosts:
             await self._say(commands.DrainNode(host.name, False))
@@ -133,7 +133,7 @@ class Faults:
 
     async def _cut(self) -> None:
         """Two machines do not reach each other."""
-        network, names = self._in.network, [each.name for each in (*self._in.hosts, *self._in.gateways)]
+        network, names = self._in.network, [each.name for each in self._everybody()]
         pair = frozenset(self._rng.sample(names, 2))
         network.cut.add(pair)
         self._loop.in_world(self._rng.random() * 6, lambda: network.cut.discard(pair))
@@ -199,7 +199,7 @@ class Faults:
 
     async def _stall(self) -> None:
         """Nothing more is heard of a topic for a while."""
-        machine = self._rng.choice([*self._in.hosts, *self._in.gateways])
+        machine = self._rng.choice(self._everybody())
         machine.connection.stalls[self._rng.choice(TOPICS)] = self._loop.time() + self._rng.random() * 8
         self._in.note("stall")
 
@@ -211,6 +211,9 @@ class Faults:
             lambda: self._say_soon(commands.DrainNode(name, False)),
         )
         self._in.note("drain")
+
+    def _everybody(self) -> list[Host | Gateway]:
+        return [*self._in.hosts, *self._in.gateways]
 
     def _say_soon(self, body: commands.Body) -> None:
         self._loop.create_task(self._say(body))
