@@ -66,7 +66,7 @@ class LocalNode:
         return LeadingWriter(self._own, local, followers, placement.quorum)
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
-        if position >= 0 and not self._store.has(ref.group, ref.blob):
+        if position >= 0:
             await self._reached(ref.group, position)
         try:
             return await self._store.read(ref.group, ref.blob, start, size)
@@ -90,6 +90,8 @@ class LocalNode:
         return self._store.blobs(group, after)
 
     async def _reached(self, group: int, position: int) -> None:
-        if (replica := self._replicas.get(group)) is not None:
-            async with asyncio.timeout(BEHIND_S_MAX):
-                await replica.reached(position)
+        """What is there ahead of its record may not be what was sent. Raises `OSError`."""
+        if (replica := self._replicas.get(group)) is None:
+            raise OSError(f"{self._own} does not serve group {group}")
+        async with asyncio.timeout(BEHIND_S_MAX):
+            await replica.reached(position)
