@@ -16,7 +16,7 @@ from tests.simulation.data.host import ROOM_BYTES, Host
 from tests.simulation.data.network import Network
 from tests.simulation.world import MemoryTable
 from topics import commands
-from topics.log import LogError
+from topics.memory import MemoryLog
 from topics.sender import CommandSender
 
 BETWEEN_S = 2.5
@@ -30,6 +30,7 @@ class DataPlane(Protocol):
     """What faults need of the world."""
 
     rng: random.Random
+    log: MemoryLog
     network: Network
     weather: Weather
     hosts: list[Host]
@@ -231,12 +232,8 @@ class Faults:
             self._in.note("gateway killed")
 
     async def _say(self, body: commands.Body) -> None:
-        """As an operator. Where it does not arrive, it is not said."""
-        send = CommandSender(self._in.gateways[0].connection, lambda: int(self._loop.time() * 1000))
-        try:
-            await send(body)
-        except LogError:
-            self._in.note("operator not heard")
+        """As an operator."""
+        await CommandSender(self._in.log, lambda: int(self._loop.time() * 1000))(body)
 
 
 def _forget(slow_s: dict[str, float], name: str) -> None:
