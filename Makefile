@@ -28,7 +28,7 @@ test: install  ## run all tests that need nothing but Python
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
 	BUCKETLOG_TEST_KAFKA_REQUIRED=1 $(BIN)/pytest -m kafka
-	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_STORE=cluster $(BIN)/pytest tests/clients tests/gateway
+	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_STORE=cluster $(BIN)/pytest -n 2 --dist worksteal tests/clients tests/gateway
 
 check: install  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .
