@@ -71,18 +71,13 @@ class GroupReplica:
 
     async def run(self) -> None:
         """For ever; starts where its volumes are known to be complete, or at the earliest record kept."""
-        fetching = asyncio.create_task(self._fetch_wanted())
+        tasks = [asyncio.create_task(each) for each in (self._follow(), self._fetch_wanted())]
         try:
-            while True:
-                try:
-                    await self._consume_all()
-                except OffsetTrimmed:
-                    continue  # trimmed since it was asked for
-                except LogError as error:
-                    log_.warning("group %d cannot be followed and will be again: %s", self.group, error)
-                    await asyncio.sleep(AGAIN_S)
+            await asyncio.gather(*tasks)
         finally:
-            fetching.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def reached(self, position: int) -> None:
         """Return when the record at `position` was consumed."""
@@ -91,6 +86,16 @@ class GroupReplica:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append((position, waiter))
         await waiter
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._consume_all()
+            except OffsetTrimmed:
+                continue  # trimmed since it was asked for
+            except LogError as error:
+                log_.warning("group %d cannot be followed and will be again: %s", self.group, error)
+                await asyncio.sleep(AGAIN_S)
 
     async def _consume_all(self) -> None:
         earliest = await self._log.earliest(self._at)
@@ -157,6 +162,8 @@ class GroupReplica:
 
     async def _get(self, blob: bytes) -> None:
         """One attempt; what does not come now is tried again."""
+        if blob not in self._wanted:  # released before it was its turn
+            return
         offset, wanted = self._wanted[blob]
         try:
             if self._store.is_arriving(self.group, blob):
