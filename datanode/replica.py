@@ -49,6 +49,7 @@ class GroupReplica:
         self._has_wanted = asyncio.Event()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._started = asyncio.Event()
+        self.synced: int | None = None  # what was settled when the volumes were synced last; None: not yet
         self.unsettled_bytes = 0
         self.unsettled_records = 0
 
@@ -63,6 +64,11 @@ class GroupReplica:
 
     def wants(self, blob: bytes) -> bool:
         return blob in self._wanted
+
+    @property
+    def is_started(self) -> bool:
+        """Else nothing is known of its positions."""
+        return self._started.is_set()
 
     async def started(self) -> int:
         """From where it reads the log."""
@@ -99,7 +105,7 @@ class GroupReplica:
 
     async def _consume_all(self) -> None:
         earliest = await self._log.earliest(self._at)
-        known = self.position if self._started.is_set() else self._store.position(self.group) or 0
+        known = self.position if self.is_started else self._store.position(self.group) or 0
         if known < earliest:
             self._on_gap()
         self.position = max(known, earliest)
