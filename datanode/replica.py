@@ -39,6 +39,7 @@ class GroupReplica:
         behind what the volumes are known to have: older blobs may be missing here."""
         self.group = group
         self.position = 0
+        self.begins = 0  # from here on it has read the log without a gap
         self._log = log
         self._store = store
         self._at = TopicPartition("writes", group)
@@ -73,7 +74,7 @@ class GroupReplica:
     async def started(self) -> int:
         """From where it reads the log."""
         await self._started.wait()
-        return self.position
+        return self.begins
 
     async def run(self) -> None:
         """For ever; starts where its volumes are known to be complete, or at the earliest record kept."""
@@ -109,6 +110,8 @@ class GroupReplica:
         if known < earliest:
             self._on_gap()
         self.position = max(known, earliest)
+        if known < earliest or not self.is_started:
+            self.begins = self.position
         self._started.set()
         async for batch in self._log.follow(self._at, self.position):
             while len(self._wanted) > WANTED_MAX:  # noqa: ASYNC110 - rare, and not worth an event
