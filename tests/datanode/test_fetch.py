@@ -16,8 +16,8 @@ def wanted(number: int = 1, *holders: str, length: int = len(DATA)) -> Wanted:
     return Wanted(0, blob(number), PARTITION, length, holders)
 
 
-def placed(made: Bench, **states: list[str]) -> None:
-    made.place([OWN, "p", "q", "r"], [], **states)
+def placed(made: Bench, down: str = "") -> None:
+    made.place([OWN, "p", "q", "r"], [], down=down)
 
 
 def asked(made: Bench) -> str:
@@ -49,7 +49,7 @@ def test_a_blob_comes_whole_with_its_partition() -> None:
 )
 def test_whom_it_asks(holders: str, sources: str, down: str, has: str, found: str) -> None:
     async def case(made: Bench) -> None:
-        placed(made, down=list(down))
+        placed(made, down)
         for name in has:
             made.peers[name].has(ref(1), DATA)
         await made.fetch.get(wanted(1, OWN, *holders), [OWN, *sources])
