@@ -40,6 +40,7 @@ class GroupReplica:
         behind what the volumes are known to have: older blobs may be missing here."""
         self.group = group
         self.position = 0
+        self.begins = 0  # from here on it has read the log without a gap
         self._log = log
         self._store = store
         self._at = TopicPartition("writes", group)
@@ -50,6 +51,7 @@ class GroupReplica:
         self._has_wanted = asyncio.Event()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._started = asyncio.Event()
+        self.synced: int | None = None  # what was settled when the volumes were synced last; None: not yet
         self.unsettled_bytes = 0
         self.unsettled_records = 0
 
@@ -65,25 +67,25 @@ class GroupReplica:
     def wants(self, blob: bytes) -> bool:
         return blob in self._wanted
 
+    @property
+    def is_started(self) -> bool:
+        """Else nothing is known of its positions."""
+        return self._started.is_set()
+
     async def started(self) -> int:
         """From where it reads the log."""
         await self._started.wait()
-        return self.position
+        return self.begins
 
     async def run(self) -> None:
         """For ever; starts where its volumes are known to be complete, or at the earliest record kept."""
-        fetching = asyncio.create_task(self._fetch_wanted())
+        tasks = [asyncio.create_task(each) for each in (self._follow(), self._fetch_wanted())]
         try:
-            while True:
-                try:
-                    await self._consume_all()
-                except OffsetTrimmed:
-                    continue  # trimmed since it was asked for
-                except LogError as error:
-                    log_.warning("group %d cannot be followed and will be again: %s", self.group, error)
-                    await asyncio.sleep(AGAIN_S)
+            await asyncio.gather(*tasks)
         finally:
-            fetching.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def reached(self, position: int) -> None:
         """Return when the record at `position` was consumed."""
@@ -93,12 +95,24 @@ class GroupReplica:
         self._waiters.append((position, waiter))
         await waiter
 
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._consume_all()
+            except OffsetTrimmed:
+                continue  # trimmed since it was asked for
+            except LogError as error:
+                log_.warning("group %d cannot be followed and will be again: %s", self.group, error)
+                await asyncio.sleep(AGAIN_S)
+
     async def _consume_all(self) -> None:
         earliest = await self._log.earliest(self._at)
-        known = self.position if self._started.is_set() else self._store.position(self.group) or 0
+        known = self.position if self.is_started else self._store.position(self.group) or 0
         if known < earliest:
             self._on_gap()
         self.position = max(known, earliest)
+        if known < earliest or not self.is_started:
+            self.begins = self.position
         self._started.set()
         async for batch in self._log.follow(self._at, self.position):
             while len(self._wanted) > WANTED_MAX:  # noqa: ASYNC110 - rare, and not worth an event
@@ -169,6 +183,8 @@ class GroupReplica:
 
     async def _get(self, blob: bytes) -> None:
         """One attempt; what does not come now is tried again."""
+        if blob not in self._wanted:  # released before it was its turn
+            return
         offset, wanted = self._wanted[blob]
         try:
             if self._store.is_arriving(self.group, blob):
