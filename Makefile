@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 SEEDS ?= 300
 CUTS ?= 200
+ROUNDS ?= 10
+FLIPS ?= 200
+KILLS ?= 100
 
-.PHONY: help install serve test test-kafka check simulate power-cuts bench bench-cluster lock clean
+.PHONY: help install serve test test-kafka test-cluster check simulate power-cuts kills bench bench-cluster lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -22,11 +25,15 @@ serve: install  ## start the store on 127.0.0.1:9000, data in ./data
 	$(BIN)/bucketlog serve --data data
 
 test: install  ## run all tests that need nothing but Python
-	$(BIN)/pytest -m "not kafka"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not kafka and not faults"
+	$(BIN)/pytest -m "faults and not kafka"
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
-	BUCKETLOG_TEST_KAFKA_REQUIRED=1 $(BIN)/pytest -m kafka
+	BUCKETLOG_TEST_KAFKA_REQUIRED=1 $(BIN)/pytest -m "kafka and not cluster"
 	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_STORE=cluster $(BIN)/pytest tests/clients tests/gateway
+
+test-cluster: install  ## run data nodes under faults on Apache Kafka: ROUNDS of each, and FLIPS of bits
+	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BIN)/pytest -s -m cluster
 
 check: install  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .
@@ -39,6 +46,9 @@ simulate: install  ## run the simulation over SEEDS seeds
 
 power-cuts: install  ## cut the power CUTS times under a real store with 16 clients
 	BUCKETLOG_TEST_CUTS=$(CUTS) $(BIN)/pytest tests/faults/test_power_cut.py
+
+kills: install  ## kill a real store with 16 clients KILLS times
+	BUCKETLOG_TEST_KILLS=$(KILLS) $(BIN)/pytest tests/faults/test_kill.py
 
 bench: install  ## measure the store's speed and record it in benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.bench --record

@@ -27,20 +27,40 @@ class RootCredentials:
 
 def load(settings: Settings, data: Path) -> tuple[RootCredentials, bool]:
     """(credentials, whether they were generated just now). Raises `ValueError` where only one half is given."""
-    given = (settings.access_key_id, settings.secret_access_key.get_secret_value())
-    if all(given):
-        return RootCredentials(*given), False
-    if any(given):
-        raise ValueError("set both BUCKETLOG_ACCESS_KEY_ID and BUCKETLOG_SECRET_ACCESS_KEY, or neither")
-    path = data / _FILE
-    if path.exists():
-        kept = json.loads(path.read_text())
-        return RootCredentials(kept["access_key_id"], kept["secret_access_key"]), False
+    if (found := _given(settings) or _kept(data)) is not None:
+        return found, False
     access_key = "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(20))
     secret = secrets.token_urlsafe(30)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    file = os.open(data / _FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(file, "w") as stream:
         json.dump({"access_key_id": access_key, "secret_access_key": secret}, stream)
         stream.flush()
         os.fsync(stream.fileno())
     return RootCredentials(access_key, secret), True
+
+
+def known(settings: Settings, data: Path) -> RootCredentials:
+    """For who asks a store. Raises `ValueError` where there are none."""
+    if (found := _given(settings) or _kept(data)) is not None:
+        return found
+    raise ValueError(
+        f"there are no keys in {data}: name the data folder by --data, or set BUCKETLOG_ACCESS_KEY_ID and "
+        "BUCKETLOG_SECRET_ACCESS_KEY"
+    )
+
+
+def _given(settings: Settings) -> RootCredentials | None:
+    given = (settings.access_key_id, settings.secret_access_key.get_secret_value())
+    if all(given):
+        return RootCredentials(*given)
+    if any(given):
+        raise ValueError("set both BUCKETLOG_ACCESS_KEY_ID and BUCKETLOG_SECRET_ACCESS_KEY, or neither")
+    return None
+
+
+def _kept(data: Path) -> RootCredentials | None:
+    path = data / _FILE
+    if not path.exists():
+        return None
+    kept = json.loads(path.read_text())
+    return RootCredentials(kept["access_key_id"], kept["secret_access_key"])

@@ -9,34 +9,40 @@ import random
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
 
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp
 
 from bucketlog import credentials, identity
-from bucketlog.events import create_events_app
 from bucketlog.folder import DataFolder
+from bucketlog.front import create_front
+from bucketlog.health import Health, health_routes
+from bucketlog.heard import Heartbeats
+from bucketlog.metrics.collectors import ClusterMetrics
+from bucketlog.metrics.composed import of_data_node, of_gateway, of_processor
+from bucketlog.progress import partitions
 from bucketlog.server import Service
 from bucketlog.settings import Settings
-from bucketlog.store import now_ms, report
+from bucketlog.status import Known
+from bucketlog.store import now_ms
+from bucketlog.work import Work, may_be_mended
 from datanode.api import create_node_app
 from datanode.client import Blobs
-from datanode.heartbeat import Said, beat
+from datanode.heartbeat import Heart, Said
 from datanode.index import BlobIndex
 from datanode.placement import PlacementMap
 from datanode.remote import RemoteNodes
+from datanode.routing import has_quorum
 from datanode.service import NodeService, Times
 from datanode.store import VolumeStore
-from gateway.app import create_app
 from gateway.context import Gateway
 from gateway.submit import Commander
 from processors.housekeeping import keep_house
 from processors.leases import Leases
+from processors.machine import tables
 from processors.ownership import Ownership
 from processors.placement import publish_placement
 from processors.remote import RemoteReads
@@ -48,7 +54,9 @@ from topics.disk import OsDisk
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.kafka.group import OwnerGroup
-from topics.log import LogError, decoded
+from topics.log import LogError, UnknownRecord, decoded
+from topics.owners import LEASE_S
+from topics.placement import Placement
 from topics.rocksdb import RocksMap
 from topics.secret import ClusterSecret
 from topics.sender import CommandSender
@@ -124,19 +132,39 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
         commander = Commander(log, address, now_ms, durable=True)
         start = await log.latest(TopicPartition("replies", own))
         listening = _listen(log, TopicPartition("replies", own), start, commander, address)
-        tasks = _run(replies=listening, placement=known.run(log))
-        stack.push_async_callback(_end, tasks)
+        heartbeats = Heartbeats(secret)
+        work = Work()
+        work.start("replies", listening)
+        work.start("map of data nodes", known.run(log))
+        work.start("heartbeats", heartbeats.run(log))
+        stack.push_async_callback(work.end)
         _tell(settings, "gateway")
-        made = Gateway(reads, Blobs(log, known, nodes, durable=True), commander, root, settings.region, settings.domain)
-        app = create_app(made, lambda: reads.is_ready and known.current.epoch > 0 and _run_on(tasks))
-        yield Service(create_events_app(app, log, root))
+        made = Gateway(
+            reads,
+            Blobs(log, known, nodes, durable=True),
+            commander,
+            root,
+            settings.region,
+            settings.domain,
+            logs_access=settings.access_log,
+        )
+        state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))
+        health = Health(work.needs_restart, lambda: [*work.ended(), *reads.unready(), *_unwritable(known.current)])
+        yield Service(create_front(made, log, state, of_gateway(settings, log, made), health))
+
+
+def _unwritable(placement: Placement) -> list[str]:
+    return [] if has_quorum(placement) else ["no replication group has a quorum of data nodes that are up"]
 
 
 async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Commander, address: str) -> None:
     async for batch in log.follow(at, start):
         for record in batch:
             if record.key == address.encode():
-                commander.send(address, decoded(at, record, replies.decode))
+                try:
+                    commander.send(address, decoded(at, record, replies.decode))
+                except UnknownRecord as error:  # one request runs into its deadline, as with a reply that is lost
+                    log_.error("a reply is lost: %s", error)
 
 
 @asynccontextmanager
@@ -158,26 +186,42 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             return None if runtime is None else runtime.view
 
         judges = judging(settings, faust, log, secret, ownership)
-        tasks = _run(
-            leases=leases.run(),
-            housekeeping=keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s),
-            placement=publish_placement(log, control),
-        )
+
+        def judged() -> Placement | None:
+            return tables.placement(ownership.views[spec.CONTROL_PARTITION]) if judges.is_judging else None
+
+        work = Work()
+        work.start("leases", leases.run())
+        work.start("housekeeping", keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s))
+        work.start("map of data nodes", publish_placement(log, control))
         group = OwnerGroup(kafka_config(settings), endpoint_of(settings), ownership)
         ownership.start()
         group.start()
-        tasks += _run(judging=judges.run())
+        work.start("judging", judges.run())
         _tell(settings, "processor")
 
         async def hand_over() -> None:
             await asyncio.gather(group.stop(), judges.stop())
             await ownership.hand_over()
 
-        reads = create_read_service(ownership.views, leases.is_held, secret)
-        yield Service(_with_health(reads, lambda: _run_on(tasks)), hand_over)
+        reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
+        metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(judged, judges.behind))
+        yield Service(_with_health(reads, metrics, _processor_health(work, ownership, leases)), hand_over)
         await ownership.close()
-        await _end(tasks)
+        await work.end()
     folder.close()
+
+
+def _processor_health(work: Work, ownership: Ownership, leases: Leases) -> Health:
+    def needs_restart() -> list[str]:
+        stopped = [number for number, error in ownership.stopped.items() if may_be_mended(error)]
+        return [*work.needs_restart(), *(f"partition {number} stopped" for number in stopped)]
+
+    def unready() -> list[str]:
+        silent = [] if leases.is_heard else [f"nothing that was said here reached the log for {LEASE_S:g} s"]
+        return [*work.ended(), *ownership.unready(), *silent]
+
+    return Health(needs_restart, unready)
 
 
 @asynccontextmanager
@@ -190,16 +234,17 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         disk, known = OsDisk(folder.path), PlacementMap()
         store = VolumeStore(disk, BlobIndex(RocksMap(folder.path / "index")))
         service = NodeService(own, log, store, known, nodes, CommandSender(log, now_ms), now_ms, times(settings))
-        said = Said(endpoint_of(settings), settings.failure_domain or own.name, disk.capacity_bytes())
-        tasks = _run(
-            placement=known.run(log),
-            **{"data node": service.run()},
-            heartbeats=beat(log, service, said, secret, now_ms),
-        )
+        said = Said(endpoint_of(settings), settings.failure_domain or own.name, disk.total_bytes())
+        heart, work = Heart(log, service, said, secret, now_ms), Work()
+        work.start("map of data nodes", known.run(log))
+        serving = work.start(f"data node {own.name}", service.run())
+        work.start("heartbeats", heart.run())
         _tell(settings, f"data node {own.name}")
         app = create_node_app(service.node, secret)
-        yield Service(_with_health(app, lambda: service.member.is_ready and _run_on(tasks)))
-        await _end(tasks)
+        metrics = of_data_node(settings, log, service)
+        health = Health(work.needs_restart, lambda: [*work.ended(), *service.member.unready(), *heart.unready()])
+        yield Service(_with_health(app, metrics, health), must_run=serving)
+        await work.end()
         await service.settle()
         store.close()
         disk.close()
@@ -207,35 +252,16 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
 
 
 def times(settings: Settings) -> Times:
-    return Times(settings.orphan_after_s, settings.sweep_pace_s, settings.copy_bytes_per_s)
+    return Times(
+        settings.orphan_after_s,
+        settings.sweep_pace_s,
+        settings.copy_bytes_per_s,
+        scrub_every_s=settings.scrub_every_s,
+    )
 
 
-def _run(**work: Coroutine[Any, Any, None]) -> list[asyncio.Task[None]]:
-    """Tasks for as long as the role lives; one that ends is told of."""
-    tasks = [asyncio.create_task(each, name=name) for name, each in work.items()]
-    for task in tasks:
-        task.add_done_callback(report)
-    return tasks
-
-
-def _run_on(tasks: Iterable[asyncio.Task[None]]) -> bool:
-    return not any(task.done() for task in tasks)
-
-
-async def _end(tasks: Iterable[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _with_health(app: ASGIApp, is_ready: Callable[[], bool]) -> ASGIApp:
-    async def healthz(_: object) -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    async def readyz(_: object) -> PlainTextResponse:
-        return PlainTextResponse("ready\n") if is_ready() else PlainTextResponse("not ready\n", 503)
-
-    return Starlette(routes=[Route("/healthz", healthz), Route("/readyz", readyz), Mount("/", app)])
+def _with_health(app: ASGIApp, metrics: Route, health: Health) -> ASGIApp:
+    return Starlette(routes=[*health_routes(health), metrics, Mount("/", app)])
 
 
 def endpoint_of(settings: Settings) -> str:

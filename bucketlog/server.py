@@ -6,6 +6,7 @@ and the log is closed.
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
 import sys
@@ -19,13 +20,15 @@ import uvloop
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bucketlog import credentials
-from bucketlog.events import create_events_app
+from bucketlog import credentials, logs
 from bucketlog.folder import DataFolder, FolderRefused
+from bucketlog.front import create_front
+from bucketlog.metrics.composed import of_store
 from bucketlog.protocol import BoundedProtocol
 from bucketlog.settings import Settings
+from bucketlog.status import Known
 from bucketlog.store import Store, open_store
-from gateway.app import create_app
+from datanode.member import NodeReplaced
 from gateway.context import Gateway
 from processors.replica import ViewMismatch
 from topics.log import LogError
@@ -44,6 +47,7 @@ class Service(NamedTuple):
 
     app: ASGIApp
     hand_over: Callable[[], Awaitable[None]] = _nothing  # before it stops to answer
+    must_run: asyncio.Task[None] | None = None  # the role ends when this does
 
 
 Role = Callable[[Settings], AbstractAsyncContextManager[Service]]
@@ -57,10 +61,20 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
     @asynccontextmanager
     async def whole_store(settings: Settings) -> AsyncIterator[Service]:
         store = open_([folder.path for folder in folders])
-        gateway = Gateway(store.reads, store.blobs, store.commander, root, settings.region, settings.domain)
+        gateway = Gateway(
+            store.reads,
+            store.blobs,
+            store.commander,
+            root,
+            settings.region,
+            settings.domain,
+            logs_access=settings.access_log,
+        )
         await store.start()
         _greet(settings, root, is_new)
-        yield Service(create_events_app(create_app(gateway, lambda: store.is_ready), store.log, root))
+        known = Known(lambda: store.map.current, store.heard, store.partitions)
+        metrics = of_store(settings, store, gateway)
+        yield Service(create_front(gateway, store.log, known, metrics, store.health))
         await store.stop()
 
     serve_role(settings, whole_store)
@@ -70,7 +84,10 @@ def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
 
 def serve_role(settings: Settings, role: Role) -> None:
     """A role's HTTP service until a signal; raises what kept it from starting."""
+    logs.configure(settings)
     listener = _listen(settings.host, settings.port)
+    _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each volume is an open file
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     uvloop.run(_serve(settings, role, listener))
 
@@ -84,6 +101,7 @@ async def _serve(settings: Settings, role: Role, listener: socket.socket) -> Non
         lifespan="off",
         access_log=False,
         proxy_headers=False,  # nobody is believed who they say they are
+        log_config=None,  # `logs` has it
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
@@ -107,7 +125,11 @@ async def _run(settings: Settings, role: Role, front: "_Front", serving: "asynci
         gc.collect()
         gc.freeze()  # what lives from the start on is not looked through again
         front.start(service)
-        await serving
+        must_run = [] if service.must_run is None else [service.must_run]
+        await asyncio.wait([serving, *must_run], return_when=asyncio.FIRST_COMPLETED)
+        for task in must_run:
+            if task.done() and not serving.done():
+                task.result()
 
 
 class _Front:
@@ -182,7 +204,7 @@ def run(settings: Settings, open_: Callable[[Sequence[Path]], Store] = open_stor
 def exit_code(work: Callable[[], None]) -> int:
     try:
         work()
-    except (FolderRefused, LogError, ViewMismatch, OSError, ValueError) as error:
+    except (FolderRefused, LogError, NodeReplaced, ViewMismatch, OSError, ValueError) as error:
         print(f"bucketlog: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -6,9 +6,14 @@ Flags win over the environment (BUCKETLOG_…), the environment over the file. T
 
 import tomllib
 from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -22,6 +27,10 @@ class Settings(BaseSettings):
     domain: str = ""  # for virtual-host style addresses: bucket.DOMAIN
     access_key_id: str = ""
     secret_access_key: SecretStr = SecretStr("")
+    log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = "auto"  # auto: text on a terminal
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
+    access_log: bool = False  # a line for each request, at gateways
+    metrics_token: SecretStr = SecretStr("")  # who sends it may read /-/metrics [default: this machine only]
 
     # of a cluster
     kafka: str = ""  # bootstrap servers: host:port[,…]
@@ -39,6 +48,7 @@ class Settings(BaseSettings):
     release_after_s: float = Field(default=60, ge=0)  # until replaced blobs go: a GET may still be reading them
     orphan_after_s: float = Field(default=6 * 3600, gt=0)  # the age at which a blob that nothing refers to is an orphan
     sweep_pace_s: float = Field(default=1, gt=0)  # between two questions for orphans
+    scrub_every_s: float = Field(default=14 * 86_400, gt=0)  # from the start of one reading of all blobs to the next
     copy_bytes_per_s: float = Field(default=256e6, gt=0)  # that a data node takes from others, to copy and to mend
 
     @classmethod

@@ -1,6 +1,6 @@
 """The whole store in one process on the embedded log: what `bucketlog serve` runs, without its HTTP server.
 
-Each disk is a data node of its own; with several, payloads are replicated over them. The log and the views are on the first.
+Each disk is a data node of its own; with several, payloads are replicated over them. Log and views are on the first.
 """
 
 import asyncio
@@ -8,11 +8,14 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bucketlog import identity
+from bucketlog.health import Health
+from bucketlog.status import Heard, PartitionStatus
+from bucketlog.work import Work
 from datanode import client
 from datanode.client import Blobs
 from datanode.index import BlobIndex, Table
@@ -26,15 +29,14 @@ from processors.housekeeping import RELEASE_AFTER_S, keep_house
 from processors.liveness import trimmable
 from processors.placement import publish_placement
 from processors.reads import ViewReads
-from processors.replica import Replica, ViewMismatch
+from processors.replica import Replica
 from processors.runtime import PartitionRuntime
 from processors.view import View
 from topics import commands, spec
 from topics.commands import Mark
 from topics.disk import Disk, OsDisk
 from topics.embedded import EmbeddedLog
-from topics.journal import SEGMENT_BYTES
-from topics.log import LogError, UnknownRecord
+from topics.log import LogError
 from topics.placement import COPIES
 from topics.rocksdb import RocksMap
 from topics.sender import CommandSender
@@ -52,6 +54,7 @@ class DiskNode(NamedTuple):
     disk: Disk
     blobs: Table
     capacity_bytes: int
+    folder: str = ""
 
 
 def now_ms() -> int:
@@ -64,11 +67,13 @@ def open_store(folders: Sequence[Path]) -> "Store":
     first = OsDisk(folders[0])
     log = EmbeddedLog(first, now_ms)
     disks = [first, *(OsDisk(folder) for folder in folders[1:])]
-    nodes = [
-        DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.capacity_bytes())
-        for folder, disk in zip(folders, disks, strict=True)
-    ]
+    nodes = [_disk_node(folder, disk, log.identity) for folder, disk in zip(folders, disks, strict=True)]
     return Store(log, nodes, views, now_ms)
+
+
+def _disk_node(folder: Path, disk: OsDisk, cluster: str) -> DiskNode:
+    own, blobs = identity.load(folder, "", cluster), RocksMap(folder / "index")
+    return DiskNode(own, disk, blobs, disk.total_bytes(), str(folder.resolve()))
 
 
 class Store:
@@ -92,45 +97,58 @@ class Store:
         self.map = PlacementMap()
         self.commander = Commander(log, GATEWAY, clock_ms, durable=False)
         send = CommandSender(log, clock_ms)
-        self._nodes: dict[str, NodeService] = {}
+        self.nodes: dict[str, NodeService] = {}
         for each in disks:
             volumes = VolumeStore(each.disk, BlobIndex(each.blobs), volume_bytes=volume_bytes)
-            self._nodes[each.own.name] = NodeService(each.own, log, volumes, self.map, self._node, send, clock_ms, times)
+            self.nodes[each.own.name] = NodeService(each.own, log, volumes, self.map, self._node, send, clock_ms, times)
         self.blobs = Blobs(log, self.map, self._node, durable=False, rng=rng, new_blob=new_blob)
         self._views = views
         self.reads = ViewReads(dict(enumerate(views)))
         owner = uuid.uuid4().hex
-        self._runtimes = [
-            PartitionRuntime(log, Replica(log, view, number), owner, self.commander) for number, view in enumerate(views)
-        ]
-        self._tasks: list[asyncio.Task[None]] = []
+        self.replicas = {number: Replica(log, view, number) for number, view in enumerate(views)}
+        self.runtimes = {
+            number: PartitionRuntime(log, replica, owner, self.commander) for number, replica in self.replicas.items()
+        }
+        self._work = Work()
 
     @property
-    def is_ready(self) -> bool:
-        is_served = all(node.member.is_ready for node in self._nodes.values())
-        is_claimed = all(runtime.is_claimed for runtime in self._runtimes)
-        return is_served and is_claimed and not any(task.done() for task in self._tasks)
+    def health(self) -> Health:
+        return Health(self._work.needs_restart, self._unready)
+
+    def _unready(self) -> list[str]:
+        lost = [number for number, runtime in self.runtimes.items() if not runtime.is_claimed]
+        of_disks = [f"disk {name}: {why}" for name, node in self.nodes.items() for why in node.member.unready()]
+        return [*self._work.ended(), *(f"partition {number} is not claimed" for number in lost), *of_disks]
+
+    def heard(self) -> dict[str, Heard]:
+        """What the disks say of themselves."""
+        found = [(self.nodes[each.own.name], each.folder) for each in self._disks]
+        return {node.own.name: Heard(node.used_bytes, node.behind, 0.0, folder) for node, folder in found}
+
+    async def partitions(self) -> list[PartitionStatus]:
+        found = []
+        for number, runtime in self.runtimes.items():
+            lag = await self.log.latest(TopicPartition("commands", number)) - runtime.decided_below
+            found.append(PartitionStatus(number, GATEWAY if runtime.is_claimed else "", max(0, lag)))
+        return found
 
     async def start(self) -> None:
         """Serve from here on; returns when all that is needed for it is there. Raises what keeps it from that."""
         await self.log.create_topics(spec.ALL)
-        for number, runtime in enumerate(self._runtimes):
+        for number, runtime in self.runtimes.items():
             await runtime.claim()
-            self._run(f"partition {number}", runtime.run_alone())
+            self._work.start(f"partition {number}", runtime.run_alone())
         control = self._views[CONTROL_PARTITION]
-        self._run("map of data nodes", publish_placement(self.log, lambda: control, self.map.update))
-        for name, node in self._nodes.items():
-            self._run(f"data node {name}", node.run())
+        self._work.start("map of data nodes", publish_placement(self.log, lambda: control, self.map.update))
+        for name, node in self.nodes.items():
+            self._work.start(f"data node {name}", node.run())
         await self._register()
-        self._run("trim", self._keep_trimmed())
-        owned = dict(enumerate(self._runtimes))
-        self._run("housekeeping", keep_house(self.log, lambda: owned, self._clock_ms, self._release_after_s))
+        self._work.start("trim", self._keep_trimmed())
+        self._work.start("housekeeping", keep_house(self.log, lambda: self.runtimes, self._clock_ms, self._release_after_s))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for node in self._nodes.values():
+        await self._work.end()
+        for node in self.nodes.values():
             await node.settle()
             node.store.close()
         await self.log.close()
@@ -141,15 +159,15 @@ class Store:
 
     async def settle(self) -> None:
         """All that was written is in synced volumes, and the log lets go of it."""
-        for node in self._nodes.values():
+        for node in self.nodes.values():
             await node.settle()
-        positions = {name: node.positions for name, node in self._nodes.items()}
+        positions = {name: node.positions for name, node in self.nodes.items()}
         for group, below in trimmable(self.map.current, positions).items():
             await self.log.trim(TopicPartition("writes", group), below)
 
     def _node(self, endpoint: str) -> LocalNode:
         """In one process a disk is reached by its name."""
-        return self._nodes[endpoint].node
+        return self.nodes[endpoint].node
 
     async def _register(self) -> None:
         """The disks that are there are up, those that are missing are not; returns when the map shows it."""
@@ -157,10 +175,10 @@ class Store:
         for each in self._disks:
             name, incarnation, boot = each.own
             await self._ask(commands.RegisterNode(name, incarnation, boot, name, name, each.capacity_bytes))
-        while not all(node.member.is_registered for node in self._nodes.values()):
+        while not all(node.member.is_registered for node in self.nodes.values()):
             await self.map.changed(self.map.current.epoch)
         for name, node in self.map.current.nodes.items():
-            if name not in self._nodes:
+            if name not in self.nodes:
                 log_.error(
                     "disk %s is missing: its blobs are read from others, and copied; name its folder by --data", name
                 )
@@ -174,7 +192,7 @@ class Store:
         trimmed: dict[int, int] = {}
         while True:
             await asyncio.sleep(TRIM_EVERY_S)
-            positions = {name: node.positions for name, node in self._nodes.items()}
+            positions = {name: node.positions for name, node in self.nodes.items()}
             for group, below in trimmable(self.map.current, positions).items():
                 if trimmed.get(group, 0) < below:
                     try:
@@ -182,19 +200,3 @@ class Store:
                         trimmed[group] = below
                     except LogError as error:
                         log_.error("the log cannot be trimmed and will be again: %s", error)
-
-    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work, name=name)
-        task.add_done_callback(report)
-        self._tasks.append(task)
-
-
-def report(task: asyncio.Task[None]) -> None:
-    """Of a task that should run for ever: tells what ended it."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        advice = (
-            ""
-            if isinstance(error, ViewMismatch | UnknownRecord)
-            else "; restart bucketlog, and report it if it comes again"
-        )
-        log_.critical("%s stopped: %s%s", task.get_name(), error, advice, exc_info=error)

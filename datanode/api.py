@@ -6,13 +6,14 @@
     GET /groups/{g}/blobs?after=ID&position=N          a page of what the node has of a group it holds, as msgpack
 
 401 not signed as it must be; 404 no such blob, or damaged bytes, which are never sent; 409 the blob is there already, or
-arriving; 411 no length; 416 no such range; 503 behind, or not a holder; 507 the disk cannot be written, or a quorum cannot.
-The bodies of refusals are one line of text.
+arriving; 411 no length; 416 no such range; 503 behind, unreadable, or no holder of the group, so that the blob may still
+come; 507 the disk cannot be written, or a quorum cannot. The bodies of refusals are one line of text.
 """
 
+import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from awscrt.checksums import crc32c
@@ -23,17 +24,19 @@ from starlette.routing import Route
 
 from datanode.node import BlobRef, BlobUnavailable, DataNode, Writer
 from datanode.store import BlobExists
+from topics import request_id
 from topics.secret import ClusterSecret
 from topics.spec import GROUPS
 
 CRC32C = "x-bucketlog-crc32c"  # of the bytes sent, 8 hexadecimal digits
 HOLDERS = "x-bucketlog-holders"  # names of the nodes that have synced a blob, by commas
-REQUEST_ID = "x-bucketlog-request-id"  # of the S3 request that this one serves, for logs
 READ_BYTES_MAX = 8 << 20  # a node holds this much in memory for each request
 _BLOB = re.compile(r"[0-9a-f]{32}")
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{1,15})")
 _POSITION = re.compile(r"-1|\d{1,18}")
 _page = msgspec.msgpack.Encoder()
+_WARNINGS = (401, 507)  # what an operator must look at; the others happen
+log_ = logging.getLogger(__name__)
 
 
 def create_node_app(node: DataNode, secret: ClusterSecret, now_s: Callable[[], float] = time.time) -> Starlette:
@@ -44,6 +47,7 @@ def create_node_app(node: DataNode, secret: ClusterSecret, now_s: Callable[[], f
         length, range_ = headers.get("content-length", ""), headers.get("range", "")
         if not secret.allows(headers.get("authorization", ""), request.method, target, length, range_, int(now_s())):
             return _refuse(401, "the request is not signed with this cluster's secret, or a clock is wrong")
+        request_id.adopt(headers.get(request_id.HEADER))
         if not 0 <= request.path_params["group"] < GROUPS:
             return _refuse(404, f"groups are 0 to {GROUPS - 1}")
         return None
@@ -66,10 +70,24 @@ def create_node_app(node: DataNode, secret: ClusterSecret, now_s: Callable[[], f
 
     return Starlette(
         routes=[
-            Route("/groups/{group:int}/blobs/{blob}", blob, methods=["PUT", "GET"]),
-            Route("/groups/{group:int}/blobs", blobs),
+            Route("/groups/{group:int}/blobs/{blob}", _told(blob), methods=["PUT", "GET"]),
+            Route("/groups/{group:int}/blobs", _told(blobs)),
         ]
     )
+
+
+def _told(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """With a log line for each refusal."""
+
+    async def answer(request: Request) -> Response:
+        response = await endpoint(request)
+        if (status := response.status_code) >= 400:
+            level = logging.WARNING if status in _WARNINGS else logging.INFO
+            why = bytes(response.body).decode().strip()
+            log_.log(level, "%s %s is answered %d: %s", request.method, request.url.path, status, why)
+        return response
+
+    return answer
 
 
 async def _put(node: DataNode, ref: BlobRef, request: Request) -> Response:
@@ -87,7 +105,7 @@ async def _put(node: DataNode, ref: BlobRef, request: Request) -> Response:
     except BaseException as error:
         await writer.abort()
         if isinstance(error, ClientDisconnect):
-            return Response(status_code=400)  # nobody reads it
+            return _refuse(400, "the sender broke off")  # nobody reads it
         if isinstance(error, OSError):
             return _refuse(507, _why(error))
         raise
@@ -112,10 +130,10 @@ async def _get(node: DataNode, ref: BlobRef, request: Request) -> Response:
         data = await node.read(ref, start, size, int(position))
     except BlobUnavailable as error:
         return _refuse(404, str(error))
-    except TimeoutError:
-        return _refuse(503, "this node has not consumed `writes` that far yet")
     except ValueError as error:
         return _refuse(416, str(error))
+    except OSError as error:
+        return _refuse(503, _why(error))
     return Response(data, 206, {CRC32C: f"{crc32c(data):08x}"}, "application/octet-stream")
 
 
@@ -126,12 +144,12 @@ async def _list(node: DataNode, group: int, request: Request) -> Response:
     try:
         page = await node.blobs(group, bytes.fromhex(after), int(position))
     except OSError as error:
-        return _refuse(503, _why(error) or "this node has not consumed `writes` that far yet")
+        return _refuse(503, _why(error))
     return Response(_page.encode(page), media_type="application/msgpack")
 
 
 def _why(error: OSError) -> str:
-    return error.strerror or str(error)
+    return error.strerror or str(error) or "this node has not consumed `writes` that far yet"  # a bare time-out
 
 
 def _refuse(status: int, why: str) -> Response:

@@ -1,7 +1,7 @@
 """A group's blobs from a node that has all of them: what a new member does before it counts as a holder.
 
-It follows `writes` already; so all that is older than where it started is in a holder's list. Blobs that are here are passed
-over, so that a copy that was broken off goes on where it was. A blob that no holder can give any more was released
+It follows `writes` already; so all that is older than where it started is in a holder's list. Blobs that are here are
+passed over, so that a copy that was broken off goes on where it was. A blob that no holder can give any more was released
 meanwhile, or is lost; it is told and passed over.
 """
 

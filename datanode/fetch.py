@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from datanode.node import BlobRef, BlobUnavailable, Nodes
 from datanode.placement import PlacementMap
-from datanode.store import BlobExists, VolumeStore
+from datanode.store import BlobExists, BlobMissing, VolumeStore
 
 WINDOW_BYTES = 1 << 20
 AT_ONCE = 8
@@ -58,8 +58,8 @@ class Fetch:
             for name in names:
                 try:
                     return await self._get_from(name, wanted, replace=replace)
-                except BlobExists:
-                    return None  # it has come meanwhile
+                except (BlobExists, BlobMissing):
+                    return None  # it has come meanwhile, or was released
                 except (BlobUnavailable, OSError) as error:
                     failure = error
         raise failure

@@ -2,6 +2,7 @@
 more."""
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from typing import NamedTuple
@@ -14,6 +15,9 @@ from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
 
 AT = TopicPartition("heartbeats", 0)
+CLOCK_EVERY = 60  # heartbeats
+CLOCK_S_MAX = 30.0  # half of what is refused
+SILENT_S = 5.0  # from then on the node says that it is not ready; it counts as down after the grace only
 log_ = logging.getLogger(__name__)
 
 
@@ -25,22 +29,45 @@ class Said(NamedTuple):
     capacity_bytes: int
 
 
-async def beat(log: Log, service: NodeService, said: Said, secret: ClusterSecret, clock_ms: Callable[[], int]) -> None:
-    """For ever."""
-    while True:
-        entry = Entry(service.own.name.encode(), heartbeats.encode(_heartbeat(log, service, said, clock_ms()), secret))
-        try:
-            await log.append(AT, [entry], durable=True)
-        except LogError as error:
-            log_.warning("a heartbeat could not be sent: %s", error)
-        await asyncio.sleep(EVERY_S)
+class Heart:
+    def __init__(
+        self, log: Log, service: NodeService, said: Said, secret: ClusterSecret, clock_ms: Callable[[], int]
+    ) -> None:
+        self._log = log
+        self._service = service
+        self._said = said
+        self._secret = secret
+        self._clock_ms = clock_ms
+        self._heard_s = -SILENT_S
+
+    async def run(self) -> None:
+        """For ever."""
+        for count in itertools.count():
+            value = heartbeats.encode(_heartbeat(self._log, self._service, self._said, self._clock_ms()), self._secret)
+            try:
+                (offset,) = await self._log.append(AT, [Entry(self._service.own.name.encode(), value)], durable=True)
+                self._heard_s = asyncio.get_running_loop().time()
+                if count % CLOCK_EVERY == 0:
+                    await _compare_clocks(self._log, offset, self._clock_ms())
+            except LogError as error:
+                log_.warning("a heartbeat could not be sent: %s", error)
+            await asyncio.sleep(EVERY_S)
+
+    def unready(self) -> list[str]:
+        is_silent = asyncio.get_running_loop().time() - self._heard_s >= SILENT_S
+        return [f"no heartbeat reached the log for {SILENT_S:g} s"] if is_silent else []
+
+
+async def _compare_clocks(log: Log, offset: int, now_ms: int) -> None:
+    """Who judges refuses a node whose clock is wrong; here it is told to whoever can set it."""
+    for record in await log.read(AT, offset, records_max=1):
+        ahead_s = (now_ms - record.time_ms) / 1000
+        if abs(ahead_s) > CLOCK_S_MAX:
+            word = "ahead of" if ahead_s > 0 else "behind"
+            log_.critical("this machine's clock is %.0f s %s the log's; set it right", abs(ahead_s), word)
 
 
 def _heartbeat(log: Log, service: NodeService, said: Said, clock_ms: int) -> Heartbeat:
-    usage = service.store.usage()
-    behind = {number: replica.wanted for number, replica in service.member.replicas.items() if replica.wanted}
-    for number, copy in service.member.copies.items():
-        behind[number] = behind.get(number, 0) + copy.remaining
     return Heartbeat(
         *service.own,
         said.endpoint,
@@ -48,8 +75,8 @@ def _heartbeat(log: Log, service: NodeService, said: Said, clock_ms: int) -> Hea
         log.identity,
         clock_ms,
         said.capacity_bytes,
-        usage.live_bytes + usage.garbage_bytes,
+        service.used_bytes,
         service.store.is_read_only,
         dict(service.positions),
-        behind,
+        service.behind,
     )

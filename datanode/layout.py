@@ -1,24 +1,32 @@
 """How a blob lies in a volume.
 
-    header   magic u32 | state u8 | pad 3 | blob id 16 | length u64 | crc32c u32 of id and length
+    header   magic u32 | state u8 | partition u8 | group u16 | blob id 16 | length u64
+             | crc32c u32 of id, length, partition and group
     payload  length bytes
     footer   crc32c u32 of each 64 KiB block of the payload | crc32c u32 of the id and those
 
-little endian. The state is not under a crc: it alone changes in place, from LIVE to RELEASED. The id is under the footer's
-crc, so that a stale index entry never passes for the blob it names.
+little endian. The state is not under a crc: it alone changes in place, from LIVE to RELEASED; what is neither counts as
+live, for a blob too many does less harm than one too few. The id is under the footer's crc, so that a stale index entry
+never passes for the blob it names. Version 1 had neither group nor partition (3 bytes of padding, and a crc of id and
+length): its records are of group 0 and an unknown partition.
 """
 
 import struct
+from typing import NamedTuple
 
 from awscrt.checksums import crc32c
 
-MAGIC = 0x564C4B42  # "BKLV"
+MAGIC_PREFIX = b"BKL"  # of either version
+MAGIC_1 = 0x564C4B42  # "BKLV"
+MAGIC = 0x324C4B42  # "BKL2"
 LIVE, RELEASED = 1, 2
+UNKNOWN_PARTITION = 255
 BLOCK_BYTES = 64 << 10
 STATE_AT = 4
 
-_HEADER = struct.Struct("<IB3x16sQ")
+_HEADER = struct.Struct("<IBBH16sQ")
 _CRC = struct.Struct("<I")
+_NAMED = struct.Struct("<16sQBH")  # what the header's crc is of
 HEADER_BYTES = _HEADER.size + _CRC.size
 
 
@@ -26,19 +34,30 @@ class BlobCorrupt(Exception):
     """Bytes on disk do not match their checksum; they are not served."""
 
 
-def header(blob: bytes, length: int) -> bytes:
-    return _HEADER.pack(MAGIC, LIVE, blob, length) + _CRC.pack(_header_crc(blob, length))
+class Header(NamedTuple):
+    group: int
+    blob: bytes
+    partition: int
+    length: int  # of the payload
+    is_released: bool = False
 
 
-def parse_header(data: bytes) -> tuple[int, bytes, int] | None:
-    """(state, blob id, length), or None where no whole header is."""
+def header(group: int, blob: bytes, partition: int, length: int) -> bytes:
+    crc = crc32c(_NAMED.pack(blob, length, partition, group))
+    return _HEADER.pack(MAGIC, LIVE, partition, group, blob, length) + _CRC.pack(crc)
+
+
+def parse_header(data: bytes) -> Header | None:
+    """None where no whole header is."""
     if len(data) < HEADER_BYTES:
         return None
-    magic, state, blob, length = _HEADER.unpack_from(data)
+    magic, state, partition, group, blob, length = _HEADER.unpack_from(data)
     (crc,) = _CRC.unpack_from(data, _HEADER.size)
-    if magic != MAGIC or crc != _header_crc(blob, length):
-        return None
-    return state, blob, length
+    if magic == MAGIC and crc == crc32c(_NAMED.pack(blob, length, partition, group)):
+        return Header(group, blob, partition, length, state == RELEASED)
+    if magic == MAGIC_1 and crc == crc32c(blob + length.to_bytes(8, "little")):
+        return Header(0, blob, UNKNOWN_PARTITION, length, state == RELEASED)
+    return None
 
 
 def footer_bytes(length: int) -> int:
@@ -70,11 +89,6 @@ def block_crcs(payload: bytes | memoryview) -> list[int]:
     return [crc32c(payload[at : at + BLOCK_BYTES]) for at in range(0, len(payload), BLOCK_BYTES)]
 
 
-def record(blob: bytes, payload: bytes) -> bytes:
+def record(group: int, blob: bytes, partition: int, payload: bytes) -> bytes:
     """A whole record, for payloads that are at hand."""
-    return header(blob, len(payload)) + payload + footer(blob, block_crcs(payload))
-
-
-def _header_crc(blob: bytes, length: int) -> int:
-    crc: int = crc32c(blob + length.to_bytes(8, "little"))
-    return crc
+    return header(group, blob, partition, len(payload)) + payload + footer(blob, block_crcs(payload))

@@ -26,7 +26,10 @@ class LocalWriter:
         return self._writer.crc32c
 
     async def commit(self) -> list[str]:
-        await self._writer.commit()
+        try:
+            await self._writer.commit()
+        except BlobMissing as error:  # who sent it has given it up
+            raise OSError(str(error)) from error
         return [self._own]
 
 
@@ -41,7 +44,7 @@ class LocalNode:
         holds: Callable[[int], bool],
         on_damaged: Callable[[int, bytes], None],
     ) -> None:
-        """`holds(group)`: whether all blobs of it are here; `on_damaged(group, blob)` is told of what a read found damaged."""
+        """`holds(group)`: whether all blobs of it are here; `on_damaged(group, blob)` hears what a read found damaged."""
         self._own = own
         self._store = store
         self._replicas = replicas
@@ -71,7 +74,14 @@ class LocalNode:
             self._on_damaged(ref.group, ref.blob)
             raise BlobUnavailable(str(error)) from error
         except BlobMissing as error:
+            if self._may_still_come(ref):
+                raise OSError(f"{error}; it may still come") from error
             raise BlobUnavailable(str(error)) from error
+
+    def _may_still_come(self, ref: BlobRef) -> bool:
+        """Only who has all of a group can tell that a blob is gone."""
+        replica = self._replicas.get(ref.group)
+        return replica is None or replica.wants(ref.blob) or not self._holds(ref.group)
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
         await self._reached(group, position - 1)

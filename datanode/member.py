@@ -1,5 +1,5 @@
-"""A data node as a member of its cluster: it follows the map, serves the groups that the map gives it, copies those that are
-new to it, gives up those that went elsewhere, and says so.
+"""A data node as a member of its cluster: it follows the map, serves the groups that the map gives it, copies those that
+are new to it, gives up those that went elsewhere, and says so.
 
 Rules: nothing is dropped before the map knows this very process, for an older map may not count its data; a group is
 dropped when the node is neither its target nor its holder. What the node lost (a truncated volume) it tells before it
@@ -8,6 +8,7 @@ Errors: `NodeReplaced` where another process goes by the node's name now.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
@@ -62,9 +63,11 @@ class Member:
         node = self._map.current.nodes.get(self._own.name)
         return node is not None and (node.incarnation, node.boot) == (self._own.incarnation, self._own.boot)
 
-    @property
-    def is_ready(self) -> bool:
-        return self.is_registered and not any(task.done() for (kind, _), task in self._tasks.items() if kind == "replica")
+    def unready(self) -> list[str]:
+        """Why the node does not serve as it should."""
+        ended = [group for (kind, group), task in self._tasks.items() if kind == "replica" and task.done()]
+        why = [] if self.is_registered else ["the cluster's map does not have this process"]
+        return [*why, *(f"group {group} is not consumed any more" for group in ended)]
 
     def holds(self, group: int) -> bool:
         """Whether all blobs of a group are here, and everybody knows."""
@@ -112,8 +115,8 @@ class Member:
         await asyncio.sleep(WELCOME_S)
         if not self.is_registered:
             log_.error(
-                "data node %s is not in the cluster's map after %d s: is a processor running, are the cluster secret and the "
-                "clock right, and is no other node of this name up? The processors' log says what they heard",
+                "data node %s is not in the cluster's map after %d s: is a processor running, are the cluster secret and "
+                "the clock right, and is no other node of this name up? The processors' log says what they heard",
                 self._own.name,
                 WELCOME_S,
             )
@@ -199,14 +202,20 @@ class Member:
 
     async def _say(self, number: int, *, holds: bool) -> None:
         """Until the map shows it, or does not ask for it any more."""
-        while self._own.name in (group := self._map.current.groups[number]).members:
-            if (self._own.name in (group.holders or [])) == holds:
-                return
+
+        def is_open() -> bool:
+            group = self._map.current.groups[number]
+            return self._own.name in group.members and (self._own.name in (group.holders or [])) != holds
+
+        while is_open():
             try:
                 await self._submit(commands.HoldGroup(self._own.name, self._own.incarnation, number, holds))
             except LogError as error:
                 log_.warning("that group %d is held here cannot be said yet: %s", number, error)
-            await asyncio.sleep(AGAIN_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S):
+                    while is_open():  # at once: what is said next may be the contrary
+                        await self._map.changed(self._map.current.epoch)
 
     def _run(self, kind: str, number: int, work: Coroutine[Any, Any, None]) -> None:
         """One of a kind for a group at a time."""

@@ -11,6 +11,7 @@ from awscrt.checksums import crc32c
 from datanode.api import CRC32C, HOLDERS
 from datanode.node import BlobRef, BlobUnavailable
 from datanode.store import BlobExists, Held
+from topics import request_id
 from topics.secret import ClusterSecret
 
 CONNECTIONS_MAX = 256  # to one node
@@ -75,7 +76,8 @@ class RemoteNode:
 
     def _headers(self, method: str, target: str, length: int | None, range_: str = "") -> dict[str, str]:
         text = "" if length is None else str(length)
-        headers = {"authorization": self._secret.sign(method, target, text, range_, int(self._now_s()))}
+        headers = request_id.headers()
+        headers["authorization"] = self._secret.sign(method, target, text, range_, int(self._now_s()))
         return headers | ({"content-length": text} if text else {}) | ({"range": range_} if range_ else {})
 
 

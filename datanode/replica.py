@@ -61,6 +61,9 @@ class GroupReplica:
         """How many blobs it knows that it lacks."""
         return len(self._wanted)
 
+    def wants(self, blob: bytes) -> bool:
+        return blob in self._wanted
+
     async def started(self) -> int:
         """From where it reads the log."""
         await self._started.wait()
@@ -97,7 +100,7 @@ class GroupReplica:
         self.position = max(known, earliest)
         self._started.set()
         async for batch in self._log.follow(self._at, self.position):
-            while len(self._wanted) > WANTED_MAX:
+            while len(self._wanted) > WANTED_MAX:  # noqa: ASYNC110 - rare, and not worth an event
                 await asyncio.sleep(AGAIN_S)
             self.consume(batch)
 

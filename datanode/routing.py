@@ -57,7 +57,7 @@ class Routes:
         return group, leader
 
     def readers(self, ref: BlobRef) -> list[str]:
-        """Who may have a blob, best first: holders before those that still copy. Each blob has a favourite, for its cache."""
+        """Who may have a blob, best first: holders before those that still copy. Each has favourites, for their caches."""
         placement = self._map.current
         group = placement.groups[ref.group]
         holders = group.holders or []
@@ -79,6 +79,11 @@ class Routes:
 def leader_of(placement: Placement, group: Group) -> str:
     """The first target that is up and has room; empty where none is."""
     return next((name for name in group.targets if _takes(placement, name)), "")
+
+
+def has_quorum(placement: Placement) -> bool:
+    """Whether some group has enough nodes that are up. Full ones count: their objects can be read, and deleted."""
+    return any(sum(map(placement.is_up, group.targets)) >= placement.quorum for group in placement.groups)
 
 
 def _takers(placement: Placement, group: Group) -> int:

@@ -10,12 +10,16 @@ import logging
 from collections.abc import Callable
 from typing import NamedTuple
 
+from datanode import compaction, scrub
+from datanode.compaction import Compactor
 from datanode.fetch import Fetch, Wanted
+from datanode.index import Entry
 from datanode.local import LocalNode
 from datanode.member import Identity, Member, Submit
 from datanode.node import BlobUnavailable, Nodes
 from datanode.orphans import ORPHAN_AFTER_S, PACE_S, sweep
 from datanode.placement import PlacementMap
+from datanode.scrub import Scrubber
 from datanode.store import VolumeStore
 from topics.log import Log
 
@@ -35,6 +39,8 @@ class Times(NamedTuple):
     orphan_after_s: float = ORPHAN_AFTER_S
     sweep_pace_s: float = PACE_S
     copy_bytes_per_s: float = COPY_BYTES_PER_S
+    compact_every_s: float = compaction.PERIOD_S
+    scrub_every_s: float = scrub.PERIOD_S
 
 
 class NodeService:
@@ -63,9 +69,29 @@ class NodeService:
         self._damaged: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._in_repair: set[tuple[int, bytes]] = set()
 
+    @property
+    def used_bytes(self) -> int:
+        usage = self.store.usage()
+        return usage.live_bytes + usage.garbage_bytes
+
+    @property
+    def behind(self) -> dict[int, int]:
+        """Group → blobs that are to be here and are not, yet."""
+        found = {number: replica.wanted for number, replica in self.member.replicas.items() if replica.wanted}
+        for number, copy in self.member.copies.items():
+            found[number] = found.get(number, 0) + copy.remaining
+        return found
+
     async def run(self) -> None:
         """For ever. Raises `NodeReplaced`."""
-        work = (self.member.run(), self._keep_settled(), self._repair(), self._sweep())
+        work = (
+            self.member.run(),
+            self._keep_settled(),
+            self._repair(),
+            self._sweep(),
+            Compactor(self.store, self.damaged).run(self._times.compact_every_s),
+            Scrubber(self.store, self.damaged).run(self._times.scrub_every_s),
+        )
         tasks = [asyncio.create_task(each) for each in work]
         try:
             await asyncio.gather(*tasks)
@@ -119,8 +145,10 @@ class NodeService:
             self._in_repair.discard((group, blob))
 
     async def _replace(self, group: int, blob: bytes) -> None:
+        if not self.member.is_registered:
+            raise OSError("who else has it is not known yet")
         place = self.store.find(group, blob)
-        if place is None:
+        if place is None or not await self.store.damaged([Entry(group, blob, place)]):
             return
         wanted = Wanted(group, blob, place.partition, place.length)
         try:

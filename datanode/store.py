@@ -1,20 +1,29 @@
-"""The volume store: blobs by id in append-only volumes of ~1 GiB, several active at once so that their syncs overlap."""
+"""The volume store: the blobs of a node's groups, by group and id, in append-only volumes.
+
+Rules: a blob never changes; it is durable when its writer's `commit` returned, or with the next `sync` after `put_all`.
+What `read` returns was verified. Nothing here gives the loop back between what it finds in the index and what it does by
+it, except reads in threads, which look again.
+Errors: `BlobMissing`, `BlobExists`, `BlobCorrupt`; `DiskFull` for writes while the store is read-only, other `OSError`s as
+the disk gives them.
+"""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from awscrt.checksums import crc32c
-
 from datanode import layout
-from datanode.index import BlobIndex, Place
-from datanode.volume import Volume
+from datanode.index import BlobIndex, Change, Entry, Place
+from datanode.recovery import recover
+from datanode.space import DiskFull, Space
+from datanode.volume import Volume, VolumeRetired
+from datanode.volumes import ACTIVE_VOLUMES, VOLUME_BYTES, Volumes
+from datanode.writer import RecordWriter
 from topics.disk import Disk
 
-VOLUME_BYTES = 1 << 30
-ACTIVE_VOLUMES = 4
+__all__ = ["ACTIVE_VOLUMES", "VOLUME_BYTES", "BlobExists", "BlobMissing", "BlobWriter", "DiskFull", "VolumeStore"]
 READ_INLINE_BYTES_MAX = 256 << 10  # below this a hand-over to a thread costs more than the read
-_FOLDER = "volumes"
+DROPPED_AT_ONCE = 200  # blobs: ~2 ms of the loop
 
 
 class BlobMissing(Exception):
@@ -22,7 +31,7 @@ class BlobMissing(Exception):
 
 
 class BlobExists(Exception):
-    """The blob is here already, and blobs never change."""
+    """The blob is here already, or on its way, and blobs never change."""
 
 
 class NewBlob(NamedTuple):
@@ -41,207 +50,247 @@ class Held(NamedTuple):
 class Usage(NamedTuple):
     volumes: int
     live_bytes: int
-    garbage_bytes: int
+    garbage_bytes: int  # that still take room on the disk
     free_bytes: int
 
 
-def _k(group: int, blob: bytes) -> bytes:
-    return group.to_bytes(2, "big") + blob
-
-
 class VolumeStore:
-    is_read_only = False
-    lost: dict[int, int] = {}
+    """`index`, `volumes` and `space` are for compaction and scrub."""
 
-    def usage(self) -> Usage:
-        return Usage(len(self._volumes), 0, 0, 0)
+    def __init__(
+        self, disk: Disk, index: BlobIndex, *, volume_bytes: int = VOLUME_BYTES, reserve_bytes: int | None = None
+    ) -> None:
+        self.index = index
+        self.volumes = Volumes(disk, volume_bytes)
+        self.space = Space(disk, reserve_bytes)
+        self._arriving: dict[tuple[int, bytes], BlobWriter] = {}
+        self._arriving_bytes = 0
+        self._dropped = Counter[int]()  # how often each group was, so that a sync under way stores no position of it
+        self.lost = recover(self.volumes, index)
 
-    def position(self, group: int) -> int | None:
-        return self._index.position(group)
+    @property
+    def is_read_only(self) -> bool:
+        return self.space.is_read_only
 
-    def is_arriving(self, group: int, blob: bytes) -> bool:
-        return False
-
-    def groups(self) -> set[int]:
-        return {int.from_bytes(key[:2], "big") for key, _ in self._index.blobs()}
-
-    async def drop_group(self, group: int) -> None:
-        self.release(group, [each.blob for each in self.blobs(group, limit=10**9)])
-        self._index.put_positions({group: None})
-
-    def blobs(self, group: int, after: bytes = b"", limit: int = 1000) -> list[Held]:
-        found: list[Held] = []
-        start = _k(group, after + b"\0" if after else b"")
-        for key, place in self._index.blobs(start):
-            if key[:2] != group.to_bytes(2, "big") or len(found) == limit:
-                break
-            found.append(Held(key[2:], place.length, place.partition))
-        return found
-
-    def find(self, group: int, blob: bytes) -> Place | None:
-        return self._index.find(_k(group, blob))
-
-    def __init__(self, disk: Disk, index: BlobIndex, *, volume_bytes: int = VOLUME_BYTES) -> None:
-        self._disk = disk
-        self._index = index
-        self._volume_bytes = volume_bytes
-        self._volumes: dict[int, Volume] = {}
-        self._active: list[int] = []
-        self._turn = 0
-        self.unsettled_bytes = 0  # behind the synced positions: what a start would have to read again
-        self._recover()
+    @property
+    def unsettled_bytes(self) -> int:
+        """Behind the synced positions: what a start would have to read again."""
+        return self.volumes.unsettled_bytes
 
     def put_all(self, blobs: Sequence[NewBlob]) -> None:
-        """Small payloads, not yet synced. A blob that is here whole is left as it is."""
-        fresh = {each: each.data for each in blobs if not self._has_whole(each.group, each.blob, len(each.data))}
+        """Small payloads, not yet synced. A blob that is here whole is left as it is. Raises `DiskFull`."""
+        fresh: dict[tuple[int, bytes], tuple[NewBlob, Place | None]] = {}
+        for new in blobs:
+            place = self.index.find(new.group, new.blob)
+            if place is None or not self._has_whole(new, place):
+                fresh[new.group, new.blob] = new, place
         if not fresh:
             return
-        records = [layout.record(each.blob, data) for each, data in fresh.items()]
-        volume = self._next_volume(sum(map(len, records)))
-        at = volume.append(b"".join(records))
-        places: dict[bytes, Place | None] = {}
-        for (each, data), record in zip(fresh.items(), records, strict=True):
-            places[_k(each.group, each.blob)] = Place(volume.number, at, len(data), each.partition)
+        records = [layout.record(*new) for new, _ in fresh.values()]
+        data = b"".join(records)
+        self.space.take(len(data))
+        with self.space.watched:
+            volume = self.volumes.next(len(data))
+            at = volume.append(data)
+        changes = []
+        for (new, old), record in zip(fresh.values(), records, strict=True):
+            changes.append(Change(new.group, new.blob, old, Place(volume.number, at, len(new.data), new.partition)))
             at += len(record)
-        self._index.put(places)
+        self.index.change(changes)
+        self._release_old(changes)
 
     def create(self, group: int, blob: bytes, partition: int, length: int, *, replace: bool = False) -> "BlobWriter":
-        """Raises `BlobExists`."""
-        if self.has(group, blob) and not replace:
-            raise BlobExists(f"blob {blob.hex()} is here already")
-        volume = self._next_volume(layout.record_bytes(length))
-        return BlobWriter(volume, self._index, blob, length, group, partition)
+        """A blob that is about to arrive; with `replace` it takes the place of one that is here.
+
+        Raises `BlobExists`, also for one that is arriving already, and `DiskFull`.
+        """
+        if self.is_arriving(group, blob) or (not replace and self.has(group, blob)):
+            raise BlobExists(f"blob {blob.hex()} is here already, or on its way")
+        self.space.require(layout.record_bytes(length) + self._arriving_bytes)
+        writer = BlobWriter(self, group, blob, partition, length)
+        self._arriving[group, blob] = writer
+        self._arriving_bytes += length
+        return writer
+
+    def is_arriving(self, group: int, blob: bytes) -> bool:
+        return (group, blob) in self._arriving
 
     async def read(self, group: int, blob: bytes, start: int, size: int) -> bytes:
         """Verified bytes of a blob. Raises `BlobMissing`, `BlobCorrupt`, or `ValueError` for bytes outside of it."""
-        place = self.find(group, blob)
-        volume = self._volumes.get(place.volume) if place else None
-        if place is None or volume is None:
-            raise BlobMissing(f"blob {blob.hex()} is not on this node")
-        if start < 0 or size < 0 or start + size > place.length:
-            raise ValueError(f"blob {blob.hex()} has {place.length} bytes, not {start + size}")
-        if size <= READ_INLINE_BYTES_MAX:
-            return volume.read(blob, place.offset, place.length, start, size)
-        return await asyncio.to_thread(volume.read, blob, place.offset, place.length, start, size)
+        while True:
+            place = self.index.find(group, blob)
+            volume = self.volumes.all.get(place.volume) if place else None
+            if place is None or volume is None:
+                raise BlobMissing(f"blob {blob.hex()} is not on this node")
+            if start < 0 or size < 0 or start + size > place.length:
+                raise ValueError(f"blob {blob.hex()} has {place.length} bytes, not {start + size}")
+            try:
+                if size <= READ_INLINE_BYTES_MAX:
+                    return volume.read(blob, place.offset, place.length, start, size)
+                return await asyncio.to_thread(_read, volume, blob, place, start, size)
+            except (layout.BlobCorrupt, VolumeRetired):
+                if self.index.find(group, blob) == place:
+                    raise
+                # moved or released while it was read: the index tells
+
+    def find(self, group: int, blob: bytes) -> Place | None:
+        return self.index.find(group, blob)
 
     def has(self, group: int, blob: bytes) -> bool:
-        return self.find(group, blob) is not None
+        return self.index.find(group, blob) is not None
+
+    def blobs(self, group: int, after: bytes = b"", limit: int = 1000) -> list[Held]:
+        """In the order of their ids, above `after`."""
+        page = self.index.page(group, after, limit, group)
+        return [Held(blob, place.length, place.partition) for _, blob, place in page]
+
+    def groups(self) -> set[int]:
+        """Those that the node holds a blob or a position of."""
+        return self.index.groups()
 
     def release(self, group: int, blobs: Sequence[bytes]) -> None:
-        """Forget blobs and give their space back; unknown ones are passed over."""
-        places = {_k(group, blob): place for blob in blobs if (place := self.find(group, blob)) is not None}
-        for place in places.values():
-            self._volumes[place.volume].release(place.offset, place.length)
-        if places:
-            self._index.put(dict.fromkeys(places))
+        """Forget blobs and give their space back; unknown ones are passed over, arriving ones will not be kept."""
+        changes = []
+        for blob in dict.fromkeys(blobs):
+            if (writer := self._arriving.get((group, blob))) is not None:
+                writer.is_released = True
+            if (place := self.index.find(group, blob)) is not None:
+                changes.append(Change(group, blob, place, None))
+        self._release_old(changes)
+        if changes:
+            self.index.change(changes)
+
+    async def drop_group(self, group: int) -> None:
+        """Forget all blobs of a group, arriving ones too, and its position."""
+        self._dropped[group] += 1
+        self.index.forget_position(group)
+        self.release(group, [blob for group_, blob in self._arriving if group_ == group])
+        while page := self.blobs(group, limit=DROPPED_AT_ONCE):
+            self.release(group, [held.blob for held in page])
+            await asyncio.sleep(0)
+
+    def position(self, group: int) -> int | None:
+        """The offset below which the group's partition of `writes` is in synced volumes."""
+        return self.index.position(group)
 
     async def sync(self, positions: Mapping[int, int] | None = None) -> None:
-        """All that was put and released before the call is durable on return."""
-        settled = {number: self._volumes[number].settled_below for number in self._volumes}
-        self.unsettled_bytes = 0
-        for volume in list(self._volumes.values()):
-            await volume.sync()
-        self._index.put_synced(settled)
-        self._index.put_positions(positions or {})
-        self._index.sync()
+        """All that was put and released before the call is durable on return, and with it the groups' positions."""
+        positions = positions or {}
+        dropped = {group: self._dropped[group] for group in positions}
+        settled = {volume: volume.settled_below for volume in self.volumes.all.values()}
+        self.volumes.unsettled_bytes = 0
+        for volume in settled:
+            try:
+                await volume.sync()
+            except VolumeRetired:
+                if self._is_open(volume):
+                    raise  # the store was closed; else compaction has synced what was in the volume
+        news = {v.number: at for v, at in settled.items() if self._is_open(v) and v.noted_below != at}
+        self.index.put_synced(news, {g: at for g, at in positions.items() if self._dropped[g] == dropped[g]})
+        self.index.sync()
+        for number, at in news.items():
+            self.volumes.all[number].noted_below = at
+
+    def usage(self) -> Usage:
+        volumes = self.volumes.all.values()
+        live = sum(self.index.live_bytes(volume.number) for volume in volumes)
+        garbage = sum(map(self.garbage_bytes, volumes))
+        return Usage(len(volumes), live, garbage, self.space.free_bytes())
+
+    def garbage_bytes(self, volume: Volume) -> int:
+        """What the file takes from the disk beyond live and arriving records."""
+        return max(0, volume.allocated_bytes() - self.index.live_bytes(volume.number) - volume.open_bytes)
+
+    async def damaged(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Of these, those whose records are not whole, header included; not what was moved or released meanwhile."""
+        found = await asyncio.to_thread(self._damaged, entries)
+        return [entry for entry in found if self.index.find(entry.group, entry.blob) == entry.place]
 
     def close(self) -> None:
-        for volume in self._volumes.values():
-            volume.close()
-        self._index.close()
+        self.volumes.close()
+        self.index.close()
 
-    def _has_whole(self, group: int, blob: bytes, length: int) -> bool:
-        place = self.find(group, blob)
-        if place is None or place.length != length or place.volume not in self._volumes:
+    def commit(self, writer: "BlobWriter", place: Place) -> None:
+        """Of a writer whose record is durable. Raises `BlobMissing` where the blob was released while it arrived."""
+        if writer.is_released:
+            raise BlobMissing(f"blob {writer.blob.hex()} was released while it arrived")
+        change = Change(writer.group, writer.blob, self.index.find(writer.group, writer.blob), place)
+        self.index.change([change])
+        self._release_old([change])
+
+    def arrived(self, writer: "BlobWriter") -> None:
+        """Or did not: the writer has ended."""
+        if self._arriving.pop((writer.group, writer.blob), None) is not None:
+            self._arriving_bytes -= writer.length
+
+    def _has_whole(self, new: NewBlob, place: Place) -> bool:
+        if place.length != len(new.data) or place.volume not in self.volumes.all:
+            return False
+        return self.volumes.all[place.volume].has_whole(new.blob, place.offset, place.length)
+
+    def _release_old(self, changes: Sequence[Change]) -> None:
+        for _, blob, old, _ in changes:
+            if old is not None and (volume := self.volumes.all.get(old.volume)) is not None:
+                volume.release(old.offset, blob, old.length)
+
+    def _is_open(self, volume: Volume) -> bool:
+        return self.volumes.all.get(volume.number) is volume
+
+    def _damaged(self, entries: Sequence[Entry]) -> list[Entry]:
+        return [entry for entry in entries if not self._is_sound(entry.blob, entry.place)]
+
+    def _is_sound(self, blob: bytes, place: Place) -> bool:
+        volume = self.volumes.all.get(place.volume)
+        if volume is None:
             return False
         try:
-            self._volumes[place.volume].read(blob, place.offset, length, 0, length)
-        except layout.BlobCorrupt:
+            with volume.held():
+                return volume.has_live(blob, place.offset, place.length)
+        except VolumeRetired:
             return False
-        return True
-
-    def _next_volume(self, adding: int) -> Volume:
-        self.unsettled_bytes += adding
-        self._turn = (self._turn + 1) % ACTIVE_VOLUMES
-        if len(self._active) <= self._turn:
-            self._active.append(self._new_volume())
-            self._turn = len(self._active) - 1
-        volume = self._volumes[self._active[self._turn]]
-        if volume.end and volume.end + adding > self._volume_bytes:
-            self._active[self._turn] = self._new_volume()
-            volume = self._volumes[self._active[self._turn]]
-        return volume
-
-    def _new_volume(self) -> int:
-        number = max(self._volumes, default=-1) + 1
-        self._volumes[number] = Volume(number, self._disk.open(_path(number)), 0)
-        self._disk.sync_folder(_FOLDER)
-        return number
-
-    def _recover(self) -> None:
-        """Index what lies behind each volume's synced position; an empty index is built anew from all volumes."""
-        names = self._disk.names(_FOLDER)
-        if names:
-            self._disk.sync_folder(_FOLDER)  # a killed process may not have got to it
-        for name in names:
-            number = int(name.removesuffix(".vol"))
-            volume = self._volumes[number] = Volume(number, self._disk.open(_path(number)), 0)
-            places: dict[bytes, Place | None] = {}
-            for state, at, blob, length in volume.scan(self._index.synced_below(number)):
-                places[_k(0, blob)] = Place(number, at, length) if state == layout.LIVE else None
-                self.unsettled_bytes += length
-            self._index.put({blob: place for blob, place in places.items() if place is not None})
-            if volume.end < self._volume_bytes and len(self._active) < ACTIVE_VOLUMES:
-                self._active.append(number)
 
 
 class BlobWriter:
-    """A blob that arrives in pieces; nobody can read it before `commit` returned."""
+    """A blob that arrives in pieces; nobody can read it before `commit` returned. It ends with `commit` or `abort`."""
 
-    def __init__(self, volume: Volume, index: BlobIndex, blob: bytes, length: int, group: int, partition: int) -> None:
-        self._group, self._partition = group, partition
-        self._volume = volume
-        self._index = index
-        self._blob = blob
-        self._length = length
-        self._region = volume.reserve(blob, length)
-        self._pending = bytearray()
-        self._crcs: list[int] = []
-        self._position = 0
-        self.crc32c = 0
+    def __init__(self, store: VolumeStore, group: int, blob: bytes, partition: int, length: int) -> None:
+        self.group = group
+        self.blob = blob
+        self.length = length
+        self.is_released = False
+        self._store = store
+        self._partition = partition
+        with store.space.watched:
+            self._volume = store.volumes.next(layout.record_bytes(length))
+            self._record = RecordWriter(self._volume, group, blob, partition, length)
+
+    @property
+    def crc32c(self) -> int:
+        """Of all bytes, once `commit` returned."""
+        return self._record.crc32c
 
     async def write(self, data: bytes) -> None:
-        self._pending += data
-        if len(self._pending) >= READ_INLINE_BYTES_MAX:
-            whole = len(self._pending) // layout.BLOCK_BYTES * layout.BLOCK_BYTES
-            await self._flush(whole)
+        with self._store.space.watched:
+            await self._record.write(data)
 
     async def commit(self) -> None:
-        """Durable and readable on return. Raises `ValueError` where the length is not what was announced."""
-        await self._flush(len(self._pending))
-        if self._position != self._length:
-            raise ValueError(f"{self._position} bytes of {self._length} arrived")
-        await self._volume.finish(self._region, self._length, layout.footer(self._blob, self._crcs))
-        self._index.put(
-            {_k(self._group, self._blob): Place(self._volume.number, self._region, self._length, self._partition)}
-        )
+        """Durable and readable on return.
+
+        Raises `ValueError` where the length is not what was announced, `BlobMissing` where the blob was released meanwhile.
+        """
+        with self._store.space.watched:
+            offset = await self._record.commit()
+        self._store.commit(self, Place(self._volume.number, offset, self.length, self._partition))
+        self._store.arrived(self)
 
     async def abort(self) -> None:
-        """Give the space back."""
-        self._volume.abandon(self._region, self._length)
-
-    async def _flush(self, size: int) -> None:
-        data, self._pending = bytes(self._pending[:size]), self._pending[size:]
-        if self._position + size > self._length:
-            raise ValueError("more bytes than announced")
-        position, self._position = self._position, self._position + size
-        await asyncio.to_thread(self._write_out, data, position)
-
-    def _write_out(self, data: bytes, position: int) -> None:
-        self._crcs += layout.block_crcs(memoryview(data))
-        self.crc32c = crc32c(data, self.crc32c)
-        self._volume.write_payload(data, self._region, position)
+        """Give the space back; also after a failed `write` or `commit`."""
+        try:
+            self._record.abort()
+        finally:
+            self._store.arrived(self)
 
 
-def _path(number: int) -> str:
-    return f"{_FOLDER}/{number:08}.vol"
+def _read(volume: Volume, blob: bytes, place: Place, start: int, size: int) -> bytes:
+    with volume.held():
+        return volume.read(blob, place.offset, place.length, start, size)

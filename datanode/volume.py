@@ -2,37 +2,71 @@
 
 Rule: a region's header is written when the region is handed out, before any later one. So whenever a later record is
 synced (`sync` covers the whole file), the headers before it are too, and a scan can step over records that are not whole.
+Where a header is damaged all the same, the scan looks for the next one.
+
+What runs in a thread holds the file (`held`): a volume that is retired meanwhile is closed when the last one lets go.
 """
 
 import asyncio
+import errno
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 from datanode import layout
 from topics.disk import File
+
+PUNCH_BYTES_MIN = 8 << 10  # a smaller payload holds hardly a whole block; compaction gets it
+SEARCH_BYTES = 1 << 20
+PIECE_BYTES = 16 * layout.BLOCK_BYTES  # of a payload that is read through
+
+
+class VolumeRetired(Exception):
+    """The volume was compacted away; what was in it is elsewhere."""
+
+
+class Found(NamedTuple):
+    offset: int
+    header: layout.Header
 
 
 class Volume:
     def __init__(self, number: int, file: File, end: int) -> None:
         self.number = number
         self.end = end
-        self.garbage_bytes = 0
+        self.noted_below = -1  # the settled position that the index has
         self._file = file
-        self._open_regions: set[int] = set()
+        self._open_regions: dict[int, int] = {}  # offset: bytes
         self._syncing: asyncio.Task[None] | None = None
         self._written = 1  # counts writes, so that a sync knows what it covers; a former process may have left some
         self._synced = 0
+        self.has_failed = (
+            False  # to sync: what it held unsynced may be lost, though a later sync would say that all is well
+        )
+        self._holds = 0
+        self._is_retired = False
+        self._lock = threading.Lock()
 
     def append(self, records: bytes) -> int:
         """Whole records at once; returns the offset of the first."""
-        at, self.end = self.end, self.end + len(records)
+        at = self.end
         self._write(records, at)
+        self.end = at + len(records)
         return at
 
-    def reserve(self, blob: bytes, length: int) -> int:
+    def append_open(self, records: bytes) -> int:
+        """As `append`, but not settled before `close_region`: the index does not know of them yet."""
+        at = self.append(records)
+        self._open_regions[at] = len(records)
+        return at
+
+    def reserve(self, header: bytes, length: int) -> int:
         """A region for a payload that is still arriving; `finish` or `abandon` ends it."""
-        at, self.end = self.end, self.end + layout.record_bytes(length)
-        self._write(layout.header(blob, length), at)
-        self._open_regions.add(at)
+        at, size = self.end, layout.record_bytes(length)
+        self._write(header, at)
+        self.end = at + size
+        self._open_regions[at] = size
         return at
 
     def write_payload(self, data: bytes | memoryview, region: int, position: int) -> None:
@@ -40,22 +74,35 @@ class Volume:
         self._file.write(data, region + layout.HEADER_BYTES + position)
 
     async def finish(self, region: int, length: int, footer: bytes) -> None:
-        """Durable on return."""
+        """Durable on return. The region is closed: the index must learn of it before anything else happens."""
         self._write(footer, region + layout.HEADER_BYTES + length)
         await self.sync()
-        self._open_regions.discard(region)
+        self.close_region(region)
 
-    def abandon(self, region: int, length: int) -> None:
-        self.release(region, length)
-        self._open_regions.discard(region)
+    def abandon(self, region: int, blob: bytes, length: int) -> None:
+        try:
+            self.release(region, blob, length)
+            self._write(b"\0", region + layout.record_bytes(length) - 1)  # so that the file is as long as it is settled
+        finally:
+            self.close_region(region)
 
-    def release(self, region: int, length: int) -> None:
-        """Mark the record and give its blocks back to the file system."""
+    def close_region(self, region: int) -> None:
+        self._open_regions.pop(region, None)
+
+    def release(self, region: int, blob: bytes, length: int) -> None:
+        """Mark the record and give its blocks back to the file system.
+
+        Nothing is touched where that record is not: an index that is ahead of the volume may name bytes of others.
+        """
+        header = self.header(region)
+        if header is None or (header.blob, header.length) != (blob, length):
+            return
         self._write(bytes([layout.RELEASED]), region + layout.STATE_AT)
-        if length >= layout.BLOCK_BYTES // 8:  # smaller ones hold hardly a whole block; compaction gets them
+        if length >= PUNCH_BYTES_MIN:
             self._file.punch(region + layout.HEADER_BYTES, length)
-        else:
-            self.garbage_bytes += layout.record_bytes(length)
+
+    def header(self, at: int) -> layout.Header | None:
+        return layout.parse_header(self._file.read(layout.HEADER_BYTES, at))
 
     def read(self, blob: bytes, region: int, length: int, start: int, size: int) -> bytes:
         """`size` bytes of the payload from `start`, verified. Raises `BlobCorrupt`."""
@@ -74,46 +121,107 @@ class Volume:
             raise layout.BlobCorrupt(f"blob {blob.hex()} in volume {self.number} is damaged")
         return data if len(data) == size else data[start - from_ : start - from_ + size]
 
+    def has_whole(self, blob: bytes, region: int, length: int) -> bool:
+        """Payload and footer; what they are of is known from elsewhere."""
+        try:
+            for start in range(0, max(length, 1), PIECE_BYTES):
+                self.read(blob, region, length, start, min(PIECE_BYTES, length - start))
+        except layout.BlobCorrupt:
+            return False
+        return True
+
+    def has_live(self, blob: bytes, region: int, length: int) -> bool:
+        """A whole record, its header too, that is not released."""
+        header = self.header(region)
+        if header is None or header.is_released or (header.blob, header.length) != (blob, length):
+            return False
+        return self.has_whole(blob, region, length)
+
     async def sync(self) -> None:
-        """All writes before the call are durable on return; calls share syncs."""
+        """All writes before the call are durable on return; calls share syncs. Raises `OSError` ever after a failed one."""
         wanted = self._written
         while self._synced < wanted:
+            if self.has_failed:
+                raise OSError(errno.EIO, f"volume {self.number} could not be synced once, and is copied to another")
             if self._syncing is None or self._syncing.done():
                 self._syncing = asyncio.create_task(self._sync())
             await asyncio.shield(self._syncing)
+
+    def sync_now(self) -> None:
+        """The same without a loop, at start."""
+        self._file.truncate(self._file.size())
 
     @property
     def settled_below(self) -> int:
         """Below this offset every record is finished or abandoned."""
         return min(self._open_regions, default=self.end)
 
-    def scan(self, start: int) -> Iterator[tuple[int, int, bytes, int]]:
-        """(state, offset, blob, length) of the records from `start`, with the payload of live ones verified.
+    @property
+    def open_bytes(self) -> int:
+        return sum(self._open_regions.values())
 
-        A record that is not whole is released on the way; `end` is set to where the records stop, and the file cut there.
+    def size(self) -> int:
+        return self._file.size()
+
+    def allocated_bytes(self) -> int:
+        """What the file takes from the file system: what was punched out of it no longer counts."""
+        return self._file.allocated_bytes()
+
+    def extend(self, size: int) -> None:
+        """Bytes that were lost at the file's end stay lost, and their offsets used."""
+        self._file.truncate(size)
+
+    def scan(self, start: int) -> Iterator[Found]:
+        """The records from `start`; where a header is damaged, from the next one that is not.
+
+        `end` is set behind the last one, and the file ends there, too: only what is above `start` is ever cut.
         """
-        at = start
-        while (found := layout.parse_header(self._file.read(layout.HEADER_BYTES, at))) is not None:
-            state, blob, length = found
-            if state == layout.LIVE and not self._is_whole(blob, at, length):
-                self.release(at, length)
-                state = layout.RELEASED
-            yield state, at, blob, length
-            at += layout.record_bytes(length)
-        self.end = at
-        if self._file.size() > at:
-            self._file.truncate(at)
+        self.end = start
+        while (found := self.next_record(self.end)) is not None:
+            self.end = found.offset + layout.record_bytes(found.header.length)
+            yield found
+        if self._file.size() != self.end:
+            self._file.truncate(self.end)
+
+    def next_record(self, at: int) -> Found | None:
+        """The first with a whole header at `at` or behind it.
+
+        Behind a damaged header, what looks like a record may be in a payload: a blob that nobody refers to comes of it.
+        """
+        if (header := self.header(at)) is not None:
+            return Found(at, header)
+        for start in range(at, self._file.size(), SEARCH_BYTES):
+            piece = self._file.read(SEARCH_BYTES + layout.HEADER_BYTES - 1, start)
+            place = piece.find(layout.MAGIC_PREFIX)
+            while place >= 0:
+                if (header := layout.parse_header(piece[place : place + layout.HEADER_BYTES])) is not None:
+                    return Found(start + place, header)
+                place = piece.find(layout.MAGIC_PREFIX, place + 1)
+        return None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The file stays open until the end of this. Raises `VolumeRetired`."""
+        with self._lock:
+            if self._is_retired:
+                raise VolumeRetired
+            self._holds += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._holds -= 1
+                is_last = self._is_retired and not self._holds
+            if is_last:
+                self._file.close()
 
     def close(self) -> None:
-        self._file.close()
-
-    def _is_whole(self, blob: bytes, region: int, length: int) -> bool:
-        try:
-            for start in range(0, max(length, 1), 16 * layout.BLOCK_BYTES):
-                self.read(blob, region, length, start, min(16 * layout.BLOCK_BYTES, length - start))
-        except layout.BlobCorrupt:
-            return False
-        return True
+        """Now, or when the last one lets go."""
+        with self._lock:
+            self._is_retired = True
+            is_unused = not self._holds
+        if is_unused:
+            self._file.close()
 
     def _write(self, data: bytes | memoryview, at: int) -> None:
         self._file.write(data, at)
@@ -121,5 +229,10 @@ class Volume:
 
     async def _sync(self) -> None:
         covered = self._written
-        await self._file.sync()
+        try:
+            with self.held():
+                await self._file.sync()
+        except OSError:
+            self.has_failed = True
+            raise
         self._synced = max(self._synced, covered)

@@ -28,7 +28,7 @@ def main(bootstrap: str, topic: str, partition: str, state: str = "") -> None:
         if counts:
             epoch, sequence = decision["epoch"], decision["sequence"]
             decision["event"].pop("private", None)
-            print(json.dumps({"position": f"{partition}:{message.offset()}", **decision}), flush=True)
+            print(json.dumps({"position": f"{partition}:{message.offset()}:{epoch}:{sequence}", **decision}), flush=True)
         if state:
             new = Path(f"{state}.new")
             new.write_text(json.dumps([(message.offset() or 0) + 1, epoch, sequence]))

@@ -95,6 +95,7 @@ class Body:
             raise ClientGone
         self._ended = self._request.is_drained = not message.get("more_body", False)
         body: bytes = message.get("body", b"")
+        self._request.received_bytes += len(body)
         return body
 
     async def _decoded(self) -> AsyncIterator[bytes]:

@@ -8,6 +8,7 @@ from gateway.errors import S3Error
 from gateway.request import Request
 from gateway.sigv4 import Credentials
 from gateway.submit import Commander
+from gateway.tally import Tally
 from processors.reads import Bucket, Object, Reads
 
 XML = ("content-type", "application/xml")
@@ -28,6 +29,8 @@ class Gateway:
     credentials: Credentials
     region: str
     domain: str = ""  # for virtual-host style addresses
+    tally: Tally = field(default_factory=Tally)
+    logs_access: bool = False  # a line for each request
 
     async def bucket(self, request: Request) -> Bucket:
         """Raises NoSuchBucket, or AccessDenied for who does not own it."""

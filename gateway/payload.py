@@ -34,7 +34,10 @@ class Stored:
 
 
 async def store(blobs: Blobs, body: Body, partition: int) -> Stored:
-    """The body in blobs, for metadata that lives in `partition`. Raises S3Error, ClientGone, LogError or OSError; nothing is left behind then."""
+    """The body in blobs, for metadata that lives in `partition`.
+
+    Raises S3Error, ClientGone, LogError or OSError; nothing is left behind then.
+    """
     if body.length <= INLINE_BYTES_MAX:
         data = b"".join([chunk async for chunk in body.chunks()])
         etag, checksum = body.digests.finish(body.trailers)

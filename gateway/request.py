@@ -33,6 +33,7 @@ class Request:
         "principal",
         "query",
         "receive",
+        "received_bytes",
         "scheme",
         "signing",
     )
@@ -42,6 +43,7 @@ class Request:
         self.method: str = scope["method"]
         self.scheme: str = scope.get("scheme", "http")
         self.receive = receive
+        self.received_bytes = 0  # of the body, as it came
         self.principal = ""
         self.signing: Any = None  # set by authentication where chunks of the body are signed too
         self.headers: dict[str, str] = {}

@@ -27,6 +27,11 @@ class Commander:
         self._durable = durable
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a reply."""
+        return len(self._waiting)
+
     def send(self, gateway: str, reply: Reply) -> None:
         """`processors.runtime.Replies`: the outcome of a command; unknown and late ones are dropped."""
         waiter = self._waiting.get(reply.request_id)

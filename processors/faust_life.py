@@ -29,6 +29,16 @@ class FaustLife:
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
         self.lives = 0
+        self._app: JudgeApp | None = None
+
+    @property
+    def is_judging(self) -> bool:
+        """Whether it is this process of all."""
+        return self._app is not None and self._app.started and self._app.is_assigned
+
+    def behind(self) -> dict[str, dict[int, int]]:
+        """Node → group → blobs that it is to have and does not, as it said last."""
+        return self._app.judge.behind() if self._app is not None else {}
 
     async def run(self) -> None:
         """Until `stop`."""
@@ -46,7 +56,7 @@ class FaustLife:
         await self._stopped.wait()
 
     async def _live(self) -> None:
-        app = self._make_app()
+        app = self._app = self._make_app()
         self.lives += 1
         try:
             starting = asyncio.create_task(app.start())
@@ -54,6 +64,7 @@ class FaustLife:
             if why:
                 log_.warning("data nodes cannot be judged now and will be again: %s", why)
         finally:
+            self._app = None
             await self._end(app, starting)
 
     async def _watch(self, app: JudgeApp, starting: "asyncio.Task[None]") -> str:

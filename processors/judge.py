@@ -46,6 +46,10 @@ class Judge:
         self._refused = 0
         self._trimmed: dict[int, int] = {}
 
+    def behind(self) -> dict[str, dict[int, int]]:
+        """Node → group → blobs that it is to have and does not, as it said last."""
+        return self._liveness.behind()
+
     async def tick(self) -> None:
         """To be called each `EVERY_S`."""
         try:
@@ -62,7 +66,8 @@ class Judge:
             self._liveness.noted(record.time_ms)
             self._refused += 1
             if self._refused == 1 or self._refused % 60 == 0:
-                log_.error("%d heartbeats were refused, the last of %r: %s", self._refused, record.key, error)
+                who = record.key.decode(errors="replace")
+                log_.error("%d heartbeats were refused, the last of %s: %s", self._refused, who, error)
             return
         if isinstance(said, Heartbeat):
             if why := self._liveness.heard(record.time_ms, said, self._placement()):

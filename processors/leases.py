@@ -5,6 +5,10 @@ a higher epoch had spoken before it in the topic. A new owner speaks once, which
 later, and then waits until what they said before has lapsed or was given back: `LEASE_S` from when it was seen here, so
 that a new owner which has been following need not wait for one that fell silent long ago. Once it has waited it says so,
 and nobody need wait for those before it again.
+A lease that no codec knows may be a newer release's, and may speak for any partition with any epoch. Whoever reads it
+takes it for both that matter: for the word of a later owner, so that nothing is held by a claim that was made before it was
+read (a claim made after that is behind whatever it spoke for); and for the word of an earlier one, which is waited for. So
+skipping it is safe; it costs each owner a claim and `LEASE_S`.
 Clocks: only differences of one machine's own clock are used, one that goes on while the machine sleeps.
 """
 
@@ -16,9 +20,9 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from topics import owners
-from topics.log import Entry, Log, LogError, decoded
+from topics.log import Entry, Log, LogError, UnknownRecord, decoded
 from topics.owners import LEASE_S, RENEW_S, Lease
-from topics.spec import TopicPartition
+from topics.spec import EVENTS, TopicPartition
 
 AT = TopicPartition("owners", 0)
 LET_GO_S = 2.0
@@ -71,14 +75,21 @@ class Leases:
         self._taken: set[int] = set()  # of these, where nobody else can answer
         self._until: dict[int, float] = {}
         self._lapses: dict[int, dict[str, float]] = {}  # partition → owner → when what it said has lapsed
+        self._unknown_lapses = 0.0  # when what nobody here can read has lapsed
+        self._overtaken: set[int] = set()  # may have been, by what nobody here can read
         self._others: dict[str, float] = {}  # owner → when it was heard
         self._counted: dict[int, set[int]] = {}  # offset of what was said here → the partitions that it counted for
+        self._said_s = clock_s() - LEASE_S  # when what was said last, and is in the log, was said
         self._reached = 0  # below this offset everything is known
         self._moved = asyncio.Condition()
 
     def is_held(self, partition: int) -> bool:
         """Whether a read that ended just now may be answered."""
         return self._clock_s() < self._until.get(partition, 0.0)
+
+    def before_claim(self, partition: int) -> None:
+        """Whatever is known by now was said by earlier owners than the one that claims the partition next."""
+        self._overtaken.discard(partition)
 
     async def take(self, partition: int, epoch: int) -> bool:
         """Hold a partition that was claimed with `epoch`; returns when no other owner can answer for it any more.
@@ -87,13 +98,17 @@ class Leases:
         """
         self._epochs[partition] = epoch
         await self._say()
-        while (wait := max(self._lapses.get(partition, {}).values(), default=0.0) - self._clock_s()) > 0:
+        while (wait := self._lapsed(partition) - self._clock_s()) > 0:
             if self._is_displaced(partition):
                 return False
             await self._more_is_known(wait)
         self._taken.add(partition)
         await self._say()
         return True
+
+    def _lapsed(self, partition: int) -> float:
+        """When all that others said of it is good for nothing any more."""
+        return max(*self._lapses.get(partition, {}).values(), self._unknown_lapses, 0.0)
 
     async def _more_is_known(self, within_s: float) -> None:
         """Returns when something was said, or when the time is over."""
@@ -111,7 +126,7 @@ class Leases:
             await self._moved.wait_for(lambda: self._is_displaced(partition))
 
     def _is_displaced(self, partition: int) -> bool:
-        return self.map.holders[partition].epoch > self._epochs[partition]
+        return partition in self._overtaken or self.map.holders[partition].epoch > self._epochs[partition]
 
     async def let_go(self, partitions: set[int]) -> None:
         for partition in partitions:
@@ -126,6 +141,11 @@ class Leases:
         """Let go of all, for good."""
         self._endpoint = ""
         await self.let_go(set(self._epochs))
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether what is said here gets into the log, and back."""
+        return self._clock_s() - self._said_s < LEASE_S
 
     @property
     def is_alone(self) -> bool:
@@ -151,6 +171,7 @@ class Leases:
         lease = Lease(self._owner, self._endpoint, dict(self._epochs), self._taken & self._epochs.keys())
         (offset,) = await self._log.append(AT, [Entry(b"", owners.encode(lease))], durable=True)
         await self._settled(offset + 1)
+        self._said_s = sent
         for partition in self._counted.pop(offset, set()) & self._taken:
             if self.map.holders[partition].owner == self._owner:
                 self._until[partition] = max(self._until.get(partition, 0.0), sent + LEASE_S)
@@ -162,11 +183,12 @@ class Leases:
     async def _follow(self) -> None:
         await self._move(await self._log.earliest(AT))
         async for offset, lease in leases(self._log, self._reached):
-            counted = self.map.fold(lease)
-            if lease.owner == self._owner:
-                self._counted[offset] = counted
+            if lease is None:
+                self._note_unknown()
+            elif lease.owner == self._owner:
+                self._counted[offset] = self.map.fold(lease) - self._overtaken
             else:
-                self._note(lease, counted)
+                self._note(lease, self.map.fold(lease))
             await self._move(offset + 1)
 
     def _note(self, lease: Lease, counted: set[int]) -> None:
@@ -183,14 +205,24 @@ class Leases:
             if partition not in lease.epochs:
                 lapses.pop(lease.owner, None)
 
+    def _note_unknown(self) -> None:
+        self._until.clear()
+        self._overtaken = set(range(EVENTS.partitions))
+        self._unknown_lapses = self._clock_s() + LEASE_S
+
     async def _move(self, below: int) -> None:
         async with self._moved:
             self._reached = below
             self._moved.notify_all()
 
 
-async def leases(log: Log, start: int) -> AsyncIterator[tuple[int, Lease]]:
-    """(offset, lease) of all that is said, for ever. Raises `LogError` or `UnknownRecord`."""
+async def leases(log: Log, start: int) -> AsyncIterator[tuple[int, Lease | None]]:
+    """(offset, lease) of all that is said, for ever; None is told of a lease that no codec knows. Raises `LogError`."""
     async for batch in log.follow(AT, start):
         for record in batch:
-            yield record.offset, decoded(AT, record, owners.decode)
+            try:
+                lease = decoded(AT, record, owners.decode)
+            except UnknownRecord as error:
+                log_.error("a lease is unknown, every partition is claimed again: %s", error)
+                lease = None
+            yield record.offset, lease

@@ -43,7 +43,7 @@ class Liveness:
         self._heard = {} if heard is None else heard
         self._last_ms = 0
         self._since_ms = 0  # nothing was missed since then
-        self._refusals: dict[str, str] = {}  # node → why what it says is passed over
+        self._refusals: dict[tuple[str, str], str] = {}  # node and incarnation → why what it says is passed over
 
     def noted(self, time_ms: int) -> None:
         """A record of any kind was read."""
@@ -57,8 +57,8 @@ class Liveness:
         why = self._refusal(time_ms, beat, placement)
         if not why:
             self._heard[beat.node] = Heard(time_ms, beat)
-        is_news = why != "" and self._refusals.get(beat.node) != why
-        self._refusals[beat.node] = why
+        is_news = why != "" and self._refusals.get((beat.node, beat.incarnation)) != why
+        self._refusals[beat.node, beat.incarnation] = why
         return why if is_news else ""
 
     def judge(self, time_ms: int, placement: Placement) -> list[commands.ClusterBody]:
@@ -69,6 +69,10 @@ class Liveness:
     def trimmable(self, placement: Placement) -> dict[int, int]:
         """Group → the offset of its `writes` below which every member has synced all, as far as all were heard."""
         return trimmable(placement, {name: beat.positions for name, beat in self.beats().items()})
+
+    def behind(self) -> dict[str, dict[int, int]]:
+        """Node → group → blobs that it is to have and does not, as it said last."""
+        return {name: beat.behind for name, beat in self.beats().items()}
 
     def beats(self) -> dict[str, Heartbeat]:
         """The latest of each node."""
@@ -87,6 +91,8 @@ class Liveness:
         if abs(beat.clock_ms - time_ms) > SKEW_MS_MAX:
             return f"its clock is {(beat.clock_ms - time_ms) / 1000:+.0f} s off; set it right"
         known = placement.nodes.get(beat.node)
+        if known is not None and beat.boot == known.former_boot:
+            return f"a later process of this node is at {known.endpoint}; stop this one"
         if known is None or known.incarnation == beat.incarnation or known.state is not State.UP:
             return ""
         return f"a node of this name is up at {known.endpoint}; give it another name, or stop that one"

@@ -32,16 +32,21 @@ class Ownership:
         self._leases = leases
         self._replies = replies
         self.views = {number: open_view(number) for number in range(EVENTS.partitions)}
-        self._replicas = {number: Replica(log, view, number) for number, view in self.views.items()}
+        self.replicas = {number: Replica(log, view, number) for number, view in self.views.items()}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._assigned: set[int] = set()
         self._owning: set[int] = set()  # or trying to
         self._changing = asyncio.Lock()
+        self.stopped: dict[int, Exception] = {}  # what is neither owned nor followed any more, and why
         self.runtimes: dict[int, PartitionRuntime] = {}  # of what is owned now
+
+    def decided(self) -> dict[int, int]:
+        """Of what is owned now: the offset below which all commands are decided."""
+        return {number: runtime.decided_below for number, runtime in self.runtimes.items()}
 
     def start(self) -> None:
         """Follow every partition."""
-        for number in self._replicas:
+        for number in self.replicas:
             self._run(number, self._follow)
 
     def is_followed(self, number: int) -> bool:
@@ -72,26 +77,35 @@ class Ownership:
 
     async def close(self) -> None:
         """Returns when nothing of this process can be in the log or in an answer any more."""
-        await asyncio.gather(*(self._stop(number) for number in set(self._replicas)))
+        await asyncio.gather(*(self._stop(number) for number in set(self.replicas)))
         await self._leases.leave()
         for view in self.views.values():
             view.close()
 
+    def unready(self) -> list[str]:
+        """Why it should not be relied on: what stopped, and views that a takeover would wait for."""
+        behind = [number for number, replica in self.replicas.items() if not replica.is_current]
+        stopped = [f"partition {number} stopped: {error}" for number, error in self.stopped.items()]
+        return stopped + ([f"views are being brought up to date: {', '.join(map(str, behind))}"] if behind else [])
+
     def _run(self, number: int, work: Callable[[int], Awaitable[None]]) -> None:
+        self.stopped.pop(number, None)
         self._tasks[number] = asyncio.create_task(self._guarded(number, work), name=f"partition {number}")
 
     async def _guarded(self, number: int, work: Callable[[int], Awaitable[None]]) -> None:
         try:
             await work(number)
         except (ViewMismatch, UnknownRecord) as error:
+            self.stopped[number] = error
             log_.critical("partition %d stopped: %s", number, error)
         except Exception as error:  # an event that no codec knows, a bug: this partition stops, and no other
+            self.stopped[number] = error
             log_.critical("partition %d stopped: %s; report it", number, error, exc_info=error)
 
     async def _follow(self, number: int) -> None:
         while True:
             try:
-                await self._replicas[number].follow()
+                await self.replicas[number].follow()
             except LogError as error:
                 log_.warning("partition %d cannot be followed and will be again: %s", number, error)
                 await asyncio.sleep(AGAIN_S)
@@ -115,7 +129,8 @@ class Ownership:
 
     async def _claim_and_run(self, number: int) -> None:
         """Decides nothing before whoever owned the partition can answer no read any more."""
-        runtime = PartitionRuntime(self._log, self._replicas[number], self._owner, self._replies)
+        runtime = PartitionRuntime(self._log, self.replicas[number], self._owner, self._replies)
+        self._leases.before_claim(number)
         await runtime.claim()
         if not await self._leases.take(number, runtime.epoch):
             raise Fenced(f"{number}: another owner has claimed it at the same time")

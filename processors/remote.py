@@ -14,7 +14,8 @@ from yarl import URL
 from processors.leases import AT, OwnerMap, leases
 from processors.machine.tables import Bucket, Object, Part, Upload
 from processors.reads import Listing, ReadUnavailable, UploadListing
-from processors.service import OPERATIONS, encode_arguments
+from processors.service import DECIDED, OPERATIONS, encode_arguments
+from topics import request_id
 from topics.log import Log
 from topics.secret import ClusterSecret
 from topics.spec import BUCKET_PARTITIONS, bucket_partition
@@ -23,8 +24,7 @@ DEADLINE_S = 20.0  # longer than a partition is without an owner when one was ki
 ATTEMPT = ClientTimeout(total=5, sock_connect=1)
 AGAIN_S = 0.05
 CONNECTIONS_MAX = 256
-
-
+_decided = msgspec.msgpack.Decoder(dict[int, int])
 log_ = logging.getLogger(__name__)
 
 
@@ -37,14 +37,21 @@ class OwnerReads(ABC):
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._owners = OwnerMap()
+        self.owners = OwnerMap()
+        self._heard_s: dict[int, float] = {}  # partition → when its owner spoke last
         self._following = asyncio.create_task(self._follow())
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether every partition has an owner, and news of owners arrive."""
-        known = all(self._owners.endpoint(partition) for partition in range(BUCKET_PARTITIONS))
-        return known and not self._following.done()
+    def unready(self) -> list[str]:
+        """Why some questions would not be answered."""
+        if self._following.done():
+            return ["owners of partitions are not followed any more"]
+        gone = [str(partition) for partition in range(BUCKET_PARTITIONS) if not self._has_owner(partition)]
+        return [f"nobody answers for partitions {', '.join(gone)}"] if gone else []
+
+    def _has_owner(self, partition: int) -> bool:
+        """One that is silent counts for as long as a question would wait for the next."""
+        silent_s = asyncio.get_running_loop().time() - self._heard_s.get(partition, -DEADLINE_S)
+        return silent_s < DEADLINE_S and self.owners.endpoint(partition) is not None
 
     async def bucket(self, name: str) -> Bucket | None:
         found: Bucket | None = await self._ask(bucket_partition(name), "bucket", name)
@@ -90,7 +97,7 @@ class OwnerReads(ABC):
         try:
             async with asyncio.timeout(DEADLINE_S):
                 while True:
-                    if endpoint := self._owners.endpoint(partition):
+                    if endpoint := self.owners.endpoint(partition):
                         try:
                             return await self._attempt(endpoint, partition, operation, arguments)
                         except Unanswered as error:
@@ -107,8 +114,13 @@ class OwnerReads(ABC):
             raise
 
     async def _fold_leases(self) -> None:
-        async for _, lease in leases(self._log, await self._log.earliest(AT)):
-            self._owners.fold(lease)
+        start = await self._log.latest(AT)  # whoever spoke before may be gone
+        async for offset, lease in leases(self._log, await self._log.earliest(AT)):
+            if lease is None:
+                continue  # it is found by asking: an owner knows itself whether it may answer
+            counted = self.owners.fold(lease)
+            if offset >= start:
+                self._heard_s.update(dict.fromkeys(counted, asyncio.get_running_loop().time()))
 
 
 class RemoteReads(OwnerReads):
@@ -130,7 +142,15 @@ class RemoteReads(OwnerReads):
 
     async def _attempt(self, endpoint: str, partition: int, operation: str, arguments: tuple[Any, ...]) -> Any:
         target = f"/partitions/{partition}/{operation}?args={encode_arguments(arguments)}"
-        headers = {"authorization": self._secret.sign("GET", target, "", "", int(self._now_s()))}
+        return self._decoders[operation].decode(await self._get(endpoint, target))
+
+    async def decided(self, endpoint: str) -> dict[int, int]:
+        """How far the owner at an endpoint is: partition → the offset below which it has decided. Raises `Unanswered`."""
+        return _decided.decode(await self._get(endpoint, DECIDED))
+
+    async def _get(self, endpoint: str, target: str) -> bytes:
+        headers = request_id.headers()
+        headers["authorization"] = self._secret.sign("GET", target, "", "", int(self._now_s()))
         try:
             async with self._session.get(URL(endpoint + target, encoded=True), headers=headers) as answer:
                 data = await answer.read()
@@ -138,4 +158,4 @@ class RemoteReads(OwnerReads):
             raise Unanswered(f"{endpoint} cannot be reached: {error}") from error
         if answer.status != 200:
             raise Unanswered(f"{endpoint}: {data.decode().strip()}")
-        return self._decoders[operation].decode(data)
+        return data

@@ -1,17 +1,18 @@
 """A view of one partition that follows the log: it folds what is there, in order, beside the owner or as the owner.
 
-Errors: `ViewMismatch` when the view does not belong to this log, `ValueError` for a record that no codec knows.
+Errors: `ViewMismatch` when the view does not belong to this log, `UnknownRecord` for a record that no codec knows.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from processors.machine import tables
 from processors.machine.apply import digest, fold
 from processors.view import Overlay, View
 from topics.events import Decision, decode
-from topics.log import Log, OffsetTrimmed, Record
+from topics.log import Log, OffsetTrimmed, Record, decoded
 from topics.spec import TopicPartition
 
 RECENT_MAX = 1_000
@@ -22,6 +23,16 @@ class ViewMismatch(Exception):
     """The view was folded from another log, or from records that this log has lost."""
 
 
+@dataclass
+class Counts:
+    """What this process did as the partition's owner, since its start."""
+
+    claims: int = 0
+    batches: int = 0
+    commands: int = 0  # of these batches
+    events: int = 0  # that were decided, without claims
+
+
 class Replica:
     def __init__(self, log: Log, view: View, number: int) -> None:
         self._log = log
@@ -29,8 +40,10 @@ class Replica:
         self.view = view
         self.number = number
         self.meta = tables.meta(view)
+        self.counts = Counts()
         self.recent: deque[Decision] = deque(maxlen=RECENT_MAX)  # decided elsewhere, for gateways that still wait
         self._is_recalled = False
+        self.is_current = False  # whether it has once had all that there was
 
     async def check(self) -> None:
         """That the view's last record is the log's: same log, same place, same content."""
@@ -77,14 +90,18 @@ class Replica:
         counts = False
         while records := await self._log.read(self._at, self.meta.offset):
             counts = self._fold(records, asked) or counts
+        self.is_current = True
         return counts
 
     async def follow(self) -> None:
         """Fold for ever."""
         await self.check()
         await self.recall()
+        end = await self._log.latest(self._at)
+        self.is_current = self.is_current or self.meta.offset >= end
         async for records in self._log.follow(self._at, self.meta.offset):
             self._fold(records)
+            self.is_current = self.is_current or self.meta.offset >= end
 
     def commit(self, overlay: Overlay, meta: tables.Meta) -> None:
         """What the owner decided and folded itself."""
@@ -94,10 +111,17 @@ class Replica:
     def _fold(self, records: Sequence[Record], asked: int = -1) -> bool:
         overlay, counts = Overlay(self.view), False
         for record in records:
-            decision = fold(overlay, self._log.identity, record.offset, record.value)
+            decision = self._fold_one(overlay, record)
             if decision is not None:
                 counts = counts or record.offset == asked
                 if isinstance(decision.reply_to, str):
                     self.recent.append(decision)
         self.commit(overlay, tables.meta(overlay))
         return counts
+
+    def _fold_one(self, overlay: Overlay, record: Record) -> Decision | None:
+        try:
+            return fold(overlay, self._log.identity, record.offset, record.value)
+        except ValueError:
+            decoded(self._at, record, decode)  # tells the place, if that is what failed
+            raise

@@ -4,7 +4,8 @@ Rules: one append in flight a partition; a reply leaves only when the log has wh
 append that failed or is unclear comes a new claim and a fresh read. Commands behind the last cause are decided again
 after a start: the view is the same, so the decisions are.
 Two owners decide a command alike, as both have decided all before it in the log; so a rejection, of which the log gets to
-know nothing, needs no fence. (Reads do: they do not come in the order of the log. See `processors.leases`.)
+know nothing, needs no fence. (Reads do: they do not come in the order of the log. See `processors.leases`.) Commands that
+are gone before they were decided here were decided by a later owner, or deleted by an operator: which, the events tell.
 Errors: `Fenced` when another owner has claimed the partition, `UnknownRecord`, and those of `Replica`. Each stops this
 partition and no other.
 """
@@ -22,7 +23,7 @@ from processors.machine.decide import answer, decide
 from processors.replica import Replica
 from processors.view import Overlay, View
 from topics import commands, events
-from topics.log import Entry, Log, LogError, Record, decoded
+from topics.log import VALUE_BYTES_MAX, Entry, Log, LogError, OffsetTrimmed, Record, decoded
 from topics.replies import Reply
 from topics.spec import TopicPartition
 
@@ -50,7 +51,7 @@ class PartitionRuntime:
         self._events = TopicPartition("events", replica.number)
         self._owner = owner
         self._replies = replies
-        self._decided_below = 0  # commands below this offset are decided, rejections included
+        self._decided_below = 0
         self.is_claimed = False
         self.epoch = 0  # of its own last claim; `meta` knows the claims of others too
         self._handling = asyncio.Lock()
@@ -62,6 +63,11 @@ class PartitionRuntime:
     @property
     def view(self) -> View:
         return self._replica.view
+
+    @property
+    def decided_below(self) -> int:
+        """The offset in `commands` below which all is decided, rejections included."""
+        return self._decided_below
 
     async def claim(self) -> None:
         """Own the partition: check the view against the log, append a claim and read through it."""
@@ -79,6 +85,7 @@ class PartitionRuntime:
         self._decided_below = self.meta.cause + 1
         self.is_claimed = True
         self.epoch = epoch
+        self._replica.counts.claims += 1
 
     async def run(self) -> None:
         """Decide commands as they come, behind a claim; ends with an exception only.
@@ -86,11 +93,14 @@ class PartitionRuntime:
         Not before earlier owners can answer no reads: theirs may not show yet what is told here.
         """
         self.tell_again()
-        start = max(self._decided_below, await self._log.earliest(self._commands))
-        async for batch in self._log.follow(self._commands, start):
-            for position in range(0, len(batch), BATCH_COMMANDS_MAX):
-                async with self._handling:
-                    await self.handle(batch[position : position + BATCH_COMMANDS_MAX])
+        start = await self._start()
+        while True:
+            try:
+                await self._decide_from(start)
+            except OffsetTrimmed:
+                before, start = start, await self._start()
+                if start == before:  # nothing was trimmed: the log has lost its end
+                    raise
 
     async def run_alone(self) -> None:
         """`run`, and a new claim whenever the log failed, where no other process may own the partition."""
@@ -111,10 +121,9 @@ class PartitionRuntime:
             if record.offset < self._decided_below:
                 continue
             command = decoded(self._commands, record, commands.decode)
-            decision, reply = self._decide(overlay, meta, command, record)
+            value, reply = self._decide(overlay, meta, command, record)
             replies.append((command.reply_to, reply))
-            if decision is not None:
-                value = events.encode(decision)
+            if value:
                 fold(overlay, self._log.identity, meta.offset, value)
                 meta = tables.meta(overlay)
                 entries.append(Entry(record.key, value))
@@ -125,6 +134,10 @@ class PartitionRuntime:
                 self._replies.send(gateway, Reply(reply.request_id, "ServiceUnavailable", str(error)))
             raise
         self._decided_below = batch[-1].offset + 1
+        counts = self._replica.counts
+        counts.batches += 1
+        counts.commands += len(replies)
+        counts.events += len(entries)
         for gateway, reply in replies:
             self._replies.send(gateway, reply)
 
@@ -146,15 +159,16 @@ class PartitionRuntime:
 
     def _decide(
         self, overlay: Overlay, meta: tables.Meta, command: commands.Command, record: Record
-    ) -> tuple[events.Decision | None, Reply]:
+    ) -> tuple[bytes, Reply]:
+        """The record of the decision, if there is any, and the reply."""
         time_ms = max(meta.time_ms, record.time_ms)
         try:
             event, reply = decide(overlay, command, record.time_ms, time_ms)
         except Exception:
             log_.exception("request %s: deciding failed; this is a bug to report", command.request_id)
-            return None, Reply(command.request_id, "InternalError", "We encountered an internal error.")
+            return b"", _internal_error(command)
         if event is None:
-            return None, reply
+            return b"", reply
         decision = events.Decision(
             meta.epoch,
             meta.sequence + 1,
@@ -166,7 +180,32 @@ class PartitionRuntime:
             event,
             reply_to=(command.reply_to or UNSET) if self._replies.outlives_owner else UNSET,
         )
-        return decision, reply
+        value = events.encode(decision)
+        if len(record.key) + len(value) > VALUE_BYTES_MAX:  # its append would fail again and again
+            where = f"offset {record.offset} of commands:{self._commands.partition}"
+            log_.error("%s is left out: its event would be too large; bucketlog did not write that", where)
+            return b"", _internal_error(command)
+        return value, reply
+
+    async def _start(self) -> int:
+        """Where undecided commands begin.
+
+        Those that were trimmed below it and not decided here may have been decided by another owner: a rejection that
+        does not know of them would be wrong. Trimmed is what has a decision in the log, so the other's claim is there.
+        """
+        earliest = await self._log.earliest(self._commands)
+        if earliest > self._decided_below:
+            await self._replica.catch_up()
+            if self.meta.epoch != self.epoch:
+                raise Fenced(f"{self._events.partition}: another owner has decided commands up to {earliest}")
+            self._decided_below = earliest
+        return self._decided_below
+
+    async def _decide_from(self, offset: int) -> None:
+        async for batch in self._log.follow(self._commands, offset):
+            for position in range(0, len(batch), BATCH_COMMANDS_MAX):
+                async with self._handling:
+                    await self.handle(batch[position : position + BATCH_COMMANDS_MAX])
 
     async def _commit(self, overlay: Overlay, meta: tables.Meta, entries: Sequence[Entry]) -> None:
         """Entries into the log, durable; then the overlay into the view, or a fresh fold where others wrote between."""
@@ -187,3 +226,7 @@ class PartitionRuntime:
                 if attempt == CLAIM_ATTEMPTS - 1:
                     raise
         return None
+
+
+def _internal_error(command: commands.Command) -> Reply:
+    return Reply(command.request_id, "InternalError", "We encountered an internal error.")

@@ -1,4 +1,5 @@
-"""The read service of a metadata owner over HTTP: GET /partitions/{number}/{operation}?args=…, msgpack in URL-safe base64.
+"""The read service of a metadata owner over HTTP: GET /partitions/{number}/{operation}?args=…, msgpack in URL-safe base64;
+and GET /decided: how far it is with the commands of each partition that it owns.
 
 Every request is signed with the cluster's secret. 421 tells that this process does not hold the partition (any more): the
 lease is looked at behind the read, so that an answer is never older than the lease.
@@ -19,9 +20,11 @@ from starlette.routing import Route
 from processors.machine.tables import Bucket, Object, Part, Upload
 from processors.reads import Listing, UploadListing, ViewReads
 from processors.view import Readable
+from topics import request_id
 from topics.secret import ClusterSecret
 
 T = TypeVar("T")
+DECIDED = "/decided"
 NOT_HELD = 421  # Misdirected Request (RFC 9110 §15.5.20)
 OPERATIONS: dict[str, tuple[Any, Any]] = {  # the operations of `Reads`: what they take, what they give
     "bucket": (tuple[str], Bucket | None),
@@ -57,13 +60,25 @@ def create_read_service(
     is_held: Callable[[int], bool],
     secret: ClusterSecret,
     now_s: Callable[[], float] = time.time,
+    decided: Callable[[], Mapping[int, int]] = dict,
 ) -> Starlette:
     decoders = {name: msgspec.msgpack.Decoder(takes) for name, (takes, _) in OPERATIONS.items()}
 
+    def refused(request: Request) -> Response | None:
+        target, authorization = request.url.path, request.headers.get("authorization", "")
+        if request.url.query:
+            target += f"?{request.url.query}"
+        if secret.allows(authorization, "GET", target, "", "", int(now_s())):
+            request_id.adopt(request.headers.get(request_id.HEADER))
+            return None
+        return PlainTextResponse("the request is not signed with this cluster's secret, or a clock is wrong\n", 401)
+
+    async def answer_decided(request: Request) -> Response:
+        return refused(request) or _packed(dict(decided()))
+
     async def answer(request: Request) -> Response:
-        target, authorization = f"{request.url.path}?{request.url.query}", request.headers.get("authorization", "")
-        if not secret.allows(authorization, "GET", target, "", "", int(now_s())):
-            return PlainTextResponse("the request is not signed with this cluster's secret, or a clock is wrong\n", 401)
+        if (refusal := refused(request)) is not None:
+            return refusal
         partition, operation = request.path_params["partition"], request.path_params["operation"]
         if operation not in OPERATIONS:
             return PlainTextResponse(f"there is no operation {operation}\n", 404)
@@ -78,6 +93,10 @@ def create_read_service(
             result = await while_held(is_held, partition, lambda: read(*arguments))
         except NotHeld as error:
             return PlainTextResponse(f"{error}\n", NOT_HELD)
-        return Response(msgspec.msgpack.encode(result), media_type="application/msgpack")
+        return _packed(result)
 
-    return Starlette(routes=[Route("/partitions/{partition:int}/{operation}", answer)])
+    return Starlette(routes=[Route("/partitions/{partition:int}/{operation}", answer), Route(DECIDED, answer_decided)])
+
+
+def _packed(result: object) -> Response:
+    return Response(msgspec.msgpack.encode(result), media_type="application/msgpack")

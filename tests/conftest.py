@@ -9,12 +9,22 @@ from tests.kafka.broker import NoBroker, any_broker
 from tests.kafka.cluster import Cluster
 from tests.server import Server
 
+STORE = os.environ.get("BUCKETLOG_TEST_STORE", "one process")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On a cluster only what needs a running store is another test than on one process."""
+    if STORE == "cluster":
+        others = [each for each in items if "server" not in getattr(each, "fixturenames", ())]
+        config.hook.pytest_deselected(items=others)
+        items[:] = [each for each in items if each not in others]
+
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Server | Cluster]:
     """A running store for all tests that do not harm it: one process, or a cluster if BUCKETLOG_TEST_STORE=cluster."""
     folder = tmp_path_factory.mktemp("server")
-    if os.environ.get("BUCKETLOG_TEST_STORE") == "cluster":
+    if STORE == "cluster":
         with Cluster(folder, request.getfixturevalue("kafka")) as cluster:
             yield cluster
     else:

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ class Server:
     """By default the installed `bucketlog serve`; `module` runs another build of it, with `flags` of its own."""
 
     def __init__(
-        self, data: Path, *, module: str = "", flags: Sequence[str] = (), env: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *,
+        module: str = "",
+        flags: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        stderr: Path | None = None,
     ) -> None:
         self.data = data
         bucketlog = [str(Path(sys.executable).with_name("bucketlog")), "serve"]
@@ -36,11 +43,14 @@ class Server:
             "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY,
             **(env or {}),
         }
+        self._stderr = stderr
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":
         arguments = [*self._command, "--data", str(self.data), "--port", str(self.port)]
-        self.process = subprocess.Popen(arguments, env=self._env, stdout=subprocess.DEVNULL)
+        with ExitStack() as opened:
+            stderr = opened.enter_context(self._stderr.open("ab")) if self._stderr else None
+            self.process = subprocess.Popen(arguments, env=self._env, stdout=subprocess.DEVNULL, stderr=stderr)
         deadline = time.monotonic() + START_S
         while not self._is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 KEEP_SIZE_PUNCH_HOLE = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, linux/falloc.h
+STAT_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own blocks are
 SYNC_THREADS = 4  # the journal's and a few volumes' syncs at once
 
 
@@ -31,6 +32,10 @@ class File(Protocol):
     async def sync(self) -> None: ...
 
     def size(self) -> int: ...
+
+    def allocated_bytes(self) -> int:
+        """What it takes from the file system, holes left out."""
+        ...
 
     def truncate(self, size: int) -> None:
         """Set the size and sync it."""
@@ -64,8 +69,12 @@ class Disk(Protocol):
 
     def sync_folder(self, folder: str) -> None: ...
 
-    def capacity_bytes(self) -> int:
-        """Of the file system."""
+    def free_bytes(self) -> int:
+        """What this process may still write."""
+        ...
+
+    def total_bytes(self) -> int:
+        """Of the whole file system."""
         ...
 
     def close(self) -> None: ...
@@ -91,6 +100,9 @@ class OsFile:
 
     def size(self) -> int:
         return os.fstat(self._fd).st_size
+
+    def allocated_bytes(self) -> int:
+        return os.fstat(self._fd).st_blocks * STAT_BLOCK_BYTES
 
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
@@ -139,7 +151,11 @@ class OsDisk:
     def sync_folder(self, folder: str) -> None:
         _sync_folder(self._root / folder)
 
-    def capacity_bytes(self) -> int:
+    def free_bytes(self) -> int:
+        found = os.statvfs(self._root)
+        return found.f_bavail * found.f_frsize
+
+    def total_bytes(self) -> int:
         found = os.statvfs(self._root)
         return found.f_blocks * found.f_frsize
 

@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from topics.spec import TopicPartition, TopicSpec
+from topics.spec import EVENTS, TopicPartition, TopicSpec
 
 T = TypeVar("T")
 VALUE_BYTES_MAX = 1 << 20  # Kafka's default message.max.bytes: a record that fits here fits every adapter
@@ -59,7 +59,11 @@ def decoded(at: TopicPartition, record: Record, decode: Callable[[bytes], T]) ->
         return decode(record.value)
     except ValueError as error:
         where = f"{at.topic}:{at.partition}"
-        advice = f"upgrade bucketlog, or, if it did not write that, delete the records of {where} up to there"
+        advice = "upgrade bucketlog"
+        if at.topic == EVENTS.name:
+            advice += "; nothing else may write that topic, and nothing may be deleted from it"
+        else:
+            advice += f", or, if it did not write that, delete the records of {where} up to there"
         raise UnknownRecord(f"offset {record.offset} of {where} cannot be read: {error}; {advice}") from error
 
 

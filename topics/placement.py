@@ -31,6 +31,7 @@ class Node(msgspec.Struct, frozen=True):
     state: State = State.UP
     is_draining: bool = False
     is_full: bool = False
+    former_boot: str = ""  # of the process that this one replaced, which cannot take it back
 
 
 class Group(msgspec.Struct, frozen=True, array_like=True):

@@ -17,7 +17,12 @@ class ReaderState(msgspec.Struct, frozen=True):
     def accept(self, decision: Decision) -> "ReaderState | None":
         """The state behind `decision` if it counts, else None."""
         if isinstance(decision.event, Claimed):
-            return ReaderState(decision.epoch, 0) if decision.epoch > self.epoch else None
-        if decision.epoch == self.epoch and decision.sequence == self.sequence + 1:
-            return ReaderState(self.epoch, decision.sequence)
-        return None
+            counts = decision.epoch > self.epoch
+        else:
+            counts = decision.epoch == self.epoch and decision.sequence == self.sequence + 1
+        return state_behind(decision) if counts else None
+
+
+def state_behind(decision: Decision) -> ReaderState:
+    """Of a decision that counts."""
+    return ReaderState(decision.epoch, 0 if isinstance(decision.event, Claimed) else decision.sequence)

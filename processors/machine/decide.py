@@ -4,7 +4,7 @@
 |---|---|---|
 | CreateBucket | BucketAlreadyOwnedByYou, BucketAlreadyExists | BucketCreated |
 | DeleteBucket | NoSuchBucket, BucketNotEmpty | BucketDeleted |
-| PutObject | NoSuchBucket, NoSuchKey, PreconditionFailed, RequestTimeout (a blob was given back) | ObjectCreated:Put or :Copy |
+| PutObject | NoSuchBucket, NoSuchKey, PreconditionFailed, RequestTimeout (an orphan) | ObjectCreated:Put or :Copy |
 | DeleteObject | NoSuchBucket, PreconditionFailed | ObjectRemoved:Delete; none where there is no such key |
 | CreateUpload | NoSuchBucket | MultipartUpload:Created |
 | PutPart | NoSuchBucket, NoSuchUpload, RequestTimeout | MultipartUpload:Part |

@@ -2,7 +2,7 @@
 
 | command | is nothing new, or rejected, where | event |
 |---|---|---|
-| RegisterNode | all of it is known; NodeNameTaken while another folder's node of that name is up | Node:Changed joined, returned |
+| RegisterNode | known, or replaced by a later boot; NodeNameTaken: another folder's is up | Node:Changed joined, returned |
 | MarkNode down | it is not up, or has come back | Node:Changed down |
 | MarkNode out | it is not down, or has come back | Node:Changed out: its groups are placed elsewhere |
 | MarkNode full, writable | it is so | Node:Changed full, writable |
@@ -14,7 +14,8 @@
 up ─ silent for the grace ─► down ─ silent for long ─► out; from both back to up when it registers again.
 A group's targets are to have it; its holders have all of it. A node becomes a holder when it says that it has copied
 everything; who is no target stays a holder until all targets are. The last holder stays one when it is out or has lost
-some: nobody else has the blobs. A group in which nothing was ever written is held by its targets at once.
+some: nobody else has the blobs. A group in which nothing was ever written is held by its targets at once; one whose last
+holder comes back emptied by those that were targets meanwhile: what they have is all there is.
 Events carry the placement that follows from them, so that a later release which places otherwise replays them alike.
 """
 
@@ -86,7 +87,10 @@ def _register(placement: Placement, body: commands.RegisterNode) -> events.NodeC
         if known.state is State.UP:
             raise Rejected("NodeNameTaken", f"A node {body.node} with another data folder is up.")
         return _changed(placement, replace(said, is_draining=known.is_draining), "joined")
-    fresh = replace(said, is_draining=known.is_draining, is_full=known.is_full)
+    if body.boot == known.former_boot:
+        return None
+    former = known.former_boot if body.boot == known.boot else known.boot
+    fresh = replace(said, former_boot=former, is_draining=known.is_draining, is_full=known.is_full)
     return None if fresh == known else _changed(placement, fresh, "returned")
 
 
@@ -111,8 +115,8 @@ def _remove(placement: Placement, name: str) -> events.NodeRemoved:
     held = [number for number, group in enumerate(placement.groups) if name in group.members]
     if held:
         raise Rejected("NodeHoldsData", f"Node {name} has {len(held)} replication groups; drain it first.")
-    if node.state is State.UP and not node.is_draining:
-        raise Rejected("NodeHoldsData", f"Node {name} is up and would come back; drain and stop it first.")
+    if node.state is State.UP:
+        raise Rejected("NodeHoldsData", f"Node {name} is up and would come back; stop it first.")
     return events.NodeRemoved(name)
 
 
@@ -152,14 +156,14 @@ def _placed(
     new_holders: dict[int, list[str]] = {}
     for number, group in enumerate(placement.groups):
         wanted = targets(nodes.values(), number, copies)
-        if group.holders is None:
-            holders = wanted if wanted else None
-        else:
-            left = [each for each in group.holders if each not in emptied]
+        left = [each for each in group.holders or () if each not in emptied]
+        if left:
             holders = _settled(wanted, [each for each in left if each not in out] or left)
+        else:
+            holders = [each for each in group.targets if each not in emptied] or wanted
         if wanted != group.targets:
             new_targets[number] = wanted
-        if holders is not None and holders != group.holders:
+        if holders and holders != group.holders:
             new_holders[number] = holders
     return events.Placed(new_targets, new_holders)
 

@@ -44,13 +44,20 @@ def test_from_a_position_on(server: Server) -> None:
     bucket, s3 = f"t-{uuid.uuid4().hex[:8]}", server.client()
     s3.create_bucket(Bucket=bucket)
     s3.put_object(Bucket=bucket, Key="k", Body=b"")
-    partition, offset = first_events(server, bucket, 1)[0]["position"].split(":")
-    (second,) = first_events(server, bucket, 1, "--from", f"{partition}:{int(offset) + 1}")
-    assert second["event"]["key"] == "k"
+    position = first_events(server, bucket, 1)[0]["position"]
+    partition, offset, _, _ = position.split(":")
+    for start in (position, f"{partition}:{int(offset) + 1}"):
+        (second,) = first_events(server, bucket, 1, "--from", start)
+        assert second["event"]["key"] == "k"
 
 
 @pytest.mark.parametrize(
-    ("start", "endpoint", "why"), [("yesterday", "", "InvalidArgument"), ("now", "http://127.0.0.1:9", "cannot be reached")]
+    ("start", "endpoint", "why"),
+    [
+        ("yesterday", "", "InvalidArgument"),
+        ("0:1:99:1", "", "no event of 0 has that position"),
+        ("now", "http://127.0.0.1:9", "cannot be reached"),
+    ],
 )
 def test_what_is_refused(server: Server, start: str, endpoint: str, why: str) -> None:
     env = {**os.environ, "BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY, "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY}

@@ -8,118 +8,131 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc32c
 
-from datanode.layout import HEADER_BYTES
-from datanode.node import BlobUnavailable, DataNode
-from datanode.store import BlobExists
-from tests.datanode.nodes import Parts, node_parts, opened
+from datanode.node import BlobRef, BlobUnavailable, DataNode
+from datanode.store import BlobExists, Held
+from tests.datanode.nodes import OWN, Parts, node_parts, opened, put
+from tests.datanode.stores import blob, flip, volume_of
 from topics import writes
 from topics.log import Entry
 from topics.spec import TopicPartition
 
 Case = Callable[[DataNode, Parts], Awaitable[None]]
-ID_AT = 8  # in a record's header
-BLOB, OTHER = bytes(15) + b"\1", bytes(15) + b"\2"
-
-
-async def put(node: DataNode, blob: bytes, data: bytes, piece: int = 100_000) -> int:
-    writer = await node.create(blob, len(data))
-    for at in range(0, len(data), piece):
-        await writer.write(data[at : at + piece])
-    await writer.commit()
-    return writer.crc32c
+AT = TopicPartition("writes", 0)
+REF, OTHER = BlobRef(0, blob(1), 3), BlobRef(0, blob(2), 5)
 
 
 async def reads_what_was_committed(node: DataNode, _: Parts) -> None:
     for number, size in enumerate((1, 65_535, 65_536, 65_537, 700_001)):
-        blob, data = number.to_bytes(16, "big"), os.urandom(size)
-        assert await put(node, blob, data) == crc32c(data)
+        ref, data = BlobRef(0, blob(number), 3), os.urandom(size)
+        assert await put(node, ref, data) == (crc32c(data), [OWN])
         for start, length in ((0, 1), (0, size), (size - 1, 1), (size // 2, size // 3)):
             if length:
-                assert await node.read(blob, start, length, -1) == data[start : start + length]
+                assert await node.read(ref, start, length, -1) == data[start : start + length]
 
 
 async def shows_nothing_before_the_commit(node: DataNode, _: Parts) -> None:
-    writer = await node.create(BLOB, 300_000)
+    writer = await node.create(REF, 300_000, leads=False)
     await writer.write(bytes(300_000))
     with pytest.raises(BlobUnavailable):
-        await node.read(BLOB, 0, 1, -1)
+        await node.read(REF, 0, 1, -1)
     await writer.commit()
-    assert await node.read(BLOB, 0, 1, -1) == b"\0"
+    assert await node.read(REF, 0, 1, -1) == b"\0"
 
 
 async def forgets_what_was_aborted(node: DataNode, parts: Parts) -> None:
-    writer = await node.create(BLOB, 300_000)
+    writer = await node.create(REF, 300_000, leads=False)
     await writer.write(bytes(200_000))
     await writer.abort()
     with pytest.raises(BlobUnavailable):
-        await node.read(BLOB, 0, 1, -1)
-    await put(node, BLOB, b"whole")
-    assert await node.read(BLOB, 0, 5, -1) == b"whole"
+        await node.read(REF, 0, 1, -1)
+    await put(node, REF, b"whole")
+    assert await node.read(REF, 0, 5, -1) == b"whole"
     await parts.store.sync()  # every region is settled: nothing is left open by the one that broke off
-    assert list(parts.store.blobs()) == [BLOB]
+    assert [held.blob for held in parts.store.blobs(0)] == [REF.blob]
 
 
 async def refuses_more_and_fewer_bytes_than_announced(node: DataNode, _: Parts) -> None:
-    longer = await node.create(BLOB, 10)
+    longer = await node.create(REF, 10, leads=False)
     with pytest.raises(ValueError, match="more bytes"):
         await longer.write(bytes(11))
         await longer.commit()
     await longer.abort()
-    shorter = await node.create(BLOB, 10)
+    shorter = await node.create(REF, 10, leads=False)
     await shorter.write(bytes(9))
     with pytest.raises(ValueError, match=r"announced|arrived"):
         await shorter.commit()
     await shorter.abort()
     with pytest.raises(BlobUnavailable):
-        await node.read(BLOB, 0, 1, -1)
+        await node.read(REF, 0, 1, -1)
 
 
 async def never_replaces_a_blob(node: DataNode, _: Parts) -> None:
-    await put(node, BLOB, b"first")
+    await put(node, REF, b"first")
     with pytest.raises(BlobExists):
-        await put(node, BLOB, b"again")
-    assert await node.read(BLOB, 0, 5, -1) == b"first"
+        await put(node, REF, b"again")
+    assert await node.read(REF, 0, 5, -1) == b"first"
 
 
 async def refuses_bytes_outside_of_a_blob(node: DataNode, _: Parts) -> None:
-    await put(node, BLOB, b"five!")
+    await put(node, REF, b"five!")
     for start, size in ((0, 6), (5, 1), (1_000_000, 1)):
         with pytest.raises(ValueError, match="has 5 bytes"):
-            await node.read(BLOB, start, size, -1)
+            await node.read(REF, start, size, -1)
 
 
 async def waits_for_a_position_of_writes(node: DataNode, parts: Parts) -> None:
-    reading = asyncio.create_task(node.read(BLOB, 0, 3, 1))
-    at = TopicPartition("writes", 0)
-    await parts.log.append(at, [Entry(OTHER, writes.payload(b"other"))], durable=False)
-    await parts.log.append(at, [Entry(BLOB, writes.payload(b"abc"))], durable=False)
+    reading = asyncio.create_task(node.read(REF, 0, 3, 1))
+    listing = asyncio.create_task(node.blobs(0, b"", 2))
+    await parts.log.append(AT, [Entry(OTHER.blob, writes.payload(5, b"other"))], durable=False)
+    await parts.log.append(AT, [Entry(REF.blob, writes.payload(3, b"abc"))], durable=False)
     assert await reading == b"abc"
+    assert await listing == [Held(REF.blob, 3, 3), Held(OTHER.blob, 5, 5)]
+
+
+async def tells_that_a_blob_is_gone_only_of_a_group_that_it_holds(node: DataNode, _: Parts) -> None:
+    await put(node, REF, b"abc")
+    with pytest.raises(BlobUnavailable, match="not on this node"):
+        await node.read(OTHER, 0, 3, -1)
+    with pytest.raises(OSError, match="may still come"):
+        await node.read(REF._replace(group=1), 0, 3, -1)
+
+
+async def lists_a_group_in_pages(node: DataNode, _: Parts) -> None:
+    for number in (3, 1, 2):
+        await put(node, BlobRef(0, blob(number), number), bytes(number))
+    await put(node, BlobRef(1, blob(4), 4), bytes(4))
+    assert await node.blobs(0, blob(1), 0) == [Held(blob(2), 2, 2), Held(blob(3), 3, 3)]
+    assert await node.blobs(0, blob(3), 0) == []
+
+
+async def lists_no_group_that_it_does_not_hold(node: DataNode, _: Parts) -> None:
+    await put(node, BlobRef(1, blob(4), 4), bytes(4))
+    with pytest.raises(OSError, match="does not have all of group 1"):
+        await node.blobs(1, b"", 0)
+
+
+async def leads_a_write_alone_where_one_copy_is_enough(node: DataNode, _: Parts) -> None:
+    data = os.urandom(300_000)
+    assert await put(node, REF, data, leads=True) == (crc32c(data), [OWN])
+    assert await node.read(REF, 0, len(data), -1) == data
 
 
 async def writes_many_at_once(node: DataNode, _: Parts) -> None:
-    payloads = {number.to_bytes(16, "big"): os.urandom(200_000 + number) for number in range(12)}
-    await asyncio.gather(*(put(node, blob, data) for blob, data in payloads.items()))
-    for blob, data in payloads.items():
-        assert await node.read(blob, 0, len(data), -1) == data
+    payloads = {BlobRef(0, blob(number), 3): os.urandom(200_000 + number) for number in range(12)}
+    await asyncio.gather(*(put(node, ref, data) for ref, data in payloads.items()))
+    for ref, data in payloads.items():
+        assert await node.read(ref, 0, len(data), -1) == data
 
 
-async def never_serves_damaged_bytes(node: DataNode, parts: Parts) -> None:
+async def never_serves_damaged_bytes_and_tells_of_them(node: DataNode, parts: Parts) -> None:
     data = os.urandom(200_000)
-    await put(node, BLOB, data)
-    flip(parts, BLOB, 70_000)
+    await put(node, REF, data)
+    path = volume_of(parts.folder, 1)
+    flip(path, path.read_bytes().index(data[:100]) + 70_000)
     with pytest.raises(BlobUnavailable, match="damaged"):
-        await node.read(BLOB, 65_536, 65_536, -1)
-    assert await node.read(BLOB, 131_072, 10, -1) == data[131_072:131_082]
-
-
-def flip(parts: Parts, blob: bytes, at: int) -> None:
-    """One bit of the blob's payload, on the disk."""
-    (path,) = [each for each in parts.folder.glob("volumes/*.vol") if blob in each.read_bytes()]
-    data = path.read_bytes()
-    start = data.index(blob) + HEADER_BYTES - ID_AT + at
-    with path.open("r+b") as file:
-        file.seek(start)
-        file.write(bytes([data[start] ^ 1]))
+        await node.read(REF, 65_536, 65_536, -1)
+    assert parts.damaged == [(0, REF.blob)]
+    assert await node.read(REF, 131_072, 10, -1) == data[131_072:131_082]
 
 
 CASES: list[Case] = [
@@ -130,8 +143,12 @@ CASES: list[Case] = [
     never_replaces_a_blob,
     refuses_bytes_outside_of_a_blob,
     waits_for_a_position_of_writes,
+    tells_that_a_blob_is_gone_only_of_a_group_that_it_holds,
+    lists_a_group_in_pages,
+    lists_no_group_that_it_does_not_hold,
+    leads_a_write_alone_where_one_copy_is_enough,
     writes_many_at_once,
-    never_serves_damaged_bytes,
+    never_serves_damaged_bytes_and_tells_of_them,
 ]
 
 

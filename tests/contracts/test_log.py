@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.topics.full import FullDisk
@@ -18,6 +19,7 @@ from topics.spec import TopicPartition, TopicSpec, Visible
 AT = TopicPartition("commands", 1)
 DURABLE_AT = TopicPartition("events", 0)
 SPECS = (TopicSpec("commands", 2, Visible.APPENDED, kept=False), TopicSpec("events", 2, Visible.DURABLE, kept=True))
+GROWING = TopicSpec("writes", 2, Visible.APPENDED, kept=False, grows=True)
 Case = Callable[["Harness"], Awaitable[None]]
 
 
@@ -151,6 +153,19 @@ async def refuses_unknown_topics_and_changed_counts(harness: Harness) -> None:
         await log.create_topics([TopicSpec("events", 3, Visible.DURABLE, kept=True)])
 
 
+async def adds_partitions_to_a_topic_that_grows(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics([GROWING])
+    await log.append(TopicPartition("writes", 1), [Entry(b"", b"before")], durable=True)
+    await log.create_topics([msgspec.structs.replace(GROWING, partitions=5)])
+    for offset in range(2):
+        assert await _values(log, TopicPartition("writes", 1)) == [(0, b"before")]
+        assert await log.append(TopicPartition("writes", 4), [Entry(b"", b"new")], durable=True) == [offset]
+        with pytest.raises(LogError):
+            await log.create_topics([GROWING])  # it never shrinks
+        log = await harness.reopen(log)
+
+
 async def keeps_its_identity(harness: Harness) -> None:
     log = await harness.open()
     identity = log.identity
@@ -226,6 +241,7 @@ CASES: list[Case] = [
     keeps_kept_records_through_rolls,
     refuses_what_is_too_large_whole,
     refuses_unknown_topics_and_changed_counts,
+    adds_partitions_to_a_topic_that_grows,
     keeps_its_identity,
     is_monotonic_in_time,
     takes_concurrent_appends,

@@ -10,46 +10,58 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from datanode.api import create_node_app
-from datanode.client import GROUP
-from datanode.consumer import WritesConsumer
-from datanode.index import BlobIndex
-from datanode.node import DataNode, LocalNode
+from datanode.fetch import Fetch
+from datanode.local import LocalNode
+from datanode.node import BlobRef, DataNode
+from datanode.placement import PlacementMap
 from datanode.remote import RemoteNode
+from datanode.replica import GroupReplica
 from datanode.store import VolumeStore
+from tests.datanode.stores import opened as opened_store
 from tests.server import free_port
 from topics import spec
-from topics.disk import OsDisk
 from topics.memory import MemoryLog
-from topics.rocksdb import RocksMap
+from topics.placement import Group, Node, Placement
 from topics.secret import ClusterSecret
 
 SECRET = ClusterSecret(b"a secret of a test cluster")
+OWN = "node-1"
 
 
 class Parts(NamedTuple):
-    """What lies below a node under test."""
+    """What lies below a node under test: the only one of its cluster, which holds group 0."""
 
     folder: Path
     log: MemoryLog
     store: VolumeStore
-    consumer: WritesConsumer
+    replica: GroupReplica
+    node: LocalNode
+    damaged: list[tuple[int, bytes]]  # what its reads found
+
+
+def unreachable(endpoint: str) -> DataNode:
+    raise AssertionError(f"there is no other node to ask, least of all {endpoint}")
 
 
 @asynccontextmanager
-async def node_parts(folder: Path, *, volume_bytes: int = 1 << 20) -> AsyncIterator[Parts]:
-    disk = OsDisk(folder)
-    store = VolumeStore(disk, BlobIndex(RocksMap(folder / "index")), volume_bytes=volume_bytes)
-    log = MemoryLog("test", lambda: 1)
-    await log.create_topics(spec.ALL)
-    consumer = WritesConsumer(log, store, GROUP)
-    running = asyncio.create_task(consumer.run())
-    try:
-        yield Parts(folder, log, store, consumer)
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        store.close()
-        disk.close()
+async def node_parts(folder: Path) -> AsyncIterator[Parts]:
+    with opened_store(folder) as store:
+        log, known = MemoryLog("test", lambda: 1), PlacementMap()
+        await log.create_topics(spec.ALL)
+        own = Node(OWN, "incarnation", "boot", "http://own", "domain", 1)
+        known.update(Placement(1, 1, {OWN: own}, [Group([OWN], [OWN])] * spec.GROUPS))
+        fetch = Fetch(store, OWN, known, unreachable, 1e9)
+        replica = GroupReplica(log, store, 0, fetch, list, lambda: None)
+        damaged: list[tuple[int, bytes]] = []
+        node = LocalNode(
+            OWN, store, {0: replica}, known, unreachable, lambda group: group == 0, lambda *found: damaged.append(found)
+        )
+        running = asyncio.create_task(replica.run())
+        try:
+            yield Parts(folder, log, store, replica, node, damaged)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -72,9 +84,19 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
 @asynccontextmanager
 async def opened(kind: str, parts: Parts) -> AsyncIterator[DataNode]:
     """The node itself ("local") or by way of its HTTP API ("remote")."""
-    local = LocalNode(parts.store, parts.consumer)
     if kind == "local":
-        yield local
+        yield parts.node
         return
-    async with served(create_node_app(local, SECRET)) as endpoint, RemoteNode(endpoint, SECRET) as remote:
+    async with served(create_node_app(parts.node, SECRET)) as endpoint, RemoteNode(endpoint, SECRET) as remote:
         yield remote
+
+
+async def put(
+    node: DataNode, ref: BlobRef, data: bytes, piece: int = 100_000, *, leads: bool = False
+) -> tuple[int, list[str]]:
+    """Its crc32c, and who has synced it."""
+    writer = await node.create(ref, len(data), leads=leads)
+    for at in range(0, len(data), piece):
+        await writer.write(data[at : at + piece])
+    holders = await writer.commit()
+    return writer.crc32c, holders

@@ -8,20 +8,20 @@ import pytest
 from aiohttp import ClientSession
 
 from datanode.api import create_node_app
-from datanode.node import LocalNode
+from datanode.node import BlobRef
 from datanode.remote import RemoteNode
 from tests.datanode.nodes import SECRET, Parts, node_parts, served
 from topics.secret import SKEW_S_MAX, ClusterSecret
 
 NOW = 1_800_000_000
-PATH = f"/blobs/{1:032x}"
-BLOB = bytes.fromhex(f"{1:032x}")
+PATH = f"/groups/0/blobs/{1:032x}"
+REF = BlobRef(0, bytes.fromhex(f"{1:032x}"), 3)
 
 
 def run(folder: Path, case: Callable[[Parts, str], Awaitable[None]]) -> None:
     async def whole() -> None:
         async with node_parts(folder) as parts:
-            app = create_node_app(LocalNode(parts.store, parts.consumer), SECRET, lambda: NOW)
+            app = create_node_app(parts.node, SECRET, lambda: NOW)
             async with served(app) as endpoint:
                 await case(parts, endpoint)
 
@@ -42,12 +42,18 @@ REFUSED: list[tuple[str, str, dict[str, str], int]] = [
     ("GET", PATH, GET | signed("GET", PATH, range_="bytes=0-4", now_s=NOW - SKEW_S_MAX - 1), 401),
     ("GET", PATH, GET | signed("GET", PATH, range_="bytes=0-4", now_s=NOW + SKEW_S_MAX + 1), 401),
     ("GET", PATH, GET | signed("GET", PATH, range_="bytes=0-4"), 404),
-    ("GET", "/blobs/xyz", GET | signed("GET", "/blobs/xyz", range_="bytes=0-4"), 404),
+    ("GET", "/groups/0/blobs/xyz", GET | signed("GET", "/groups/0/blobs/xyz", range_="bytes=0-4"), 404),
     ("GET", PATH, signed("GET", PATH), 416),
     ("GET", PATH, {"range": "bytes=5-4"} | signed("GET", PATH, range_="bytes=5-4"), 416),
     ("GET", PATH, {"range": "bytes=0-99999999"} | signed("GET", PATH, range_="bytes=0-99999999"), 416),
     ("GET", f"{PATH}?position=x", GET | signed("GET", f"{PATH}?position=x", range_="bytes=0-4"), 416),
+    ("GET", "/groups/64/blobs", signed("GET", "/groups/64/blobs"), 404),
+    ("PUT", f"{PATH}?partition=256", signed("PUT", f"{PATH}?partition=256", "0"), 416),
     ("PUT", PATH, signed("PUT", PATH, "5"), 401),  # the length is signed, and none was sent
+    ("GET", "/groups/0/blobs", {}, 401),
+    ("GET", "/groups/0/blobs?after=x", signed("GET", "/groups/0/blobs?after=x"), 416),
+    ("GET", "/groups/0/blobs?position=x", signed("GET", "/groups/0/blobs?position=x"), 416),
+    ("GET", "/groups/1/blobs", signed("GET", "/groups/1/blobs"), 503),  # it does not hold it
     ("DELETE", PATH, signed("DELETE", PATH), 405),
 ]
 
@@ -81,12 +87,16 @@ def test_a_payload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         head = f"PUT {PATH} HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\ncontent-length: 1000000\r\n\r\n"
         writer.write(head.encode() + bytes(500_000))
         await writer.drain()
+        while not parts.store.is_arriving(0, REF.blob):  # noqa: ASYNC110 - the store tells it by nothing else
+            await asyncio.sleep(0)
         writer.close()
+        while parts.store.is_arriving(0, REF.blob):  # noqa: ASYNC110
+            await asyncio.sleep(0)
         async with RemoteNode(endpoint, SECRET, lambda: NOW) as node:
-            again = await node.create(BLOB, 3)  # the same id, so that a blob left behind would show
+            again = await node.create(REF, 3, leads=False)  # the same id, so that a blob left behind would show
             await again.write(b"abc")
             await again.commit()
-            assert await node.read(BLOB, 0, 3, -1) == b"abc"
+            assert await node.read(REF, 0, 3, -1) == b"abc"
 
     run(tmp_path, case)
 
@@ -98,7 +108,7 @@ def test_a_full_disk_is_an_os_error(tmp_path: Path) -> None:
 
         parts.store.create = full  # type: ignore[assignment]
         async with RemoteNode(endpoint, SECRET, lambda: NOW) as node:
-            writer = await node.create(BLOB, 3)
+            writer = await node.create(REF, 3, leads=False)
             await writer.write(b"abc")
             with pytest.raises(OSError, match="No space left"):
                 await writer.commit()
@@ -111,8 +121,8 @@ def test_another_clusters_secret_is_refused(tmp_path: Path) -> None:
     async def case(_: Parts, endpoint: str) -> None:
         async with RemoteNode(endpoint, ClusterSecret(b"the secret of another"), lambda: NOW) as node:
             with pytest.raises(OSError, match="not signed with this cluster's secret"):
-                await node.read(BLOB, 0, 1, -1)
-            writer = await node.create(BLOB, 10_000_000)
+                await node.read(REF, 0, 1, -1)
+            writer = await node.create(REF, 10_000_000, leads=False)
             with pytest.raises(OSError, match="not signed"):
                 for piece in [bytes(1_000_000)] * 10:
                     await writer.write(piece)
@@ -126,8 +136,8 @@ def test_a_node_that_is_gone() -> None:
     async def case() -> None:
         async with RemoteNode("http://127.0.0.1:9", SECRET) as node:
             with pytest.raises(OSError, match="cannot be reached"):
-                await node.read(BLOB, 0, 1, -1)
-            writer = await node.create(BLOB, 3)
+                await node.read(REF, 0, 1, -1)
+            writer = await node.create(REF, 3, leads=False)
             with pytest.raises(OSError, match="cannot be reached"):
                 await writer.write(b"abc")
                 await writer.commit()

@@ -14,15 +14,17 @@ import random
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bucketlog import server, settings
-from bucketlog.store import Store, now_ms
+from bucketlog import identity, server, settings
+from bucketlog.store import DiskNode, Store, now_ms
+from datanode.service import Times
 from topics import spec
 from topics.disk import OsDisk, OsFile
+from topics.embedded import EmbeddedLog
 from topics.rocksdb import RocksMap
 
 SECTOR = 512
@@ -67,6 +69,9 @@ class PowerFile:
 
     def size(self) -> int:
         return self._live.size()
+
+    def allocated_bytes(self) -> int:
+        return self._live.allocated_bytes()
 
     def truncate(self, size: int) -> None:
         self._settle(self._take_pending())
@@ -141,6 +146,12 @@ class PowerDisk:
             elif name not in self.live.names(folder):
                 path.unlink()
 
+    def free_bytes(self) -> int:
+        return self.live.free_bytes()
+
+    def total_bytes(self) -> int:
+        return self.live.total_bytes()
+
     def close(self) -> None:
         for disk in (self.live, self.stable, self.dirty):
             disk.close()
@@ -212,18 +223,16 @@ def _beside(root: Path, name: str) -> Path:
     return root.with_name(f"{root.name}.{name}")
 
 
-def open_store(data: Path, *, skips_sync: bool = False) -> Store:
-    views = [RocksMap(data / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
-    disk = PowerDisk(data, skips_sync=skips_sync)
+def open_store(folders: Sequence[Path], *, skips_sync: bool = False) -> Store:
+    views = [RocksMap(folders[0] / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
+    disks = [PowerDisk(folder, skips_sync=skips_sync) for folder in folders]
+    log = EmbeddedLog(disks[0], now_ms, segment_bytes=SEGMENT_BYTES)
+    nodes = [
+        DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.total_bytes())
+        for folder, disk in zip(folders, disks, strict=True)
+    ]
     return Store(
-        disk,
-        RocksMap(data / "index"),
-        views,
-        now_ms,
-        segment_bytes=SEGMENT_BYTES,
-        volume_bytes=VOLUME_BYTES,
-        release_after_s=0.0,
-        settle_bytes=VOLUME_BYTES,
+        log, nodes, views, now_ms, volume_bytes=VOLUME_BYTES, release_after_s=0.0, times=Times(compact_every_s=0.5)
     )
 
 
@@ -234,7 +243,7 @@ def main() -> None:
     parser.add_argument("--skip-sync", action="store_true")
     options = parser.parse_args()
     found = settings.load(None, {"data": options.data, "port": options.port})
-    raise SystemExit(server.run(found, lambda data: open_store(data, skips_sync=options.skip_sync)))
+    raise SystemExit(server.run(found, lambda folders: open_store(folders, skips_sync=options.skip_sync)))
 
 
 if __name__ == "__main__":

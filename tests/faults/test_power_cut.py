@@ -14,7 +14,7 @@ from tests.faults.workload import CLIENTS, Client, check, check_twice, start_cli
 from tests.server import Server
 
 pytestmark = pytest.mark.faults
-CUTS = int(os.environ.get("BUCKETLOG_TEST_CUTS", "20"))
+CUTS = int(os.environ.get("BUCKETLOG_TEST_CUTS", "10"))
 ROUND = 50  # on one folder: what unfinished uploads leave behind makes each start slower
 
 

@@ -37,8 +37,11 @@ class Store(Protocol):
 class Client(threading.Thread):
     """Writes keys of its own. What it knows of each: the digest it was acknowledged, and those it was not told about."""
 
-    def __init__(self, server: Store, number: int) -> None:
+    def __init__(self, server: Store, number: int, pause_s: float = 0.0) -> None:
         super().__init__(daemon=True)
+        self.pause_s = pause_s  # between two requests, on the average
+        self.asked: Counter[str] = Counter()
+        self.failed: Counter[str] = Counter()
         self.rng = random.Random(number)
         self.server = server
         self.number = number
@@ -48,21 +51,29 @@ class Client(threading.Thread):
         self.wrong: list[str] = []
         self.errors: list[str] = []
         self.answered = time.monotonic()
-        self.longest_outage_s = 0.0  # from one answer to the next
+        self.longest_outage_s = 0.0  # from a request to the next answer
 
     def run(self) -> None:
         s3 = self.server.client(connect_timeout=2, read_timeout=READ_TIMEOUT_S, max_pool_connections=1)
         actions: list[Callable[[Any, str], None]] = [*[self.put] * 3, self.delete, self.multipart, self.clean, self.read]
-        self.answered = time.monotonic()
+        waiting_s = None  # since when an answer is waited for, failures included
         while not self.stopping.is_set():
+            action = self.rng.choice(actions)
+            self.asked[action.__name__] += 1
+            waiting_s = waiting_s or time.monotonic()
             try:
-                self.rng.choice(actions)(s3, f"{self.number}/{self.rng.randrange(KEYS_EACH)}")
-                before, self.answered = self.answered, time.monotonic()
-                self.longest_outage_s = max(self.longest_outage_s, self.answered - before)
+                action(s3, f"{self.number}/{self.rng.randrange(KEYS_EACH)}")
+                self.answered = time.monotonic()
+                self.longest_outage_s = max(self.longest_outage_s, self.answered - waiting_s)
+                waiting_s = None
             except (ClientError, BotoCoreError, KeyError) as error:
-                self.errors.append(repr(error))  # KeyError: an answer cut off behind its status line
+                self.failed[action.__name__] += 1
+                self.errors.append(f"{action.__name__}: {error!r}")  # KeyError: an answer cut off behind its status line
                 time.sleep(0.05)
-        self.longest_outage_s = max(self.longest_outage_s, time.monotonic() - self.answered)
+            if self.pause_s:
+                self.stopping.wait(self.rng.expovariate(1 / self.pause_s))
+        if waiting_s is not None:
+            self.longest_outage_s = max(self.longest_outage_s, time.monotonic() - waiting_s)
 
     def put(self, s3: Any, key: str) -> None:
         data = self.rng.randbytes(self.rng.choices(SIZES, WEIGHTS)[0])
@@ -170,9 +181,9 @@ def check_stream(server: Store) -> None:
     assert state == {row["Key"]: row["Size"] for page in pages for row in page.get("Contents", [])}
 
 
-def start_clients(server: Store) -> list[Client]:
+def start_clients(server: Store, count: int = CLIENTS, pause_s: float = 0.0) -> list[Client]:
     server.client().create_bucket(Bucket=BUCKET)
-    clients = [Client(server, number) for number in range(CLIENTS)]
+    clients = [Client(server, number, pause_s) for number in range(count)]
     for client in clients:
         client.start()
     return clients

@@ -6,6 +6,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -27,8 +28,8 @@ def test_unusual_keys(s3: Any, bucket: str, key: str) -> None:
 
 def test_lists_2500_keys_in_order_with_prefixes(s3: Any, bucket: str) -> None:
     names = sorted(f"{number % 5}/{number:04}" for number in range(2500))
-    for name in names:
-        s3.put_object(Bucket=bucket, Key=name, Body=b"")
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: s3.put_object(Bucket=bucket, Key=name, Body=b""), names))
     pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket))
     assert [row["Key"] for page in pages for row in page["Contents"]] == names
     assert [len(page["Contents"]) for page in pages] == [1000, 1000, 500]

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.server import free_port
 
@@ -23,7 +24,8 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bucket
 START_S = 60
 MISSING = "no Kafka broker: set BUCKETLOG_TEST_KAFKA to bootstrap servers, or install Java 17+ and Maven, or start Docker"
 
-_PROTOCOLS = {"SASL_PLAINTEXT": "SASL_PLAINTEXT", **dict.fromkeys(["CONTROLLER", "PLAINTEXT", "PROXIED"], "PLAINTEXT")}
+_LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
+_PROTOCOLS = {"SASL_SSL": "SASL_SSL", **dict.fromkeys(["CONTROLLER", "PLAINTEXT", "PROXIED"], "PLAINTEXT")}
 
 
 class NoBroker(Exception):
@@ -42,6 +44,26 @@ def jars() -> Path:
     return CACHE
 
 
+class Security(NamedTuple):
+    """Users (name → password) come in by SASL/PLAIN over TLS, and may do what ACLs let them; who comes in without, all."""
+
+    users: dict[str, str]
+    keys: Path  # PKCS #12
+    keys_password: str
+
+    def properties(self) -> dict[str, object]:
+        known = " ".join(f'user_{name}="{password}"' for name, password in self.users.items())
+        return {
+            "sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl_ssl.plain.sasl.jaas.config": f"{_LOGIN} required {known};",
+            "ssl.keystore.type": "PKCS12",
+            "ssl.keystore.location": self.keys,
+            "ssl.keystore.password": self.keys_password,
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
+
+
 class Broker:
     """One KRaft broker, or one of a cluster, as a process of its own; it may be killed, stopped and started again."""
 
@@ -52,16 +74,16 @@ class Broker:
         node: int = 1,
         voters: dict[int, int] | None = None,
         cluster: str = "",
-        users: dict[str, str] | None = None,
+        security: Security | None = None,
         proxy_port: int = 0,
     ) -> None:
-        """`users` (name → password) may come in by SASL/PLAIN on `sasl_port`; a proxy on `proxy_port` by `proxied_port`."""
+        """With `security` users come in by `secure_port`; a proxy on `proxy_port` by `proxied_port`."""
         self.folder = folder
         self.node = node
         self.port = free_port()
-        self.sasl_port = free_port()
+        self.secure_port = free_port()
         self.proxied_port = free_port()
-        self._users = users or {}
+        self._security = security
         self._proxy_port = proxy_port
         self.controller_port = (voters or {}).get(node) or free_port()
         self._voters = voters or {node: self.controller_port}
@@ -141,14 +163,10 @@ class Broker:
             "auto.create.topics.enable": "false",
             "log.cleaner.enable": "false",
         }
-        if self._users:
-            login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
-            known = " ".join(f'user_{name}="{password}"' for name, password in self._users.items())
-            settings |= {
-                "listeners": f"{settings['listeners']},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port}",
-                "advertised.listeners": f"{settings['advertised.listeners']},SASL_PLAINTEXT://127.0.0.1:{self.sasl_port}",
-                "sasl.enabled.mechanisms": "PLAIN",
-                "listener.name.sasl_plaintext.plain.sasl.jaas.config": f"{login} {known};",
+        if self._security:
+            settings |= self._security.properties() | {
+                "listeners": f"{settings['listeners']},SASL_SSL://127.0.0.1:{self.secure_port}",
+                "advertised.listeners": f"{settings['advertised.listeners']},SASL_SSL://127.0.0.1:{self.secure_port}",
             }
         if self._proxy_port:
             settings |= {

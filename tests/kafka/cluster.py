@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,27 @@ class Role:
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.env = {**os.environ, **env}
         self.command = [BUCKETLOG]  # another build of it may take its place
+        self.told: Path | None = None  # a file for what it tells of failures
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Role":
         arguments = [*self.command, self.name, "--port", str(self.port)]
         if self.name != "gateway":
             arguments += ["--data", str(self.data)]
-        self.process = subprocess.Popen(arguments, env=self.env, stdout=subprocess.DEVNULL)
+        with self.told.open("ab") if self.told else nullcontext() as told:
+            self.process = subprocess.Popen(arguments, env=self.env, stdout=subprocess.DEVNULL, stderr=told)
         return self
+
+    def tells(self, what: str) -> str:
+        """The line with `what`, once there is one; `told` must be set."""
+        assert self.told is not None
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            for line in self.told.read_text().splitlines() if self.told.exists() else ():
+                if what in line:
+                    return line
+            time.sleep(0.05)
+        raise RuntimeError(f"the {self.name} does not tell of {what!r}; it told: {self.told.read_text()}")
 
     def wait(self) -> "Role":
         """Until it is ready."""

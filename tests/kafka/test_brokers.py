@@ -16,7 +16,7 @@ from tests.server import free_port
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 OUTAGE_S = 15.0  # that a client may see when one of three brokers was killed
-LOAD_S = 5.0
+LOAD_S = 2.0
 
 
 @contextmanager

@@ -8,12 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from botocore.exceptions import BotoCoreError
-from confluent_kafka import Producer
 
 from tests.faults.workload import BUCKET, READ_TIMEOUT_S, check, check_stream, start_clients, stop_clients, wait_for_answers
 from tests.kafka.cluster import Cluster
-from topics.spec import bucket_partition
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "2"))  # of each fault
@@ -90,20 +87,3 @@ def test_a_gateway_or_the_data_node_may_be_killed(cluster: Cluster) -> None:
     stop_clients(clients)
     check(cluster, clients)
     check_stream(cluster)
-
-
-def test_a_record_that_no_codec_knows_stops_its_partition_alone(cluster: Cluster) -> None:
-    s3, (stopped, other) = cluster.client(gateway=0, read_timeout=3), ("photos", "music")
-    assert bucket_partition(stopped) != bucket_partition(other)
-    for name in (stopped, other):
-        s3.create_bucket(Bucket=name)
-        s3.put_object(Bucket=name, Key="a", Body=b"1")
-    producer = Producer({"bootstrap.servers": cluster.bootstrap})
-    producer.produce(f"{cluster.prefix}commands", b"garbage", partition=bucket_partition(stopped))
-    assert producer.flush(10) == 0
-    for _ in range(3):
-        with pytest.raises(BotoCoreError):
-            s3.put_object(Bucket=stopped, Key="b", Body=b"2")
-        s3.put_object(Bucket=other, Key="b", Body=b"2")
-    assert s3.get_object(Bucket=stopped, Key="a")["Body"].read() == b"1"
-    assert [row["Key"] for row in s3.list_objects_v2(Bucket=stopped)["Contents"]] == ["a"]

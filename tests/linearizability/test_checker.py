@@ -127,7 +127,7 @@ def small_histories(draw: st.DrawFn) -> list[Operation]:
     return found
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(small_histories())
 def test_as_the_definition_has_it(operations: list[Operation]) -> None:
     assert (check(operations) is None) == is_linearizable(operations)

@@ -13,6 +13,7 @@ from topics.memory import MemoryLog
 from topics.replies import Reply
 from topics.spec import TopicPartition
 
+WAIT_S = 10.0  # a reply that does not come fails the test
 COMMANDS, EVENTS = TopicPartition("commands", 0), TopicPartition("events", 0)
 
 
@@ -80,6 +81,6 @@ def bench(case: Callable[[Bench], Awaitable[None]]) -> None:
     async def run() -> None:
         made = Bench()
         await made.log.create_topics(spec.ALL)
-        await case(made)
+        await asyncio.wait_for(case(made), WAIT_S)
 
     asyncio.run(run())

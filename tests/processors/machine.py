@@ -1,5 +1,7 @@
 """A state machine under test: commands in, replies and events out, and the state of a fresh view after a replay of them."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from processors.machine import tables
@@ -14,16 +16,27 @@ OWNER, REQUEST, NOW_MS = "owner", "R1", 1_000
 LOG = "the log"
 
 
+def blob_id(name: str) -> str:
+    """A blob of a name that reads well in a test."""
+    return name.encode().hex().zfill(32)
+
+
+def blob_name(blob: str) -> str:
+    return bytes.fromhex(blob).lstrip(b"\0").decode()
+
+
 class Answer(NamedTuple):
     reply: Reply
     event: events.Event | None
 
 
 class Machine:
-    """Keeps every record it made, as `events` would."""
+    """Keeps every record it made, as `events` would; starts with the rows of a view, else with none."""
 
-    def __init__(self) -> None:
+    def __init__(self, start: Mapping[bytes, bytes] = MappingProxyType({})) -> None:
+        self._start = dict(start)
         self.view = MemoryView()
+        self.view.commit(start)
         self.records: list[bytes] = []
         self._append(events.Claimed("the owner"), sequence=0)
 
@@ -39,10 +52,13 @@ class Machine:
         return Answer(reply, event)
 
     def state(self) -> dict[str, Any]:
-        """What a fresh view holds after all records, which is what this one holds."""
-        fresh = replay(self.records)
+        return summary(self.replayed())
+
+    def replayed(self) -> MemoryView:
+        """A fresh view after all records, which holds what this one holds."""
+        fresh = replay(self.records, self._start)
         assert fresh.rows == self.view.rows
-        return summary(fresh)
+        return fresh
 
     def _append(self, event: events.Event, sequence: int, time_ms: int = 0) -> None:
         decision = events.Decision(1, sequence, len(self.records), time_ms, OWNER, REQUEST, "", event)
@@ -50,8 +66,9 @@ class Machine:
         _fold(self.view, len(self.records) - 1, self.records[-1])
 
 
-def replay(records: list[bytes]) -> MemoryView:
+def replay(records: list[bytes], start: Mapping[bytes, bytes] = MappingProxyType({})) -> MemoryView:
     view = MemoryView()
+    view.commit(start)
     for offset, value in enumerate(records):
         _fold(view, offset, value)
     return view
@@ -69,9 +86,13 @@ def summary(view: MemoryView) -> dict[str, Any]:
     for name, bucket in tables.buckets(view):
         found["buckets"].append(name)
         for key, row in tables.objects(view, bucket.incarnation):
-            found["objects"][f"{name}/{key.decode()}"] = (row.etag, row.size, [each.blob for each in row.extents])
+            found["objects"][f"{name}/{key.decode()}"] = (
+                row.etag,
+                row.size,
+                [blob_name(each.blob) for each in row.extents],
+            )
         for key_, upload, _ in tables.uploads(view, bucket.incarnation):
             parts = {number: part.etag for number, part in tables.parts(view, upload)}
             found["uploads"][f"{name}/{key_}#{upload}"] = parts
-    found["garbage"] = [blob for _, blobs in tables.garbage(view) for _, blob in blobs]
+    found["garbage"] = [blob_name(blob) for _, blobs in tables.garbage(view) for _, blob in blobs]
     return {name: rows for name, rows in found.items() if rows}

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any, NamedTuple
 
 from processors.machine.complete import PART_BYTES_MIN
-from tests.processors.machine import NOW_MS, REQUEST, Machine
+from tests.processors.machine import NOW_MS, REQUEST, Machine, blob_id
 from topics import commands, events
 from topics.objects import Attributes, Checksum, Extent, Preconditions
 from topics.replies import Reply
@@ -32,7 +32,7 @@ def rejected(code: str, message: str = "") -> Reply:
 
 
 def extents(*blobs: str) -> list[Extent]:
-    return [Extent(blob, 0, 5, 0, 1) for blob in blobs]
+    return [Extent(blob_id(blob), 0, 5, 0, 1) for blob in blobs]
 
 
 def put(*blobs: str, etag: str = "e1", wanted: Preconditions = ANY, copied: bool = False) -> commands.PutObject:

@@ -8,7 +8,7 @@ import pytest
 from awscrt import checksums
 
 from processors.machine.complete import PART_BYTES_MIN
-from tests.processors.machine import Machine
+from tests.processors.machine import Machine, blob_id
 from topics import commands
 from topics.objects import Attributes, Checksum, Extent
 from topics.replies import Reply
@@ -42,7 +42,7 @@ def completed(algorithm: str, kind: str, checksum: Checksum | None = None, *, pa
     for number, data in enumerate(DATA, 1):
         tag, used = hashlib.md5(data).hexdigest(), part_algorithm or algorithm
         value = Checksum(used, text(digest(used, data))) if used else None
-        extents = [Extent(f"{number}", 0, len(data), 0, -1)]
+        extents = [Extent(blob_id(f"{number}"), 0, len(data), 0, -1)]
         machine.send(commands.PutPart(B, K, U, number, len(data), tag, extents, value))
         names.append(commands.PartName(number, tag, value.value if value else ""))
     return machine.send(commands.CompleteUpload(B, K, U, names, checksum)).reply

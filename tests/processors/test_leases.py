@@ -183,6 +183,23 @@ def test_a_lease_counts_from_before_it_was_sent(monkeypatch: pytest.MonkeyPatch)
     bench(case, monkeypatch)
 
 
+def test_what_nobody_can_read_ends_what_is_held_until_a_new_claim_has_waited(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        leases = await at.leases("a")
+        await leases.take(3, epoch=1)
+        await at.log.append(AT, [Entry(b"", b'{"version": 99}')], durable=True)
+        await leases.displaced(3)
+        assert not leases.is_held(3)
+        await leases._say()
+        assert not leases.is_held(3)  # not by what it says behind that
+        assert not await leases.take(3, epoch=2)  # whose claim may be older than what was not read
+        leases.before_claim(3)
+        assert await leases.take(3, epoch=3)
+        assert leases.is_held(3)
+
+    assert bench(case, monkeypatch) == [LEASE_S]
+
+
 def test_the_map_of_owners() -> None:
     owned = OwnerMap()
     assert owned.endpoint(3) is None

@@ -1,16 +1,19 @@
 """The runtime of one partition on a log that fails at the worst moment."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from processors.machine import tables
 from processors.memory import MemoryView
 from processors.replica import Replica
-from processors.runtime import PartitionRuntime
+from processors.runtime import Fenced, PartitionRuntime
 from tests.processors.bench import COMMANDS, EVENTS, Bench, Sent, WeighedLog, bench, bucket
-from topics import commands, events
-from topics.log import Entry, LogError
+from tests.processors.machine import OWNER
+from topics import commands, events, spec
+from topics.log import VALUE_BYTES_MAX, Entry, LogError, OffsetTrimmed, Record, UnknownRecord
+from topics.memory import MemoryLog
 from topics.objects import Attributes, Checksum
 from topics.spec import TopicPartition
 
@@ -204,11 +207,104 @@ def test_trimming_leaves_the_commands_that_a_start_decides_again() -> None:
     bench(case)
 
 
+class TrimmedBetween(MemoryLog):
+    """Commands are trimmed when it was just told where they begin."""
+
+    def __init__(self, before: int, clock_ms: Callable[[], int]) -> None:
+        super().__init__("the log", clock_ms)
+        self._before = before
+        self.is_armed = False
+
+    async def earliest(self, at: TopicPartition) -> int:
+        found = await super().earliest(at)
+        if at == COMMANDS and self.is_armed:
+            await self.trim(COMMANDS, self._before)
+        return found
+
+
+def trimmed_between(before: int, case: Callable[[Bench, TrimmedBetween], Awaitable[None]]) -> None:
+    async def on(at: Bench) -> None:
+        at.log = log = TrimmedBetween(before, lambda: at.now_ms)
+        await log.create_topics(spec.ALL)
+        await case(at, log)
+
+    bench(on)
+
+
+def test_commands_that_are_trimmed_under_an_owner_need_no_new_claim() -> None:
+    async def case(at: Bench, log: TrimmedBetween) -> None:
+        for number in range(3):
+            await at.ask(f"R{number}", bucket(f"x{number}"))
+        await log.append(COMMANDS, [], durable=True)
+        runtime = at.runtime()
+        await runtime.claim()
+        log.is_armed = True
+        running = asyncio.create_task(runtime.run())
+        await at.sent.told("R2")
+        running.cancel()
+        assert at.errors() == {"R2": ""}
+        assert await at.facts() == [events.Claimed, events.BucketCreated]
+
+    trimmed_between(2, case)
+
+
+def test_who_finds_that_another_owner_decided_and_trimmed_is_fenced_and_rejects_nothing() -> None:
+    async def case(at: Bench, log: TrimmedBetween) -> None:
+        first = at.runtime()
+        await first.claim()
+        mine, at.view = at.view, MemoryView()
+        second = at.runtime("b")
+        await second.claim()
+        await at.ask("R1", bucket("x"))
+        await second.handle(await log.read(COMMANDS, 0))
+        await at.ask("R2", commands.DeleteBucket("x"))  # for who has not heard of R1, there is no such bucket
+        log.is_armed = True
+        with pytest.raises(Fenced):
+            await first.run()
+        assert at.errors() == {"R1": ""}
+        assert tables.bucket(mine, "x") is not None
+
+    trimmed_between(1, case)
+
+
+def test_a_log_that_lost_its_end_is_no_trimmed_one() -> None:
+    class Lost(MemoryLog):
+        async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
+            raise OffsetTrimmed("out of range")
+            yield []
+
+    async def case(at: Bench) -> None:
+        at.log = Lost("the log", lambda: at.now_ms)
+        await at.log.create_topics(spec.ALL)
+        runtime = at.runtime()
+        await runtime.claim()
+        with pytest.raises(OffsetTrimmed):
+            await runtime.run()
+
+    bench(case)
+
+
+def test_a_command_whose_event_no_log_takes_is_left_out() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        foreign = commands.Command("R1", OWNER, "gateway", 9_999, bucket("x" * VALUE_BYTES_MAX))
+        at.log.land(COMMANDS, [Entry(b"", commands.encode(foreign))])  # our own append would refuse it
+        await at.ask("R2", bucket("y"))
+        await runtime.handle(await at.log.read(COMMANDS, 0))
+        assert at.errors() == {"R1": "InternalError", "R2": ""}
+        assert await at.facts() == [events.Claimed, events.BucketCreated]
+
+    bench(case)
+
+
 @pytest.mark.parametrize(("topic", "reason"), [(COMMANDS, "got `int`"), (EVENTS, "malformed")])
 def test_a_record_that_no_codec_knows_ends_the_partition(topic: TopicPartition, reason: str) -> None:
     async def case(at: Bench) -> None:
         await at.log.append(topic, [Entry(b"", b"garbage")], durable=True)
-        with pytest.raises(ValueError, match=reason):
+        with pytest.raises(
+            UnknownRecord, match=f"offset 0 of {topic.topic}:0 cannot be read: .*{reason}.*; upgrade bucketlog"
+        ):
             await at.runtime().run_alone()
 
     bench(case)

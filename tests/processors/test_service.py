@@ -92,12 +92,12 @@ def test_buckets_are_those_of_every_owner(monkeypatch: pytest.MonkeyPatch) -> No
         app = create_read_service(views, lambda _: True, SECRET, lambda: NOW)
         async with served(app) as every, RemoteReads(owner.log, SECRET, lambda: NOW) as far:
             await owner.says(every, set(views) - {5})
-            assert not far.is_ready
+            assert far.unready() != []
             with pytest.raises(ReadUnavailable, match="partition 5 cannot be read: nobody owns it"):
                 await far.buckets()  # one is missing: never a short list
             await owner.says(every, set(views))
             assert [name for name, _ in await far.buckets()] == [B]
-            assert far.is_ready
+            assert far.unready() == []
 
     run(case)
 

@@ -6,7 +6,7 @@ import pytest
 
 from processors.machine import tables
 from processors.machine.complete import PART_BYTES_MIN
-from tests.processors.machine import OWNER, Machine
+from tests.processors.machine import OWNER, Machine, blob_id
 from topics import commands
 from topics.objects import Attributes, Checksum, Extent
 
@@ -19,7 +19,7 @@ START = commands.CreateUpload(B, K, U, "CRC32", "FULL_OBJECT", SAID)
 
 
 def extents(blob: str) -> list[Extent]:
-    return [Extent(blob, 3, 5, 7, 9)]
+    return [Extent(blob_id(blob), 3, 5, 7, 9)]
 
 
 def part(number: int) -> commands.PutPart:
@@ -84,7 +84,7 @@ def test_a_completed_object_is_made_of_its_upload_and_parts() -> None:
     assert row.extents == extents("1") + extents("3")
     assert row.checksum == Checksum("CRC32", "AAAAAA==")
     assert row.parts == [(1, PART_BYTES_MIN, SUM.value), (3, PART_BYTES_MIN, SUM.value)]
-    assert tables.garbage_at(machine.view, 6) == [(3, "2")]
+    assert tables.garbage_at(machine.view, 6) == [(3, blob_id("2"))]
 
 
 @pytest.mark.parametrize(

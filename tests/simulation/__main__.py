@@ -1,4 +1,4 @@
-"""`python -m tests.simulation [store|cluster] --seeds N [--first M]`: run seeds and print what they reached."""
+"""`python -m tests.simulation [store|cluster|data] --seeds N [--first M]`: run seeds and print what they reached."""
 
 import argparse
 import sys
@@ -7,9 +7,14 @@ from collections import Counter
 from collections.abc import Callable
 
 from tests.simulation.cluster.world import ClusterWorld
+from tests.simulation.data.world import DataWorld
 from tests.simulation.world import World
 
-WORLDS: dict[str, Callable[[int], World | ClusterWorld]] = {"store": World, "cluster": ClusterWorld}
+WORLDS: dict[str, Callable[[int], World | ClusterWorld | DataWorld]] = {
+    "store": World,
+    "cluster": ClusterWorld,
+    "data": DataWorld,
+}
 
 
 def main() -> int:

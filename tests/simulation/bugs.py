@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from datanode.consumer import WritesConsumer
+from datanode.compaction import Compactor
+from datanode.service import NodeService
 from datanode.store import VolumeStore
 from datanode.volume import Volume
 from processors.machine import tables
@@ -26,7 +27,8 @@ Plant = Callable[[Patch, World], None]
 
 def sync_skipped(patch: Patch, world: World) -> None:
     del patch
-    world.disk.skips_sync = True
+    for disk in world.disks:
+        disk.skips_sync = True
 
 
 def epoch_ignored(patch: Patch, world: object) -> None:
@@ -86,10 +88,10 @@ def claim_skipped(patch: Patch, world: object) -> None:
 
 
 def trimmed_before_synced(patch: Patch, world: World) -> None:
-    async def trim(consumer: WritesConsumer) -> None:
-        await consumer._log.trim(consumer._at, consumer._position)
+    async def settle(service: NodeService) -> None:
+        service.positions = {number: each.settled for number, each in service.member.replicas.items()}
 
-    patch.setattr(WritesConsumer, "trim", trim)
+    patch.setattr(NodeService, "settle", settle)
 
 
 def volume_not_synced(patch: Patch, world: World) -> None:
@@ -121,7 +123,21 @@ def journal_folder_not_synced_at_start(patch: Patch, world: World) -> None:
 
 
 def index_trusted_blindly(patch: Patch, world: World) -> None:
-    patch.setattr(VolumeStore, "_has_whole", lambda store, blob, length: store.has(blob))
+    patch.setattr(VolumeStore, "_has_whole", lambda *_: True)
+
+
+def copies_trusted_unsynced(patch: Patch, world: World) -> None:
+    honest = Compactor._copy_small
+
+    async def copy(compactor: Compactor, volume: Volume, entries: Any) -> Any:
+        async def sync(volume: Volume) -> None:
+            del volume
+
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(Volume, "sync", sync)
+            return await honest(compactor, volume, entries)
+
+    patch.setattr(Compactor, "_copy_small", copy)
 
 
 def failed_write_drops_promised_records(patch: Patch, world: World) -> None:
@@ -178,6 +194,7 @@ PLANTS: list[Plant] = [
     former_process_not_synced,
     journal_folder_not_synced_at_start,
     index_trusted_blindly,
+    copies_trusted_unsynced,
     failed_write_drops_promised_records,
     void_record_folded_as_ours,
     decides_without_overlay,

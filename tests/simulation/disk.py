@@ -1,7 +1,8 @@
 """A disk in memory that knows what was synced. `power_cut` throws away a seeded part of what was not.
 
 An unsynced write may be lost, kept, or torn at a 512-byte sector, each by itself: the order of writes means nothing to a
-disk. A synced write takes a step of the loop, and a cut in the middle of it tears it.
+disk. A synced write takes a step of the loop, and a cut in the middle of it tears it. New names and removals that no sync
+of their folder covered are lost or kept by themselves, too.
 """
 
 import asyncio
@@ -55,9 +56,13 @@ class SimulatedFile:
     def size(self) -> int:
         return len(self.data)
 
+    def allocated_bytes(self) -> int:
+        return len(self.data)
+
     def truncate(self, size: int) -> None:
         for content in (self.data, self.stable):
             del content[size:]
+            content.extend(bytes(size - len(content)))
         self.pending = [(at, data[: size - at]) for at, data in self.pending if at < size]
         if not self._disk.skips_sync:
             self._settle(list(self.pending))
@@ -67,6 +72,16 @@ class SimulatedFile:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def cut(self, size: int) -> None:
+        """What lies behind is gone, though it was synced."""
+        del self.data[size:], self.stable[size:]
+        self.pending = []
+
+    def flip(self, at: int, bits: int) -> None:
+        for content in (self.data, self.stable):
+            if at < len(content):
+                content[at] ^= bits
 
     def power_cut(self, rng: random.Random) -> None:
         for at, data in self.pending:
@@ -87,11 +102,14 @@ class SimulatedDisk:
         self.skips_sync = False
         self.failures = 0
         self.is_frozen = False
+        self.capacity_bytes = 1 << 40
         self._files: dict[str, SimulatedFile] = {}
+        self._removed: dict[str, SimulatedFile] = {}  # since the last sync of their folder
         self._synced_names: set[str] = set()
         self._small: dict[str, bytes] = {}
 
     def open(self, path: str) -> File:
+        self._removed.pop(path, None)
         return self._files.setdefault(path, SimulatedFile(self))
 
     def names(self, folder: str) -> list[str]:
@@ -104,10 +122,33 @@ class SimulatedDisk:
         self._small[path] = data
 
     def remove(self, path: str) -> None:
-        self._files.pop(path, None)
+        if self.is_frozen:
+            return
+        file = self._files.pop(path, None)
+        if file is not None and path in self._synced_names:
+            self._removed[path] = file
 
     def sync_folder(self, folder: str) -> None:
+        if self.is_frozen:
+            return
         self._synced_names |= {path for path in self._files if path.rpartition("/")[0] == folder}
+        for path in [path for path in self._removed if path.rpartition("/")[0] == folder]:
+            del self._removed[path]
+            self._synced_names.discard(path)
+
+    def free_bytes(self) -> int:
+        return self.capacity_bytes - sum(file.size() for file in self._files.values())
+
+    def total_bytes(self) -> int:
+        return self.capacity_bytes
+
+    def files(self, folder: str) -> dict[str, SimulatedFile]:
+        return {path: file for path, file in self._files.items() if path.rpartition("/")[0] == folder}
+
+    def lose(self, path: str) -> None:
+        """It is gone, though it was synced."""
+        del self._files[path]
+        self._synced_names.discard(path)
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -118,6 +159,12 @@ class SimulatedDisk:
             raise OSError(28, "No space left on device (by the test's wish)")
 
     def power_cut(self) -> None:
+        for path, file in self._removed.items():
+            if self.rng.random() < 0.5:
+                self._files.setdefault(path, file)
+            else:
+                self._synced_names.discard(path)
+        self._removed.clear()
         for path in list(self._files):
             if path not in self._synced_names and self.rng.random() < 0.5:
                 del self._files[path]

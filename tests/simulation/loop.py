@@ -1,6 +1,7 @@
 """An event loop in virtual time that runs ready callbacks in a seeded order and stops dead after a number of steps."""
 
 import asyncio
+import contextlib
 import random
 import selectors
 from collections.abc import Callable
@@ -43,6 +44,17 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         except Exception as error:  # noqa: BLE001 - handed on to who awaits
             future.set_exception(error)
         return future
+
+    def end(self) -> None:
+        """The process is dead: nothing goes on; what coroutines do on their way out must reach no disk."""
+        for task in asyncio.all_tasks(self):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            coroutine: Any = task.get_coro()
+            with contextlib.suppress(BaseException):
+                coroutine.close()
+        self._ready.clear()  # type: ignore[attr-defined]
+        self.close()
+        asyncio.set_event_loop(None)
 
     def _run_once(self) -> None:
         ready: Any = self._ready  # type: ignore[attr-defined]

@@ -14,6 +14,18 @@ from tests.simulation.world import World
 SLICE = 25
 STORE_SEEDS, CLUSTER_SEEDS = 300, 150
 SEEDS_TO_CATCH_A_BUG = 500
+SEEN_AT = {  # seeds that caught a bug which few do: tried first, and all the others where they do not any more
+    "store journal_folder_not_synced_at_start": 190,
+    "store former_process_not_synced": 10,
+    "store failed_write_drops_promised_records": 17,
+    "cluster lease_counted_from_its_acknowledgement": 155,
+    "cluster predecessor_not_waited_for": 16,
+    "cluster reply_of_a_dead_owner_lost": 23,
+    "cluster told_again_while_the_predecessor_answers": 215,
+    "cluster clock_ahead_held_against_deadlines": 31,
+    "cluster displacement_not_noticed": 19,
+    "cluster unknown_lease_left_out": 74,
+}
 Make = Callable[[int], World | ClusterWorld]
 Plant = Callable[[pytest.MonkeyPatch, Any], None]
 
@@ -35,12 +47,12 @@ def test_cluster_holds(first: int) -> None:
 
 @pytest.mark.parametrize("plant", bugs.PLANTS, ids=lambda plant: plant.__name__)
 def test_store_catches(plant: bugs.Plant) -> None:
-    _catch(World, plant)
+    _catch("store", World, plant)
 
 
 @pytest.mark.parametrize("plant", cluster_bugs.PLANTS, ids=lambda plant: plant.__name__)
 def test_cluster_catches(plant: cluster_bugs.Plant) -> None:
-    _catch(ClusterWorld, plant)
+    _catch("cluster", ClusterWorld, plant)
 
 
 def _hold(name: str, make: Make, first: int) -> None:
@@ -51,8 +63,8 @@ def _hold(name: str, make: Make, first: int) -> None:
             raise AssertionError(f"repeat with: python -m tests.simulation {name} --seeds 1 --first {seed}") from error
 
 
-def _catch(make: Make, plant: Plant) -> None:
-    for seed in range(SEEDS_TO_CATCH_A_BUG):
+def _catch(name: str, make: Make, plant: Plant) -> None:
+    for seed in (SEEN_AT.get(f"{name} {plant.__name__}", 0), *range(SEEDS_TO_CATCH_A_BUG)):
         with pytest.MonkeyPatch.context() as patch:
             world = make(seed)
             plant(patch, world)

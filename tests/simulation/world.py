@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
 
-from bucketlog.store import Store
+from bucketlog.store import DiskNode, Store
+from datanode.member import Identity
+from datanode.service import Times
 from gateway import payload
 from gateway.errors import S3Error
 from processors.machine.apply import fold
@@ -19,6 +21,7 @@ from processors.view import Overlay
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import Crash, SimulatedLoop
 from topics import commands, events, spec
+from topics.embedded import EmbeddedLog
 from topics.log import Entry, LogError
 from topics.objects import Attributes, Extent, Preconditions
 from topics.reader import ReaderState
@@ -55,8 +58,9 @@ class KeyHistory:
 class World:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
-        self.disk = SimulatedDisk(self.rng)
-        self.index = MemoryTable()
+        self.disks = [SimulatedDisk(self.rng) for _ in range(self.rng.choice([1, 1, 3]))]
+        self.disk = self.disks[0]  # the log's
+        self.indexes = [MemoryTable() for _ in self.disks]
         self.views = [MemoryView() for _ in range(spec.EVENTS.partitions)]
         self.now_s = START_S
         self.commands_done = 0
@@ -73,6 +77,7 @@ class World:
         self.uploads: dict[str, tuple[str, int, int]] = {}
         self.next_value = 1
         self.next_request = 0
+        self.boots = 0
         self.store: Store | None = None
 
     def run(self) -> None:
@@ -100,42 +105,31 @@ class World:
     def _after_crash(self) -> None:
         if self.rng.random() < 0.7:
             self.reached["power cut"] += 1
-            self.disk.power_cut()
-            for table in (self.index, *self.views):
+            for disk in self.disks:
+                disk.power_cut()
+            for table in (*self.indexes, *self.views):
                 table.lose_last(self.rng.randrange(4))
         else:
             self.reached["kill"] += 1
         if self.rng.random() < 0.15:
             self.reached["derived data removed"] += 1
-            self.index = MemoryTable()
+            self.indexes = [MemoryTable() for _ in self.disks]
             self.views = [MemoryView() for _ in self.views]
 
     def _abandon(self, loop: SimulatedLoop) -> None:
         """A dead process writes nothing more: what its coroutines do on their way out reaches no disk."""
-        self.disk.is_frozen = True
-        for task in asyncio.all_tasks(loop):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coroutine: Any = task.get_coro()
-            with contextlib.suppress(BaseException):
-                coroutine.close()
-        loop._ready.clear()  # type: ignore[attr-defined]
-        loop.close()
-        asyncio.set_event_loop(None)
-        self.disk.is_frozen = False
+        for disk in self.disks:
+            disk.is_frozen = True
+        loop.end()
+        for disk in self.disks:
+            disk.is_frozen = False
 
     async def _live(self, loop: SimulatedLoop, commands_until: int, *, crash: bool) -> None:
         if crash and self.rng.random() < 0.3:
             loop.steps_left = self.rng.randrange(150)  # while it still recovers
-        self.disk.failures = 0
-        store = self.store = Store(
-            self.disk,
-            self.index,
-            self.views,
-            lambda: int(loop.now_s * 1000),
-            segment_bytes=SEGMENT_BYTES,
-            volume_bytes=VOLUME_BYTES,
-            release_after_s=0.5,
-        )
+        for disk in self.disks:
+            disk.failures = 0
+        store = self.store = self._open(lambda: int(loop.now_s * 1000))
         await store.start()
         await self._check_all(store)
         subscribers = [asyncio.create_task(self._subscribe(store, number)) for number in range(spec.BUCKET_PARTITIONS)]
@@ -151,7 +145,8 @@ class World:
             await asyncio.gather(*(self._client(store, number, commands_until + 60) for number in range(CLIENTS)))
             raise Crash
         faults.cancel()
-        self.disk.failures = 0
+        for disk in self.disks:
+            disk.failures = 0
         await asyncio.sleep(3)  # housekeeping gives back what is garbage
         await self._check_all(store)
         await self._settle(store)
@@ -159,6 +154,24 @@ class World:
         for task in subscribers:
             task.cancel()
         await store.stop()
+
+    def _open(self, clock_ms: Callable[[], int]) -> Store:
+        self.boots += 1
+        nodes = [
+            DiskNode(Identity(f"disk{number}", f"i{number}", f"b{self.boots}"), disk, index, 1 << 40)
+            for number, (disk, index) in enumerate(zip(self.disks, self.indexes, strict=True))
+        ]
+        return Store(
+            EmbeddedLog(self.disk, clock_ms, segment_bytes=SEGMENT_BYTES),
+            nodes,
+            self.views,
+            clock_ms,
+            volume_bytes=VOLUME_BYTES,
+            release_after_s=0.5,
+            times=Times(compact_every_s=0.2),
+            rng=self.rng,
+            new_blob=lambda: self.rng.randbytes(16),
+        )
 
     # clients
 
@@ -225,22 +238,24 @@ class World:
 
     async def _put(self, store: Store, bucket: str, name: str, value: int, wanted: Preconditions) -> None:
         data = content(value)
-        blob = f"{self.rng.getrandbits(128):032x}"
-        if value % 7 == 0:  # as a large one: straight into a volume
-            writer = await store.blobs.create(blob, len(data))
-            await writer.write(data)
-            await writer.commit()
-            extents = [Extent(blob, 0, len(data), 0, -1)]
-        else:
-            extents = [Extent(blob, 0, len(data), 0, await store.blobs.put(blob, data))]
+        extents = [await self._payload(store, bucket, data, is_large=value % 7 == 0)]
         body = commands.PutObject(bucket, name, len(data), str(value), extents, None, Attributes(), wanted)
         await self._submit(store, body)
+
+    async def _payload(self, store: Store, bucket: str, data: bytes, *, is_large: bool) -> Extent:
+        """By the log, or straight into volumes."""
+        partition = spec.bucket_partition(bucket)
+        if not is_large:
+            return await store.blobs.put(data, partition)
+        writer = await store.blobs.create(len(data), partition)
+        await writer.write(data)
+        return await writer.commit()
 
     async def _multipart(self, store: Store, bucket: str, name: str, value: int) -> None:
         upload = f"{self.rng.getrandbits(128):032x}"
         await self._submit(store, commands.CreateUpload(bucket, name, upload, "", "FULL_OBJECT", Attributes()))
-        data, blob = content(value), f"{self.rng.getrandbits(128):032x}"
-        extents = [Extent(blob, 0, len(data), 0, await store.blobs.put(blob, data))]
+        data = content(value)
+        extents = [await self._payload(store, bucket, data, is_large=value % 3 == 0)]
         etag = f"{value:032x}"
         await self._submit(store, commands.PutPart(bucket, name, upload, 1, len(data), etag, extents, None))
         await self._submit(store, commands.CompleteUpload(bucket, name, upload, [commands.PartName(1, etag)], None))
@@ -284,7 +299,7 @@ class World:
             await asyncio.sleep(self.rng.random() * 0.3)
             match self.rng.randrange(4):
                 case 0:
-                    self.disk.failures = 1
+                    self.rng.choice(self.disks).failures = 1
                     self.reached["disk full"] += 1
                 case 1 | 2:
                     await self._zombie(store)
@@ -315,7 +330,7 @@ class World:
 
     async def _trim(self, store: Store) -> None:
         with contextlib.suppress(LogError, OSError):
-            await store._consumer.trim()
+            await store.settle()
             self.reached["trim"] += 1
 
     # checks

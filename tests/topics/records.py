@@ -1,13 +1,17 @@
 """One sample of every record type, with every field that it can carry."""
 
 from topics import commands, events
+from topics.heartbeats import Heartbeat, Tick
 from topics.objects import Attributes, Checksum, Extent, Preconditions
+from topics.placement import Group, Node, Placement, State
 
 EXTENTS = [Extent("01" * 16, 0, 5, 0x9A71BB4C, 7), Extent("02" * 16, 3, 67_108_864, 1, -1)]
 CHECKSUM = Checksum("CRC32C", "mnG7TA==")
 COMPOSITE = Checksum("SHA256", "RDBGZ2lKVmRlMmU=-2", "COMPOSITE")
 ATTRIBUTES = Attributes("text/plain", {"cache-control": "no-store"}, {"größe": "5"}, "STANDARD_IA")
 WANTED = Preconditions("*", "0123")
+NODE = Node("n1", "ab" * 16, "cd" * 16, "http://10.0.0.7:9003", "rack-1", 1 << 40, State.DOWN, True, True, "ef" * 16)
+PLACED = events.Placed({0: ["n1", "n2"]}, {3: ["n1"], 4: []})
 
 BODIES: list[commands.Body] = [
     commands.CreateBucket("photos", "ab" * 16, "eu-west-1"),
@@ -19,6 +23,13 @@ BODIES: list[commands.Body] = [
     commands.CompleteUpload("photos", "big", "upload-1", [commands.PartName(1, "5d41", "mnG7TA==")], COMPOSITE, 5, WANTED),
     commands.AbortUpload("photos", "big", "upload-1"),
     commands.ForgetReleased(3, 99),
+    commands.ReleaseOrphans(3, [(0, "01" * 16), (63, "02" * 16)]),
+    commands.RegisterNode("n1", "ab" * 16, "cd" * 16, "http://10.0.0.7:9003", "rack-1", 1 << 40),
+    commands.MarkNode("n1", "cd" * 16, commands.Mark.WRITABLE),
+    commands.DrainNode("n1", is_draining=True),
+    commands.RemoveNode("n1"),
+    commands.HoldGroup("n1", "ab" * 16, 63, holds=True),
+    commands.SetCopies(3),
 ]
 FACTS: list[events.Event] = [
     events.Claimed("cd" * 16),
@@ -48,6 +59,30 @@ FACTS: list[events.Event] = [
         "photos", "big", 5, "5d41-2", "null", "upload-1", events.CompletedPrivate([1, 10_000], COMPOSITE)
     ),
     events.BlobsReleased(99),
+    events.OrphansFound([(0, "01" * 16), (63, "02" * 16)]),
+    events.NodeChanged(NODE, "down", PLACED),
+    events.NodeChanged(NODE, "full", events.Placed()),
+    events.NodeRemoved("n1"),
+    events.GroupHeld("n1", 63, ["n1", "n2"]),
+    events.CopiesSet(3, PLACED),
+]
+PLACEMENTS = [Placement(), Placement(7, 2, {"n1": NODE}, [Group(["n1"], ["n2", "n1"]), Group(["n1"], []), Group()])]
+BEATS: list[Heartbeat | Tick] = [
+    Heartbeat(
+        "n1",
+        "ab" * 16,
+        "cd" * 16,
+        "http://10.0.0.7:9003",
+        "rack-1",
+        "the log",
+        1_800_000_000_000,
+        1 << 40,
+        1 << 30,
+        True,
+        {0: 5, 63: 1 << 40},
+        {63: 2},
+    ),
+    Tick("ef" * 16),
 ]
 
 

@@ -9,11 +9,13 @@ from typing import get_args
 import msgspec
 import pytest
 
-from tests.topics.records import BODIES, FACTS, command, decision
-from topics import commands, events, owners, replies, writes
+from tests.topics.records import BEATS, BODIES, FACTS, PLACEMENTS, command, decision
+from topics import commands, events, heartbeats, owners, placement, replies, writes
 from topics.objects import Checksum
+from topics.secret import ClusterSecret
 
 GOLDEN = Path(__file__).with_name("golden")
+SECRET = ClusterSecret(b"the secret of the golden bytes")
 
 
 def golden(name: str) -> list[bytes]:
@@ -32,11 +34,34 @@ def test_events() -> None:
     assert [events.decode(line) for line in golden("events-v1.jsonl")] == [decision(event) for event in FACTS]
 
 
-def test_writes() -> None:
-    assert writes.payload(b"abc") == b"\x01abc"
-    assert not writes.is_release(b"\x01abc")
-    assert writes.RELEASE == b"\x02"
-    assert writes.is_release(writes.RELEASE)
+def test_placement() -> None:
+    assert [placement.encode(each).hex().encode() for each in PLACEMENTS] == golden("placement-v1.hex")
+    assert [placement.decode(bytes.fromhex(line.decode())) for line in golden("placement-v1.hex")] == PLACEMENTS
+
+
+def test_heartbeats() -> None:
+    assert [heartbeats.encode(each, SECRET).hex().encode() for each in BEATS] == golden("heartbeats-v1.hex")
+    assert [heartbeats.decode(bytes.fromhex(line.decode()), SECRET) for line in golden("heartbeats-v1.hex")] == BEATS
+
+
+CLAIM = writes.Claim(16, 67_108_864, 0x9A71BB4C, ["n1", "n2"])
+WRITES: list[tuple[bytes, bytes, writes.Write]] = [
+    (writes.payload(16, b"abc"), b"\x03\x10abc", writes.Payload(16, b"abc")),
+    (writes.payload(0, b""), b"\x03\x00", writes.Payload(0, b"")),
+    (writes.claim(CLAIM), bytes.fromhex("04 94 10 ce04000000 ce9a71bb4c 92 a26e31 a26e32"), CLAIM),
+    (writes.RELEASE, b"\x02", writes.Release()),
+]
+
+
+@pytest.mark.parametrize(("encoded", "data", "write"), WRITES)
+def test_writes(encoded: bytes, data: bytes, write: writes.Write) -> None:
+    assert encoded == data
+    assert writes.decode(data) == write
+
+
+def test_a_payload_of_an_earlier_release_is_of_an_unknown_partition() -> None:
+    assert writes.decode(b"\x01abc") == writes.Payload(writes.UNKNOWN_PARTITION, b"abc")
+    assert writes.decode(b"\x01") == writes.Payload(writes.UNKNOWN_PARTITION, b"")
 
 
 REPLIES = {
@@ -91,10 +116,30 @@ def test_what_is_no_lease(data: bytes) -> None:
         owners.decode(data)
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00", b"\x03abc"])
+@pytest.mark.parametrize("data", [b"", b"\x00", b"\x05abc", b"\x03", b"\x04", b"\x04\x92\x01\x02", b"\x04\xc1"])
 def test_what_is_no_write(data: bytes) -> None:
-    with pytest.raises(ValueError, match="unknown kind"):
-        writes.is_release(data)
+    with pytest.raises(ValueError, match=r".+"):
+        writes.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x80\x01", b"null", placement.encode(PLACEMENTS[1])[:-1]])
+def test_what_is_no_placement(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        placement.decode(data)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", b"\x92\x01", b"null", heartbeats.encode(BEATS[0], SECRET)[:-1]])
+def test_what_is_no_heartbeat(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        heartbeats.decode(data, SECRET)
+
+
+def test_a_heartbeat_of_another_secret_or_changed_on_its_way_is_unsigned() -> None:
+    said = heartbeats.encode(BEATS[0], SECRET)
+    with pytest.raises(heartbeats.Unsigned):
+        heartbeats.decode(said, ClusterSecret(b"the secret of another"))
+    with pytest.raises(heartbeats.Unsigned):
+        heartbeats.decode(said.replace(b"rack-1", b"rack-2"), SECRET)
 
 
 def test_what_a_later_release_wrote_is_refused() -> None:
@@ -108,6 +153,10 @@ def test_what_a_later_release_wrote_is_refused() -> None:
         owners.decode(LEASE_BYTES.replace(b'"version":1', b'"version":2'))
     with pytest.raises(ValueError, match="version 2 is not known"):
         replies.decode(b"\x92\x02" + replies.encode(replies.Reply("R1"))[2:])
+    with pytest.raises(ValueError, match="version 2 is not known"):
+        placement.decode(placement.encode(msgspec.structs.replace(PLACEMENTS[1], version=2)))
+    with pytest.raises(ValueError, match="version 2 is not known"):
+        heartbeats.decode(heartbeats.encode(BEATS[1], SECRET).replace(b"\x93\x01", b"\x93\x02", 1), SECRET)
     with pytest.raises(ValueError, match="ObjectMoved"):
         events.decode(events.encode(decision(FACTS[2])).replace(b"BucketDeleted", b"ObjectMoved"))
     renamed = commands.encode(command(BODIES[1])).replace(b"\xacDeleteBucket", b"\xacDeletePocket")

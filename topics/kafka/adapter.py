@@ -27,6 +27,7 @@ from topics.spec import CLUSTER, TopicPartition, TopicSpec
 
 _IDENTIFYING = ("commands", "events")  # what a view was folded from, and what its causes are offsets of
 LOOK_AGAIN_S = 0.05
+REFUSED_S = 1.0  # that another broker has to let a client in
 COMPACT_AFTER_MS = 60_000  # a start reads what came since: a minute of heartbeats
 READERS_KEPT = 4  # idle consumers kept for the next read
 
@@ -43,7 +44,7 @@ class KafkaLog:
         self._config = config
         self._admin = AdminClient(config.client() | {"error_cb": self._on_error})
         self._refused: KafkaError | None = None
-        self._producer = KafkaProducer(config)
+        self._producer: KafkaProducer | None = None  # made by who appends: a broker lets nobody have one who may not write
         self._idle: list[KafkaReader] = []
         self._fetchers: list[Fetcher] = []
         self._counts: dict[str, int] = {}
@@ -54,14 +55,14 @@ class KafkaLog:
     async def open(cls, config: KafkaConfig) -> "KafkaLog":
         """Raises `LogError` where no broker answers, or none lets this client in."""
         log = cls(config)
+        looking = asyncio.create_task(log._look(CLUSTER))
         try:
-            await log._look(CLUSTER)
-        except LogError:
-            log._admin.poll(0)  # a refusal is told beside what was asked, which only runs into its time
-            if log._refused is not None:
-                raise failure("Kafka does not let this client in", log._refused) from None
+            await log._unless_refused(looking)
+            return log
+        except BaseException:
+            looking.cancel()
+            await log.close()
             raise
-        return log
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         await self._look(specs)
@@ -91,7 +92,7 @@ class KafkaLog:
         del durable  # each append waits for the replicas
         check_size(entries)
         self._check(at)
-        return await self._producer.append(self._name(at.topic), at.partition, entries)
+        return await (await self._working_producer()).append(self._name(at.topic), at.partition, entries)
 
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
         earliest, latest = await self._watermarks(at)
@@ -130,11 +131,20 @@ class KafkaLog:
                 await _unless(KafkaError.NO_ERROR, future, f"{at.topic}:{at.partition} cannot be trimmed")
 
     async def close(self) -> None:
-        await self._producer.close()
+        if self._producer is not None:
+            await self._producer.close()
         for reader in self._idle:
             await reader.close()
         for fetcher in self._fetchers:
             await fetcher.close()
+
+    async def _working_producer(self) -> KafkaProducer:
+        if self._producer is not None and self._producer.fatal is not None:
+            failed, self._producer = self._producer, None
+            await failed.close()
+        if self._producer is None:
+            self._producer = KafkaProducer(self._config)
+        return self._producer
 
     async def _watermarks(self, at: TopicPartition) -> tuple[int, int]:
         self._check(at)
@@ -165,6 +175,17 @@ class KafkaLog:
         asked = [NewPartitions(self._name(spec.name), spec.partitions)]
         for future in self._admin.create_partitions(asked, operation_timeout=REQUEST_S).values():
             await _unless(KafkaError.INVALID_PARTITIONS, future, f"partitions cannot be added to topic {spec.name}")
+
+    async def _unless_refused(self, looking: "asyncio.Task[None]") -> None:
+        """A refusal is told beside what was asked, which only runs into its time."""
+        while self._refused is None and not looking.done():
+            await asyncio.wait({looking}, timeout=LOOK_AGAIN_S)
+            self._admin.poll(0)
+        if self._refused is not None:
+            await asyncio.wait({looking}, timeout=REFUSED_S)
+        if self._refused is not None and (not looking.done() or looking.exception() is not None):
+            raise failure("Kafka does not let this client in", self._refused)
+        looking.result()
 
     def _on_error(self, error: KafkaError) -> None:
         if error.code() in REFUSALS:

@@ -20,10 +20,11 @@ PASSING = (  # librdkafka goes on by itself when the brokers are back
     KafkaError._UNKNOWN_PARTITION,
 )
 REFUSALS = (KafkaError._AUTHENTICATION, KafkaError._SSL, KafkaError.SASL_AUTHENTICATION_FAILED)
+_MAY_NOT = "this client may not use the topic; check its ACLs"
 _ADVICE = {
     KafkaError._MSG_TIMED_OUT: "no broker acknowledged it in time; check the brokers and min.insync.replicas",
     KafkaError._QUEUE_FULL: "too much waits for the brokers",
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: "this client may not use the topic; check its ACLs",
+    **dict.fromkeys([KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED], _MAY_NOT),
     KafkaError.MSG_SIZE_TOO_LARGE: "raise the topic's max.message.bytes",
     **dict.fromkeys(REFUSALS, "check the credentials and certificates in kafka_settings"),
 }

@@ -1,6 +1,7 @@
 """Appends: entries in, offsets out when every in-sync replica has them. One poll thread a client.
 
-An append fails whole, though a part of it may be in the log; the reader's rule makes that harmless.
+An append fails whole, though a part of it may be in the log; the reader's rule makes that harmless. Some failures are
+a producer's last (`fatal`), such as the lack of every right to write: it fails all appends, and another has to be made.
 """
 
 import asyncio
@@ -30,6 +31,7 @@ class _Append:
 class KafkaProducer:
     def __init__(self, config: KafkaConfig) -> None:
         self._producer = Producer(config.producer())
+        self.fatal: KafkaError | None = None
         self._loop = asyncio.get_running_loop()
         self._finished: list[_Append] = []
         self._stopping = threading.Event()
@@ -47,10 +49,10 @@ class KafkaProducer:
                     topic, entry.value, entry.key, partition, on_delivery=self._on_delivery(waiting, place)
                 )
             except (BufferError, KafkaException) as error:
-                raise failure(f"cannot append to {topic}:{partition}", _kafka_error(error)) from error
+                raise failure(f"cannot append to {topic}:{partition}", self.fatal or _kafka_error(error)) from error
         await waiting.future
         if waiting.error is not None:
-            raise failure(f"append to {topic}:{partition} failed", waiting.error)
+            raise failure(f"append to {topic}:{partition} failed", self.fatal or waiting.error)
         return waiting.offsets
 
     async def close(self) -> None:
@@ -73,7 +75,10 @@ class KafkaProducer:
     def _poll(self) -> None:
         """Runs the delivery callbacks, and wakes the loop once for all that came together."""
         while not self._stopping.is_set():
-            self._producer.poll(POLL_S)
+            try:
+                self._producer.poll(POLL_S)
+            except KafkaException as error:
+                self.fatal = error.args[0]  # the deliveries that it fails come next
             if self._finished:
                 finished, self._finished = self._finished, []
                 self._loop.call_soon_threadsafe(_wake, finished)

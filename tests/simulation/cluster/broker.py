@@ -5,6 +5,8 @@ import enum
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 
+import msgspec
+
 from tests.simulation.cluster.processes import Process
 from topics import commands
 from topics.log import Entry, LogError, Record
@@ -28,9 +30,12 @@ class Fate(enum.Enum):
 class Weather:
     """What the network does to messages at the time."""
 
-    def __init__(self, rng: random.Random, reached: Callable[[str], None]) -> None:
+    def __init__(
+        self, rng: random.Random, reached: Callable[[str], None], lateness_s: Sequence[float] = (0.1, LATE_S, VERY_LATE_S)
+    ) -> None:
         self.rng = rng
         self.is_bad = False
+        self.lateness_s = lateness_s
         self._reached = reached
 
     def delay_s(self) -> float:
@@ -73,6 +78,7 @@ class Connection:
         self._lands: dict[TopicPartition, float] = {}  # when the last append under way arrives: they keep their order
         self.stalls: dict[str, float] = {}  # topic → until when nothing of it gets here
         self.is_told_late = False  # of what it appended
+        self.misreads_until_s = 0.0  # what owners say: a newer release's words
 
     @property
     def identity(self) -> str:
@@ -97,7 +103,7 @@ class Connection:
                 loop.in_world(lands - loop.time() + again_s, lambda: self._land(at, entries, None, 0))
             return await told
         if fate is not Fate.FAILS:
-            late_s = rng.random() * rng.choice([0.1, LATE_S, VERY_LATE_S])
+            late_s = rng.random() * rng.choice(self._weather.lateness_s)
             some = entries[: rng.randrange(len(entries)) + 1] if fate is Fate.IN_PART else entries
             loop.in_world(late_s, lambda: self._land(at, some, None, 0))
         await asyncio.sleep(rng.random() * 2)
@@ -147,7 +153,10 @@ class Connection:
             await asyncio.sleep(self._weather.delay_s())
             while self.stalls.get(at.topic, 0.0) > self._process.loop.time():
                 await asyncio.sleep(STALLED_S)
-            yield batch
+            if at.topic == "owners" and self.misreads_until_s > self._process.loop.time():
+                yield [msgspec.structs.replace(each, value=b"?") for each in batch]
+            else:
+                yield batch
 
     async def earliest(self, at: TopicPartition) -> int:
         return await self._log.earliest(at)

@@ -86,6 +86,10 @@ def displacement_not_noticed(patch: Patch, world: object) -> None:
     patch.setattr(Leases, "displaced", displaced)
 
 
+def unknown_lease_left_out(patch: Patch, world: object) -> None:
+    patch.setattr(Leases, "_note_unknown", lambda leases: None)
+
+
 PLANTS: list[Plant] = [
     lease_ignored,
     lease_counted_from_its_acknowledgement,
@@ -95,6 +99,7 @@ PLANTS: list[Plant] = [
     deadline_ignored,
     clock_ahead_held_against_deadlines,
     displacement_not_noticed,
+    unknown_lease_left_out,
     bugs.claim_skipped,
     bugs.cause_ignored,
     bugs.void_record_folded_as_ours,

@@ -9,6 +9,7 @@ from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.cluster.coordinator import SESSION_S, Coordinator
 from tests.simulation.cluster.processes import ClusterLoop, Process
 from tests.simulation.cluster.processor import Processor
+from topics.owners import LEASE_S
 
 BETWEEN_S = 5.0
 SKEW_MAX_S = 180.0
@@ -42,6 +43,7 @@ class Faults:
     def __init__(self, cluster: Cluster) -> None:
         self._in = cluster
         self._rng = cluster.rng
+        self._has_misread = False
         self._alone: list[Callable[[], Awaitable[None]]] = [
             self._crash,
             self._pause,
@@ -57,6 +59,7 @@ class Faults:
             self._storm,
             self._stall,
             self._usurp,
+            self._misread,
             self._shuffle,
             self._skew,
             self._skew,
@@ -74,7 +77,10 @@ class Faults:
         for _, connection in self._in.machines():
             connection.stalls.clear()
             connection.is_told_late = False
+            connection.misreads_until_s = 0.0
         await self.everybody_is_back()
+        if self._has_misread:
+            await asyncio.sleep(LEASE_S)  # what could not be read keeps whoever takes over waiting
 
     async def one_alone(self) -> bool:
         """Whether it is one that nobody may notice."""
@@ -167,21 +173,48 @@ class Faults:
         self._in.note("stall")
 
     async def _usurp(self) -> None:
-        """A member is replaced while it, and some gateways, hear nothing of owners; and it, perhaps, nothing at all."""
+        """A member is replaced while it, and some gateways, hear nothing of owners; and it, perhaps, nothing at all.
+
+        Whoever replaces it may have been unable to read what it said.
+        """
         if (victim := self._victim()) is None:
             return
         connection = victim[1].connection
         connection.is_told_late = self._rng.random() < 0.5
         self._in.loop.in_world(STALL_S, lambda: setattr(connection, "is_told_late", False))
-        await asyncio.sleep(self._rng.random() * 3)
+        before_s, between_s = self._rng.random() * 3, self._rng.random()
+        if self._rng.random() < 0.4:
+            others = [each.connection for each in self._in.processors if each is not victim[1]]
+            self._misread_by(others, before_s + between_s)
+        await asyncio.sleep(before_s)
         until_s = self._in.loop.time() + self._rng.random() * STALL_S
         for other in [connection, *(each for _, each in self._in.machines() if self._rng.random() < 0.5)]:
             other.stalls["owners"] = until_s
         if self._rng.random() < 0.5:
             connection.stalls = dict.fromkeys(TOPICS, until_s)
-        await asyncio.sleep(self._rng.random())
+        await asyncio.sleep(between_s)
         self._in.coordinator.expel(victim[1].member.name)
         self._in.note("usurped")
+
+    async def _misread(self) -> None:
+        """A member is replaced by one whose words it cannot read, and some gateways hear nothing of owners."""
+        if (victim := self._victim()) is None:
+            return
+        connection, seconds = victim[1].connection, self._rng.random() * STALL_S
+        self._misread_by([connection], seconds)
+        if self._rng.random() < 0.5:
+            connection.stalls["commands"] = self._in.loop.time() + seconds
+        for _, other in self._in.machines():
+            if other is not connection and self._rng.random() < 0.5:
+                other.stalls["owners"] = self._in.loop.time() + seconds
+        await asyncio.sleep(self._rng.random())
+        self._in.coordinator.expel(victim[1].member.name)
+
+    def _misread_by(self, connections: list[Connection], seconds: float) -> None:
+        for each in connections:
+            each.misreads_until_s = self._in.loop.time() + seconds
+        self._has_misread = True
+        self._in.note("leases misread")
 
     async def _shuffle(self) -> None:
         """Partitions move as soon as they have an owner."""

@@ -1,0 +1,126 @@
+"""The state of a cluster, for an operator: GET /-/status as JSON, from what a gateway (or the whole store) knows anyway.
+
+A group is, from bad to good: `without_holder` where no node that is up has all of it; `under_replicated` where fewer than
+the wanted copies are up; `copying` where there are enough, but a node that is to have it does not yet; `whole`.
+"""
+
+import enum
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
+
+from bucketlog.admin import Answer, json_response
+from gateway.request import Request
+from topics.placement import Group, Placement
+
+PATH = "/-/status"
+
+
+class Condition(enum.StrEnum):
+    """Of a replication group."""
+
+    WITHOUT_HOLDER = "without_holder"
+    UNDER_REPLICATED = "under_replicated"
+    COPYING = "copying"
+    WHOLE = "whole"
+
+
+class Heard(NamedTuple):
+    """What a data node said last."""
+
+    used_bytes: int
+    behind: Mapping[int, int]  # group → blobs that it is to have and does not, yet
+    ago_s: float
+    at: str = ""  # where it is, if that is not its endpoint
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    name: str
+    state: str
+    is_draining: bool
+    is_full: bool
+    domain: str
+    endpoint: str  # in one process: its folder
+    capacity_bytes: int
+    used_bytes: int | None  # None: not heard yet
+    heard_ago_s: float | None
+    groups_wanted: int  # that it is to have
+    groups_held: int  # of these, those of which it has all blobs
+    groups_leaving: int  # that it has until others have them
+    blobs_behind: int  # that it knows it lacks
+
+
+class PartitionStatus(msgspec.Struct, frozen=True):
+    number: int
+    owner: str  # empty where there is none
+    lag: int | None  # commands that wait for their decision; None: it cannot be had
+
+
+class Status(msgspec.Struct, frozen=True):
+    epoch: int  # of the map
+    copies: int  # that are wanted of each blob
+    nodes: list[NodeStatus]
+    groups: dict[Condition, list[int]]
+    partitions: list[PartitionStatus]
+
+
+class Known(NamedTuple):
+    """Where the state is read from."""
+
+    placement: Callable[[], Placement]
+    heard: Callable[[], Mapping[str, Heard]]  # node → what it said last
+    partitions: Callable[[], Awaitable[Sequence[PartitionStatus]]]
+
+
+def answer_status(known: Known) -> Answer:
+    async def answer(_: HttpRequest, request: Request) -> Response:
+        del request
+        return json_response(status_of(known.placement(), known.heard(), await known.partitions()))
+
+    return answer
+
+
+def status_of(placement: Placement, heard: Mapping[str, Heard], partitions: Sequence[PartitionStatus]) -> Status:
+    nodes = [_node(placement, name, heard.get(name)) for name in sorted(placement.nodes)]
+    return Status(placement.epoch, placement.copies, nodes, conditions(placement), list(partitions))
+
+
+def conditions(placement: Placement) -> dict[Condition, list[int]]:
+    """The numbers of the groups in each condition."""
+    found: dict[Condition, list[int]] = {each: [] for each in Condition}
+    for number, group in enumerate(placement.groups):
+        found[_condition(placement, group)].append(number)
+    return found
+
+
+def _condition(placement: Placement, group: Group) -> Condition:
+    holders = group.holders or []
+    up = sum(map(placement.is_up, holders))
+    if not up:
+        return Condition.WITHOUT_HOLDER
+    if up < placement.copies:
+        return Condition.UNDER_REPLICATED
+    return Condition.WHOLE if set(group.targets) <= set(holders) else Condition.COPYING
+
+
+def _node(placement: Placement, name: str, heard: Heard | None) -> NodeStatus:
+    node = placement.nodes[name]
+    wanted = [group for group in placement.groups if name in group.targets]
+    return NodeStatus(
+        name,
+        node.state,
+        node.is_draining,
+        node.is_full,
+        node.domain,
+        (heard.at if heard else "") or node.endpoint,
+        node.capacity_bytes,
+        heard.used_bytes if heard else None,
+        round(heard.ago_s, 1) if heard else None,
+        len(wanted),
+        sum(name in (group.holders or ()) for group in wanted),
+        sum(name in (group.holders or ()) and name not in group.targets for group in placement.groups),
+        sum(heard.behind.values()) if heard else 0,
+    )

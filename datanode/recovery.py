@@ -1,0 +1,122 @@
+"""What a start makes of volumes and index: each volume is scanned from its synced position, or whole.
+
+Rules: a blob gets one place. Of two whole records of it the one that the index has stays, else the first in the order of
+volumes; the other is released, but only when all volumes are synced, for either could be the one that a power cut takes.
+A record that is not whole and not indexed is what a crash broke off: it is released. One that is indexed stays, to be
+found damaged. What was synced and is gone (a file that is missing or too short) is counted as lost, by group.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from datanode import layout
+from datanode.index import BlobIndex, Change, Place
+from datanode.volume import Found, Volume
+from datanode.volumes import Volumes
+
+REMOVED_AT_ONCE = 10_000
+
+
+class _Surplus(NamedTuple):
+    volume: Volume
+    offset: int
+    blob: bytes
+    length: int
+
+
+def recover(volumes: Volumes, index: BlobIndex) -> dict[int, int]:
+    """Of each group, how many blobs were lost."""
+    surplus: list[_Surplus] = []
+    cut_off: dict[int, int] = {}  # volumes shorter than they were: their size
+    for volume in volumes.open_all():
+        synced = index.synced_below(volume.number)
+        if (size := volume.size()) < synced:
+            cut_off[volume.number] = size
+            volume.extend(synced)
+        surplus += _Scan(volumes, index, volume).run(synced)
+        volumes.activate(volume)
+    _release(volumes, surplus)
+    missing = index.volumes() - volumes.all.keys()
+    lost = Counter[int]()
+    if cut_off or any(index.live_bytes(number) for number in missing):
+        lost = _remove_lost(index, cut_off | dict.fromkeys(missing, 0))
+    for number in missing:
+        index.forget_volume(number)
+    return dict(lost)
+
+
+class _Scan:
+    """Of one volume, into the index."""
+
+    def __init__(self, volumes: Volumes, index: BlobIndex, volume: Volume) -> None:
+        self._volumes = volumes
+        self._index = index
+        self._volume = volume
+        self._found: dict[tuple[int, bytes], Change] = {}
+        self._surplus: list[_Surplus] = []
+
+    def run(self, start: int) -> list[_Surplus]:
+        for found in self._volume.scan(start):
+            self._volumes.unsettled_bytes += found.header.length
+            self._take(found)
+        if self._found:
+            self._index.change(list(self._found.values()))
+        return self._surplus
+
+    def _take(self, found: Found) -> None:
+        group, blob, partition, length, is_released = found.header
+        here = Place(self._volume.number, found.offset, length, partition)
+        pending = self._found.get((group, blob))
+        indexed = pending.old if pending else self._index.find(group, blob)
+        known = pending.new if pending else indexed
+        new: Place | None = here
+        if is_released:
+            if known != here:
+                return
+            new = None
+        elif known == here:
+            return  # whole or not: who reads it will see
+        elif not self._volume.has_whole(blob, found.offset, length):
+            self._volume.release(found.offset, blob, length)
+            return
+        elif known is not None:
+            is_known_live = self._is_live(blob, known)
+            self._give_up(blob, here if is_known_live else known)
+            if is_known_live:
+                return
+        self._found[group, blob] = Change(group, blob, indexed, new)
+
+    def _is_live(self, blob: bytes, place: Place) -> bool:
+        volume = self._volumes.all.get(place.volume)
+        return volume is not None and volume.has_live(blob, place.offset, place.length)
+
+    def _give_up(self, blob: bytes, place: Place) -> None:
+        if (volume := self._volumes.all.get(place.volume)) is not None:
+            self._surplus.append(_Surplus(volume, place.offset, blob, place.length))
+
+
+def _release(volumes: Volumes, surplus: list[_Surplus]) -> None:
+    if surplus:
+        for volume in volumes.all.values():
+            volume.sync_now()
+    for volume, offset, blob, length in surplus:
+        volume.release(offset, blob, length)
+
+
+def _remove_lost(index: BlobIndex, sizes: Mapping[int, int]) -> Counter[int]:
+    """Entries of records that end behind what is left of their volumes; counts those that had been synced."""
+    lost = Counter[int]()
+    changes: list[Change] = []
+    for group, blob, place in index.entries():
+        end = place.offset + layout.record_bytes(place.length)
+        if end <= sizes.get(place.volume, end):
+            continue
+        changes.append(Change(group, blob, place, None))
+        lost[group] += end <= index.synced_below(place.volume)
+        if len(changes) >= REMOVED_AT_ONCE:
+            index.change(changes)
+            changes = []
+    index.change(changes)
+    index.sync()
+    return +lost  # those of which there is one

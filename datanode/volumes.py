@@ -1,0 +1,77 @@
+"""The volume files of a node: a few are active, written in turn so that their syncs overlap; the rest are sealed."""
+
+from datanode.volume import Volume
+from topics.disk import Disk
+
+VOLUME_BYTES = 1 << 30
+ACTIVE_VOLUMES = 4
+_FOLDER = "volumes"
+_SUFFIX = ".vol"
+
+
+class Volumes:
+    def __init__(self, disk: Disk, volume_bytes: int = VOLUME_BYTES) -> None:
+        self.volume_bytes = volume_bytes
+        self.unsettled_bytes = 0  # behind the synced positions: what a start would have to read again
+        self.all: dict[int, Volume] = {}
+        self._disk = disk
+        self._active: list[int] = []
+        self._turn = 0
+
+    def open_all(self) -> list[Volume]:
+        names = [name for name in self._disk.names(_FOLDER) if name.endswith(_SUFFIX)]
+        if names:
+            self._disk.sync_folder(_FOLDER)  # a killed process may not have got to it
+        for name in names:
+            number = int(name.removesuffix(_SUFFIX))
+            self.all[number] = Volume(number, self._disk.open(_path(number)), 0)
+        return list(self.all.values())
+
+    def activate(self, volume: Volume) -> None:
+        """At start, where its end is known: it is written on if there is room."""
+        if volume.end < self.volume_bytes and len(self._active) < ACTIVE_VOLUMES:
+            self._active.append(volume.number)
+
+    def next(self, adding: int) -> Volume:
+        """The one whose turn it is to take `adding` bytes."""
+        self.unsettled_bytes += adding
+        self._turn = (self._turn + 1) % ACTIVE_VOLUMES
+        if len(self._active) <= self._turn:
+            self._active.append(self._new())
+            self._turn = len(self._active) - 1
+        volume = self.all[self._active[self._turn]]
+        if volume.has_failed or (volume.end and volume.end + adding > self.volume_bytes):
+            self._active[self._turn] = self._new()
+            volume = self.all[self._active[self._turn]]
+        return volume
+
+    def is_active(self, number: int) -> bool:
+        return number in self._active
+
+    def seal(self, number: int) -> None:
+        """Nothing more is written to it."""
+        if number in self._active:
+            self._active.remove(number)
+
+    def remove(self, number: int) -> None:
+        """A sealed one in which nothing is indexed; durable on return. Reads under way in threads end well."""
+        volume = self.all.pop(number)
+        try:
+            self._disk.remove(_path(number))
+            self._disk.sync_folder(_FOLDER)
+        finally:
+            volume.close()
+
+    def close(self) -> None:
+        for volume in self.all.values():
+            volume.close()
+
+    def _new(self) -> int:
+        number = max(self.all, default=-1) + 1
+        self.all[number] = Volume(number, self._disk.open(_path(number)), 0)
+        self._disk.sync_folder(_FOLDER)
+        return number
+
+
+def _path(number: int) -> str:
+    return f"{_FOLDER}/{number:08}{_SUFFIX}"

@@ -1,0 +1,57 @@
+"""Records that are written in pieces: the bytes and checksums of one region of a volume."""
+
+import asyncio
+
+from awscrt.checksums import crc32c
+
+from datanode import layout
+from datanode.volume import Volume
+
+FLUSH_BYTES = 256 << 10  # a hand-over to a thread costs more than writing less
+
+
+class RecordWriter:
+    """A record of a known length; `commit` or `abort` ends it."""
+
+    def __init__(self, volume: Volume, group: int, blob: bytes, partition: int, length: int) -> None:
+        self._volume = volume
+        self._blob = blob
+        self._length = length
+        self._region = volume.reserve(layout.header(group, blob, partition, length), length)
+        self._pending = bytearray()
+        self._crcs: list[int] = []
+        self._position = 0
+        self.crc32c = 0
+
+    async def write(self, data: bytes) -> None:
+        self._pending += data
+        if len(self._pending) >= FLUSH_BYTES:
+            await self._flush(len(self._pending) // layout.BLOCK_BYTES * layout.BLOCK_BYTES)
+
+    async def commit(self) -> int:
+        """Its offset, durable; the index must learn of it before anything else happens.
+
+        Raises `ValueError` where the length is not what was announced.
+        """
+        await self._flush(len(self._pending))
+        if self._position != self._length:
+            raise ValueError(f"{self._position} bytes of {self._length} arrived")
+        await self._volume.finish(self._region, self._length, layout.footer(self._blob, self._crcs))
+        return self._region
+
+    def abort(self) -> None:
+        """Give the space back."""
+        self._volume.abandon(self._region, self._blob, self._length)
+
+    async def _flush(self, size: int) -> None:
+        data, self._pending = bytes(self._pending[:size]), self._pending[size:]
+        if self._position + size > self._length:
+            raise ValueError("more bytes than announced")
+        position, self._position = self._position, self._position + size
+        await asyncio.to_thread(self._write_out, data, position)
+
+    def _write_out(self, data: bytes, position: int) -> None:
+        self._crcs += layout.block_crcs(memoryview(data))
+        self.crc32c = crc32c(data, self.crc32c)
+        with self._volume.held():
+            self._volume.write_payload(data, self._region, position)

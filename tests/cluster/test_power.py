@@ -1,0 +1,72 @@
+"""The power of all data nodes fails under load: what they acknowledged is on their disks; who skips the sync is caught."""
+
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.state import state, wait_until_whole
+from tests.cluster.volumes import differences, look
+from tests.faults.power import cut
+from tests.faults.workload import check, check_stream, start_clients, stop_clients
+from tests.kafka.cluster import Cluster, Role
+
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
+CUTS = int(os.environ.get("BUCKETLOG_TEST_NODE_CUTS", "4"))
+WHOLE_S = 120.0
+TIMES = {"BUCKETLOG_RELEASE_AFTER_S": "1", "BUCKETLOG_ORPHAN_AFTER_S": "20", "BUCKETLOG_SWEEP_PACE_S": "0.2"}
+SWEPT_S = 25.0
+
+
+def powered(folder: Path, kafka: str, *flags: str) -> Cluster:
+    cluster = Cluster(folder, kafka, gateways=1, processors=1, datanodes=3, env=TIMES)
+    for node in cluster.datanodes:
+        node.command = [sys.executable, "-m", "tests.cluster.power_node", *flags]
+    return cluster
+
+
+def cut_all(nodes: list[Role], rng: random.Random) -> None:
+    """At once: no copy elsewhere saves what was not synced."""
+    for node in nodes:
+        node.kill()
+    for node in nodes:
+        cut(node.data, rng)
+    for node in nodes:
+        node.start()
+    for node in nodes:
+        node.wait()
+
+
+def test_nothing_acknowledged_is_lost_when_the_power_of_all_data_nodes_fails(tmp_path: Path, kafka: str) -> None:
+    rng = random.Random(CUTS)
+    with powered(tmp_path, kafka) as cluster:
+        clients = start_clients(cluster, 8, 0.02)
+        for _ in range(CUTS):
+            time.sleep(rng.uniform(0.5, 2))
+            cut_all(cluster.datanodes, rng)
+        stop_clients(clients)
+        check(cluster, clients)
+        check_stream(cluster)
+        time.sleep(SWEPT_S)
+        wait_until_whole(cluster, WHOLE_S)
+        targets = [group.targets for group in state(cluster).placement.groups]
+        for node in cluster.datanodes:
+            assert node.stop() == 0
+        assert differences({node.data.name: look(node.data) for node in cluster.datanodes}, targets) == []
+        for node in cluster.datanodes:
+            node.start().wait()
+
+
+def test_data_nodes_that_skip_the_sync_are_caught(tmp_path: Path, kafka: str) -> None:
+    with powered(tmp_path, kafka, "--skip-sync") as cluster:
+        wait_until_whole(cluster, WHOLE_S)
+        s3 = cluster.client()
+        s3.create_bucket(Bucket="photos")
+        body = os.urandom(2 << 20)
+        s3.put_object(Bucket="photos", Key="large", Body=body)
+        cut_all(cluster.datanodes, random.Random(1))
+        with pytest.raises(s3.exceptions.ClientError):
+            s3.get_object(Bucket="photos", Key="large")["Body"].read()

@@ -1,0 +1,79 @@
+"""A volume store on a folder, and what tests do to it and its files."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from datanode.index import BlobIndex
+from datanode.store import NewBlob, VolumeStore
+from topics.disk import OsDisk
+from topics.rocksdb import RocksMap
+
+VOLUME_BYTES = 1 << 20
+
+
+def blob(number: int) -> bytes:
+    return b"%016d" % number  # found nowhere else in a file
+
+
+@contextmanager
+def opened(
+    folder: Path, volume_bytes: int = VOLUME_BYTES, disk: OsDisk | None = None, reserve_bytes: int | None = 0
+) -> Iterator[VolumeStore]:
+    disk = disk or OsDisk(folder)
+    index = BlobIndex(RocksMap(folder / "index"))
+    store = VolumeStore(disk, index, volume_bytes=volume_bytes, reserve_bytes=reserve_bytes)
+    try:
+        yield store
+    finally:
+        store.close()
+        disk.close()
+
+
+def put(store: VolumeStore, number: int, data: bytes, group: int = 0) -> None:
+    store.put_all([NewBlob(group, blob(number), 3, data)])
+
+
+def put_large(store: VolumeStore, number: int, data: bytes, group: int = 0) -> None:
+    async def put() -> None:
+        writer = store.create(group, blob(number), 3, len(data))
+        try:
+            await writer.write(data)
+            await writer.commit()
+        except BaseException:
+            await writer.abort()
+            raise
+
+    asyncio.run(put())
+
+
+def read(store: VolumeStore, number: int, size: int, group: int = 0) -> bytes:
+    return asyncio.run(store.read(group, blob(number), 0, size))
+
+
+def names(store: VolumeStore, group: int = 0) -> list[bytes]:
+    return [held.blob for held in store.blobs(group)]
+
+
+def volumes(folder: Path) -> list[Path]:
+    return sorted(folder.glob("volumes/*.vol"))
+
+
+def volume_of(folder: Path, number: int) -> Path:
+    """The one file that names the blob."""
+    (path,) = [each for each in volumes(folder) if blob(number) in each.read_bytes()]
+    return path
+
+
+def allocated(folder: Path) -> int:
+    """Bytes that the volumes take from the file system."""
+    return sum(path.stat().st_blocks * 512 for path in volumes(folder))
+
+
+def flip(path: Path, at: int, mask: int = 4) -> None:
+    with path.open("r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ mask]))

@@ -1,0 +1,203 @@
+"""Who judges the data nodes: what it asks for after what it heard and when, on the log's clock alone."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from processors.liveness import SKEW_MS_MAX, Limits, Liveness, trimmable
+from topics import commands
+from topics.commands import Mark, MarkNode
+from topics.heartbeats import Heartbeat
+from topics.placement import Group, Node, Placement, State
+
+GRACE, OUT = 15_000, 600_000
+NOW = 1_800_000_000_000
+
+
+def node(name: str, **fields: Any) -> Node:
+    return msgspec.structs.replace(Node(name, f"folder-{name}", "1", f"http://{name}", name, 100), **fields)
+
+
+def beat(name: str, time_ms: int, **fields: Any) -> Heartbeat:
+    said = Heartbeat(name, f"folder-{name}", "1", f"http://{name}", name, "cluster", time_ms, 100, 5, False, {})
+    return msgspec.structs.replace(said, **fields)
+
+
+def cluster(*nodes: Node, groups: list[Group] | None = None) -> Placement:
+    return Placement(1, 3, {each.name: each for each in nodes}, groups or [])
+
+
+KNOWN = cluster(node("a"), node("b"))
+
+
+class Bench:
+    """Seconds from the first record on; each second what is `well` is heard, and a tick."""
+
+    def __init__(self, placement: Placement = KNOWN) -> None:
+        self.liveness = Liveness("cluster", Limits(GRACE, OUT))
+        self.placement = placement
+        self.second = 0
+
+    def hear(self, name: str, **fields: Any) -> str:
+        said = beat(name, self._now, **fields)
+        return self.liveness.heard(self._now, said, self.placement)
+
+    def judge(self) -> list[commands.ClusterBody]:
+        return self.liveness.judge(self._now, self.placement)
+
+    def passes(self, seconds: int, well: str = "") -> list[tuple[int, commands.ClusterBody]]:
+        """What is asked for, and when."""
+        asked: list[tuple[int, commands.ClusterBody]] = []
+        for _ in range(seconds):
+            self.second += 1
+            for name in well:
+                self.hear(name)
+            asked += [(self.second, body) for body in self.judge()]
+        return asked
+
+    def first(self, seconds: int, well: str = "") -> tuple[int, commands.ClusterBody] | None:
+        return next(iter(self.passes(seconds, well)), None)
+
+    @property
+    def _now(self) -> int:
+        return NOW + self.second * 1000
+
+
+def test_a_node_that_is_heard_is_left_alone() -> None:
+    assert Bench().passes(60, "ab") == []
+
+
+def test_a_node_that_falls_silent_is_down_after_the_grace_and_not_before() -> None:
+    bench = Bench()
+    bench.passes(10, "ab")
+    assert bench.first(30, "a") == (10 + 16, MarkNode("b", "1", Mark.DOWN))
+
+
+def test_a_node_that_was_never_heard_is_down_after_the_grace() -> None:
+    assert Bench().first(30, "a") == (1 + 16, MarkNode("b", "1", Mark.DOWN))
+
+
+def test_a_node_that_stays_down_is_out_after_long_and_not_before() -> None:
+    bench = Bench(cluster(node("a"), node("b", state=State.DOWN)))
+    assert bench.first(700, "a") == (1 + 616, MarkNode("b", "1", Mark.OUT))
+
+
+def test_a_node_that_is_out_is_left_alone() -> None:
+    assert Bench(cluster(node("a"), node("b", state=State.OUT))).passes(700, "a") == []
+
+
+def test_after_a_stall_the_grace_starts_again_for_all() -> None:
+    bench = Bench()
+    bench.passes(10, "ab")
+    bench.passes(10, "a")  # b is silent, still within its grace
+    bench.second += 100  # the broker stands still
+    assert bench.first(30, "a") == (121 + 16, MarkNode("b", "1", Mark.DOWN))
+
+
+def test_while_others_are_heard_there_is_no_stall() -> None:
+    bench = Bench()
+    bench.passes(10, "ab")
+    for _ in range(4):
+        bench.second += 5
+        bench.hear("a")
+    assert bench.judge() == [MarkNode("b", "1", Mark.DOWN)]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"boot": "2"}, {"endpoint": "http://elsewhere"}, {"domain": "rack"}, {"capacity_bytes": 7}],
+    ids=lambda said: next(iter(said)),
+)
+def test_what_a_node_says_anew_of_itself_is_registered(said: dict[str, Any]) -> None:
+    bench = Bench()
+    bench.passes(1, "ab")
+    assert bench.hear("b", **said) == ""
+    expected = beat("b", 0, **said)
+    registered = (expected.incarnation, expected.boot, expected.endpoint, expected.domain, expected.capacity_bytes)
+    assert bench.judge() == [commands.RegisterNode("b", *registered)]
+
+
+@pytest.mark.parametrize("state", [State.DOWN, State.OUT])
+def test_a_node_that_is_heard_again_is_registered(state: State) -> None:
+    bench = Bench(cluster(node("b", state=state)))
+    bench.hear("b")
+    assert bench.judge() == [commands.RegisterNode("b", "folder-b", "1", "http://b", "b", 100)]
+
+
+def test_an_emptied_folder_is_registered_where_the_old_one_is_down() -> None:
+    bench = Bench(cluster(node("b", state=State.DOWN)))
+    assert bench.hear("b", incarnation="another") == ""
+    assert bench.judge() == [commands.RegisterNode("b", "another", "1", "http://b", "b", 100)]
+
+
+def test_who_was_heard_long_ago_is_not_registered() -> None:
+    bench = Bench(cluster(node("b", state=State.DOWN)))
+    bench.hear("b")
+    assert {second for second, _ in bench.passes(20)} == set(range(1, 16))  # while it may be there
+
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("another cluster", {"cluster": "another"}, "belongs to another cluster"),
+    ("a clock that is ahead", {"clock_ms": NOW + SKEW_MS_MAX + 1}, "clock is +60 s off"),
+    ("a clock that is behind", {"clock_ms": NOW - SKEW_MS_MAX - 1}, "clock is -60 s off"),
+    ("a name that is taken", {"incarnation": "another"}, "of this name is up at http://b"),
+    ("a process that was replaced", {"boot": "0"}, "a later process of this node is at http://b"),
+]
+
+
+@pytest.mark.parametrize(("said", "why"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
+def test_who_is_refused_is_told_once_and_counts_as_silent(said: dict[str, Any], why: str) -> None:
+    bench = Bench(cluster(node("a"), node("b", former_boot="0")))
+    first = bench.hear("b", **said)
+    assert why in first
+    assert bench.hear("b", **said) == ""  # no news
+    assert bench.judge() == []
+    assert bench.liveness.behind() == {}
+    assert bench.first(30, "a") == (16, MarkNode("b", "1", Mark.DOWN))
+
+
+def test_who_is_refused_again_after_all_was_well_is_told_again() -> None:
+    bench = Bench()
+    assert bench.hear("b", cluster="another")
+    assert not bench.hear("b")
+    assert bench.hear("b", cluster="another")
+
+
+def test_a_clock_within_bounds_is_heard() -> None:
+    assert Bench().hear("b", clock_ms=NOW + SKEW_MS_MAX) == ""
+
+
+@pytest.mark.parametrize(("known", "said", "mark"), [(False, True, Mark.FULL), (True, False, Mark.WRITABLE)])
+def test_a_disk_that_is_full_or_has_room_again_is_marked(known: bool, said: bool, mark: Mark) -> None:
+    bench = Bench(cluster(node("b", is_full=known)))
+    bench.hear("b", is_full=said)
+    assert bench.judge() == [MarkNode("b", "1", mark)]
+    bench.hear("b", is_full=known)
+    assert bench.judge() == []
+
+
+GROUP = Group(["a", "b"], ["b", "c"])
+TRIMS: list[tuple[str, dict[str, dict[int, int]], dict[int, int]]] = [
+    ("all members told", {"a": {0: 5}, "b": {0: 7}, "c": {0: 9}}, {0: 5}),
+    ("a target was never heard", {"b": {0: 7}, "c": {0: 9}}, {}),
+    ("who still holds it was never heard", {"a": {0: 5}, "b": {0: 7}}, {}),
+    ("a member has not begun", {"a": {}, "b": {0: 7}, "c": {0: 9}}, {}),
+    ("a member has nothing", {"a": {0: 0}, "b": {0: 7}, "c": {0: 9}}, {}),
+    ("who is no member says nothing of it", {"a": {0: 5}, "b": {0: 7}, "c": {0: 9}, "d": {0: 1}}, {0: 5}),
+    ("nobody is there", {}, {}),
+]
+
+
+@pytest.mark.parametrize(("told", "found"), [row[1:] for row in TRIMS], ids=[row[0] for row in TRIMS])
+def test_writes_are_trimmed_below_what_every_member_has(told: dict[str, dict[int, int]], found: dict[int, int]) -> None:
+    assert trimmable(cluster(groups=[GROUP, Group()]), told) == found
+
+
+def test_writes_are_trimmed_below_what_the_latest_heartbeats_say() -> None:
+    bench = Bench(cluster(node("a"), node("b"), groups=[Group(["a", "b"], ["a", "b"])]))
+    bench.hear("a", positions={0: 5})
+    assert bench.liveness.trimmable(bench.placement) == {}
+    bench.hear("b", positions={0: 9})
+    bench.hear("a", positions={0: 7})
+    assert bench.liveness.trimmable(bench.placement) == {0: 7}

@@ -1,0 +1,109 @@
+"""What must hold of data nodes when all is well: why they have not converged yet, if they have not."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from awscrt.checksums import crc32c
+
+from datanode.layout import BlobCorrupt
+from datanode.store import BlobMissing, VolumeStore
+from processors.machine import tables
+from tests.simulation.cluster.checks import replay
+from tests.simulation.data.host import Host
+from tests.simulation.data.owner import PARTITION, Owner
+from tests.simulation.world import InvariantBroken
+from topics import spec
+from topics.memory import MemoryLog
+from topics.objects import Extent
+from topics.placement import Placement, State
+from topics.spec import TopicPartition
+
+Blob = tuple[int, bytes]
+
+
+async def not_whole(log: MemoryLog, placement: Placement, hosts: Sequence[Host]) -> str:
+    """Why not every member of every group has all that was ever written, if so."""
+    by_name = {host.name: host for host in hosts}
+    for number, group in enumerate(placement.groups):
+        copies = sum(node.state is not State.OUT and not node.is_draining for node in placement.nodes.values())
+        if len(group.targets) < min(placement.copies, copies) or not group.targets:
+            return f"group {number} has targets {group.targets}"
+        if set(group.targets) != set(group.holders or []):
+            return f"group {number} has targets {group.targets} and holders {group.holders}"
+        for name in group.members:
+            if why := await _lacks(log, number, by_name[name]):
+                return f"group {number} at {name}: {why}"
+    return ""
+
+
+async def _lacks(log: MemoryLog, number: int, host: Host) -> str:
+    service = host.service
+    if host.machine.is_dead or host.machine.is_paused or service is None or not service.member.is_registered:
+        return "not there"
+    if (replica := service.member.replicas.get(number)) is None:
+        return "not served"
+    latest = await log.latest(TopicPartition("writes", number))
+    if replica.settled < latest:
+        return f"settled {replica.settled} of {latest}, at {replica.position}, {replica.wanted} wanted"
+    for held in service.store.blobs(number):
+        if not await _is_sound(service.store, number, held.blob, held.length):
+            return f"{held.blob.hex()} is damaged"
+    return ""
+
+
+async def _is_sound(store: VolumeStore, group: int, blob: bytes, length: int) -> bool:
+    try:
+        await store.read(group, blob, 0, length)
+    except (BlobCorrupt, BlobMissing):
+        return False
+    return True
+
+
+async def not_converged(log: MemoryLog, owner: Owner, hosts: Sequence[Host]) -> str:
+    """Why a node has other blobs than those that metadata refer to, or bytes that differ; if so."""
+    placement, referred = owner.placement(), _referred(owner)
+    if why := await not_whole(log, placement, hosts):
+        return why
+    if next(tables.garbage(owner.views[PARTITION]), None) is not None:
+        return "garbage is not released"
+    for number in range(len(placement.groups)):
+        at = TopicPartition("writes", number)
+        if await log.earliest(at) < await log.latest(at):
+            return f"writes:{number} is not trimmed: {await log.earliest(at)} of {await log.latest(at)}"
+    for host in hosts:
+        if why := await _differs(host, placement, referred):
+            return f"{host.name}: {why}"
+    return ""
+
+
+def _referred(owner: Owner) -> dict[Blob, Extent]:
+    extents = (extent for row in owner.objects().values() for extent in row.extents)
+    return {(extent.group, bytes.fromhex(extent.blob)): extent for extent in extents}
+
+
+async def _differs(host: Host, placement: Placement, referred: Mapping[Blob, Extent]) -> str:
+    service = host.service
+    if service is None or host.machine.is_dead:
+        return "not there"
+    if service.member.unready() or host.known.current != placement:
+        return "not ready, or behind with the map"
+    wanted = {each for each in referred if host.name in placement.groups[each[0]].members}
+    for each in wanted ^ set(_held(service.store)):
+        return f"blob {each[1].hex()} of group {each[0]} is {'missing' if each in wanted else 'too much'}"
+    for group, blob in wanted:
+        extent = referred[group, blob]
+        if crc32c(await service.store.read(group, blob, 0, extent.length)) != extent.crc32c:
+            raise InvariantBroken(f"CorruptionIsNeverServed: blob {extent.blob} of group {group} at {host.name}")
+    return ""
+
+
+def _held(store: VolumeStore) -> Iterator[Blob]:
+    for group in store.groups():
+        for held in store.blobs(group):
+            yield group, held.blob
+
+
+async def check_views(log: MemoryLog, owner: Owner) -> None:
+    for number in (PARTITION, spec.CONTROL_PARTITION):
+        view = owner.views[number]
+        if (await replay(log, number, tables.meta(view).offset)).view.rows != view.rows:
+            raise InvariantBroken(f"ViewEqualsReplay: partition {number}")

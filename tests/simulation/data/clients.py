@@ -1,0 +1,215 @@
+"""Gateways' side of the data plane, and clients on few keys, each of which one client writes."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+from datanode.client import Blobs
+from datanode.node import BlobUnavailable
+from datanode.placement import PlacementMap
+from gateway import payload
+from gateway.errors import S3Error
+from gateway.submit import Commander
+from processors.machine import tables
+from tests.simulation.cluster.broker import Connection, Weather
+from tests.simulation.data.network import Machine, Network, SimulatedNode
+from tests.simulation.data.owner import BUCKET, PARTITION, Owner
+from tests.simulation.world import InvariantBroken
+from topics import commands
+from topics.log import LogError
+from topics.memory import MemoryLog
+from topics.objects import Attributes, Extent
+from topics.replies import Reply
+
+KEYS_EACH = 3
+PATIENCE_S = 30.0
+Value = int | None  # None: no such key
+
+
+class Gateways:
+    """`processors.runtime.Replies`, to the gateways that live now."""
+
+    outlives_owner = False
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.all: list[Gateway] = []
+
+    def send(self, gateway: str, reply: Reply) -> None:
+        for commander in [each.commander for each in self.all if each.name == gateway]:
+            self._network.loop.in_world(self._network.weather.delay_s(), lambda to=commander: to.send(gateway, reply))
+
+
+class Gateway:
+    def __init__(self, number: int, network: Network, log: MemoryLog, weather: Weather) -> None:
+        self.name = f"gateway-{number}"
+        self._network = network
+        self._log = log
+        self._weather = weather
+        self._boots = 0
+        self.start()
+
+    def start(self) -> None:
+        self._boots += 1
+        loop, rng = self._network.loop, self._network.rng
+        machine = self.machine = Machine(loop, self.name, rng.random() * 1e6)
+        self.connection = Connection(self._log, machine, self._weather)
+        self.known = PlacementMap()
+
+        def new_blob() -> bytes:
+            return int(loop.time() * 1000).to_bytes(6, "big") + rng.randbytes(10)
+
+        nodes = lambda endpoint: SimulatedNode(self._network, machine, endpoint)  # noqa: E731
+        self.blobs = Blobs(self.connection, self.known, nodes, durable=True, rng=rng, new_blob=new_blob)
+        self.commander = Commander(self.connection, self.name, lambda: int(loop.time() * 1000), durable=True)
+        machine.run(self.known.run(self.connection))
+
+
+class History:
+    """Of each key, what was acknowledged and what may come to be: a write that was given up may land late."""
+
+    def __init__(self) -> None:
+        self.acknowledged: dict[str, Value] = {}
+        self.possible: dict[str, set[Value]] = {}
+        self.reached: Counter[str] = Counter()
+        self.unanswered: list[str] = []
+        self.longest_s = 0.0
+        self._last = 0
+
+    def begins(self, key: str, *, deletes: bool) -> Value:
+        self._last += 1
+        value = None if deletes else self._last
+        self.possible.setdefault(key, set()).add(value)
+        return value
+
+    def done(self, key: str, value: Value) -> None:
+        self.acknowledged[key] = value
+        self.possible[key].discard(value)
+
+    def allowed(self, key: str) -> set[Value]:
+        return {self.acknowledged.get(key), *self.possible.get(key, ())}
+
+
+class Client:
+    def __init__(self, number: int, gateway: Gateway, owner: Owner, history: History, network: Network) -> None:
+        self._number = number
+        self._gateway = gateway
+        self._owner = owner
+        self._history = history
+        self._network = network
+        self._rng: random.Random = network.rng
+        self._requests = 0
+        self.writing_since_s: float | None = None
+
+    async def run(self, until_s: float, pause_s: float) -> None:
+        loop = self._network.loop
+        while loop.time() < until_s:
+            started_s = loop.time()
+            await self._act()
+            self._history.longest_s = max(self._history.longest_s, loop.time() - started_s)
+            await asyncio.sleep(self._rng.random() * 2 * pause_s)
+
+    async def _act(self) -> None:
+        key = f"{self._number}/{self._rng.randrange(KEYS_EACH)}"
+        match self._rng.choices(["small", "large", "delete", "read", "leave"], [4, 4, 2, 6, 1])[0]:
+            case "read":
+                other = f"{self._rng.randrange(self._number + 1)}/{self._rng.randrange(KEYS_EACH)}"
+                await self._ask("read", self.read(other))
+            case "leave":  # in the middle of an upload
+                value = self._history.begins(key, deletes=False)
+                await self._ask("left", self._put(key, value or 0, large=True), self._rng.random() * 0.1)
+            case kind:
+                await self._write(kind, key)
+
+    async def _write(self, kind: str, key: str) -> None:
+        value = self._history.begins(key, deletes=kind == "delete")
+        work = self._delete(key) if value is None else self._put(key, value, large=kind == "large")
+        self.writing_since_s = self._network.loop.time()
+        if await self._ask(kind, work):
+            self._history.done(key, value)
+        self.writing_since_s = None
+
+    async def _ask(self, kind: str, work: Coroutine[Any, Any, None], patience_s: float = PATIENCE_S) -> bool:
+        """Whether it was done."""
+        machine = self._gateway.machine
+        if machine.is_dead:
+            work.close()
+            return False
+        asked = machine.run(self._tried(work))
+        await asyncio.wait({asked, machine.ended}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            asked.cancel()
+            outcome = "given up"
+        else:
+            outcome = asked.result()
+        self._history.reached[f"{kind}: {outcome}"] += 1
+        if outcome != "done" and kind != "left":
+            self._history.unanswered.append(f"{kind} of client {self._number}: {outcome}")
+        return outcome == "done"
+
+    async def _tried(self, work: Coroutine[Any, Any, None]) -> str:
+        try:
+            await work
+        except S3Error as error:
+            return error.code
+        except LogError:
+            return "log failed"
+        except OSError as error:
+            return type(error).__name__
+        return "done"
+
+    async def _put(self, key: str, value: int, *, large: bool) -> None:
+        data, blobs = content(value, large=large), self._gateway.blobs
+        if large:
+            extents = await payload.write_extents(blobs, _chunks(data), len(data), PARTITION)
+        else:
+            extents = await payload.put_inline(blobs, data, PARTITION)
+        body = commands.PutObject(BUCKET, key, len(data), f"{value}", extents, None, Attributes())
+        await self._submit(body, extents)
+
+    async def _delete(self, key: str) -> None:
+        await self._submit(commands.DeleteObject(BUCKET, key), [])
+
+    async def _submit(self, body: commands.Body, extents: list[Extent]) -> None:
+        """As `gateway.put.submit`."""
+        self._requests += 1
+        try:
+            await self._gateway.commander.submit(f"{self._number}-{self._requests}", "root", body)
+        except S3Error as error:
+            if error.code not in {"ServiceUnavailable", "InternalError"}:
+                await payload.release(self._gateway.blobs, extents)
+            raise
+
+    async def read(self, key: str) -> None:
+        """Raises `OSError` where not all of its bytes can be had."""
+        while (row := self._owner.current(key)) is not None:
+            try:
+                data = b"".join([each async for each in payload.read(self._gateway.blobs, row.extents, 0, row.size)])
+            except (BlobUnavailable, OSError) as error:
+                if self._owner.current(key) == row:
+                    raise OSError(f"{key} cannot be read: {error}") from error
+                continue  # replaced while it was being read: a reader tries again
+            check(key, row, data)
+            return
+
+
+def check(key: str, row: tables.Object, data: bytes) -> None:
+    value = int(row.etag)
+    if data != content(value, large=row.size > SMALL_BYTES):
+        raise InvariantBroken(f"CorruptionIsNeverServed: {key}, value {value}")
+
+
+SMALL_BYTES = 3_000
+
+
+def content(value: int, *, large: bool) -> bytes:
+    """The payload that stands for a value."""
+    size = SMALL_BYTES + 1 + (value * 7919) % 150_000 if large else 8 + (value * 7919) % (SMALL_BYTES - 8)
+    return (value.to_bytes(8, "big") * (size // 8 + 1))[:size]
+
+
+async def _chunks(data: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), 20_000):
+        yield data[start : start + 20_000]

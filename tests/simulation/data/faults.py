@@ -1,0 +1,240 @@
+"""What goes wrong around data nodes: several faults at once, as long as they leave a quorum; or one alone.
+
+Any number of nodes may die, be paused, be cut off or lose what they had not synced. Only one may lose what it had promised
+to keep (by a wiped folder, a cut or damaged file, or because it is away for so long that its groups go elsewhere), until
+all groups are whole again: then another.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from tests.simulation.cluster.broker import Weather
+from tests.simulation.data.clients import Gateway
+from tests.simulation.data.host import ROOM_BYTES, Host
+from tests.simulation.data.network import Network
+from tests.simulation.world import MemoryTable
+from topics import commands
+from topics.log import LogError
+from topics.sender import CommandSender
+
+BETWEEN_S = 2.5
+AWAY_S, LONG_AWAY_S = 5.0, 16.0  # the second: longer than it takes to be out
+UNHEARD_S_MAX = 2.5  # of a node that may be away once more without being out
+LEFT_BYTES = 48 << 10  # on a disk that is full
+TOPICS = ("writes", "placement")
+
+
+class DataPlane(Protocol):
+    """What faults need of the world."""
+
+    rng: random.Random
+    network: Network
+    weather: Weather
+    hosts: list[Host]
+    gateways: list[Gateway]
+
+    def note(self, what: str) -> None: ...
+
+    async def heard_s(self, name: str) -> float:
+        """When a node was heard last."""
+        ...
+
+    async def is_whole(self, since_s: float) -> bool:
+        """Whether every group has all its copies of all that was begun after `since_s`."""
+        ...
+
+    def add_host(self) -> None: ...
+
+
+class Faults:
+    def __init__(self, world: DataPlane) -> None:
+        self._in = world
+        self._rng = world.rng
+        self._loop = world.network.loop
+        self._loser = ""  # who lost what it had promised to keep
+        self._lost_s = 0.0
+        self._alone: list[Callable[[], Awaitable[None]]] = [
+            self._crash,
+            self._pause,
+            self._cut,
+            self._slow,
+            self._fill,
+            self._lose,
+            self._damage,
+            self._drain,
+        ]
+        self._together = [
+            *self._alone,
+            self._crash,
+            self._crash,
+            self._pause,
+            self._cut,
+            self._storm,
+            self._storm,
+            self._stall,
+            self._lose,
+            self._lose,
+            self._damage,
+            self._lose_index,
+            self._stay_away,
+            self._break_gateway,
+            self._join,
+        ]
+
+    async def run(self, until_s: float) -> None:
+        """Afterwards all is well, as soon as those that are away are back."""
+        while self._loop.time() < until_s:
+            await asyncio.sleep(self._rng.random() * self._rng.choice([0.3, BETWEEN_S]))
+            await self._rng.choice(self._together)()
+        await self.end()
+
+    async def end(self) -> None:
+        network = self._in.network
+        self._in.weather.is_bad = False
+        network.cut.clear()
+        network.slow_s.clear()
+        for host in self._in.hosts:
+            host.disk.capacity_bytes = ROOM_BYTES
+        for each in (*self._in.hosts, *self._in.gateways):
+            each.connection.stalls.clear()
+        while any(each.machine.is_dead or each.machine.is_paused for each in (*self._in.hosts, *self._in.gateways)):
+            await asyncio.sleep(0.1)
+        for host in self._in.hosts:
+            await self._say(commands.DrainNode(host.name, False))
+
+    async def one_alone(self) -> None:
+        await self._rng.choice(self._alone)()
+
+    async def _well(self) -> Host | None:
+        """One that was heard just now, so that it is not out if it is away for a while."""
+        host = self._rng.choice(self._in.hosts)
+        is_heard = self._loop.time() - await self._in.heard_s(host.name) < UNHEARD_S_MAX
+        return None if host.machine.is_dead or host.machine.is_paused or not is_heard else host
+
+    async def _may_lose(self, host: Host) -> bool:
+        """Whether it may lose what others rely on; then it has."""
+        if self._loser not in {"", host.name} and not await self._in.is_whole(self._lost_s):
+            return False
+        self._loser, self._lost_s = host.name, self._loop.time()
+        return True
+
+    async def _crash(self) -> None:
+        if (host := await self._well()) is not None:
+            power = self._rng.random() < 0.5
+            host.stop_for(self._rng.random() * AWAY_S, power=power)
+            self._in.note("power cut" if power else "kill")
+
+    async def _pause(self) -> None:
+        if (host := await self._well()) is not None:
+            host.machine.pause(self._rng.random() * AWAY_S, asleep=self._rng.random() < 0.3, has_sent=True)
+            self._in.note("pause")
+
+    async def _cut(self) -> None:
+        """Two machines do not reach each other."""
+        network, names = self._in.network, [each.name for each in (*self._in.hosts, *self._in.gateways)]
+        pair = frozenset(self._rng.sample(names, 2))
+        network.cut.add(pair)
+        self._loop.in_world(self._rng.random() * 6, lambda: network.cut.discard(pair))
+        self._in.note("partition")
+
+    async def _slow(self) -> None:
+        network, name = self._in.network, self._rng.choice(self._in.hosts).name
+        network.slow_s[name] = self._rng.choice([0.05, 0.3, 1.0])
+        self._loop.in_world(self._rng.random() * 6, lambda: _forget(network.slow_s, name))
+        self._in.note("slow node")
+
+    async def _fill(self) -> None:
+        host = self._rng.choice(self._in.hosts)
+        disk = host.disk
+        disk.capacity_bytes += self._rng.randrange(LEFT_BYTES) - disk.free_bytes()
+        self._loop.in_world(1 + self._rng.random() * 5, lambda: setattr(disk, "capacity_bytes", ROOM_BYTES))
+        self._in.note("disk full")
+
+    async def _lose(self) -> None:
+        """A folder is wiped, or a file is gone or cut."""
+        if (host := await self._well()) is None or not await self._may_lose(host):
+            return
+        host.die(power=False)
+        if self._rng.random() < 0.4:
+            host.wipe()
+            self._in.note("folder wiped")
+        elif files := host.disk.files("volumes"):
+            path, file = self._rng.choice(sorted(files.items()))
+            if self._rng.random() < 0.3:
+                host.disk.lose(path)
+            else:
+                file.cut(self._rng.randrange(file.size() + 1))
+            self._in.note("volume cut")
+        self._loop.in_world(self._rng.random() * 2, host.start)
+
+    async def _damage(self) -> None:
+        host = self._rng.choice(self._in.hosts)
+        files = [file for file in host.disk.files("volumes").values() if file.size()]
+        if files and await self._may_lose(host):
+            for _ in range(self._rng.choice([1, 1, 5])):
+                file = self._rng.choice(files)
+                file.flip(self._rng.randrange(file.size()), 1 << self._rng.randrange(8))
+            self._in.note("bits flipped")
+
+    async def _lose_index(self) -> None:
+        if (host := await self._well()) is not None and await self._may_lose(host):
+            host.die(power=False)
+            host.table = MemoryTable()
+            self._loop.in_world(self._rng.random() * 2, host.start)
+            self._in.note("index lost")
+
+    async def _stay_away(self) -> None:
+        """So long that its groups go elsewhere."""
+        if (host := await self._well()) is not None and await self._may_lose(host):
+            host.stop_for(LONG_AWAY_S * (0.5 + self._rng.random() / 2), power=self._rng.random() < 0.5)
+            self._in.note("away for long")
+
+    async def _storm(self) -> None:
+        weather = self._in.weather
+        weather.is_bad = True
+        self._loop.in_world(self._rng.random() * 4, lambda: setattr(weather, "is_bad", False))
+        self._in.note("storm")
+
+    async def _stall(self) -> None:
+        """Nothing more is heard of a topic for a while."""
+        machine = self._rng.choice([*self._in.hosts, *self._in.gateways])
+        machine.connection.stalls[self._rng.choice(TOPICS)] = self._loop.time() + self._rng.random() * 8
+        self._in.note("stall")
+
+    async def _drain(self) -> None:
+        name = self._rng.choice(self._in.hosts).name
+        await self._say(commands.DrainNode(name, True))
+        self._loop.in_world(
+            self._rng.random() * 8,
+            lambda: self._say_soon(commands.DrainNode(name, False)),
+        )
+        self._in.note("drain")
+
+    def _say_soon(self, body: commands.Body) -> None:
+        self._loop.create_task(self._say(body))
+
+    async def _join(self) -> None:
+        if len(self._in.hosts) < 5:
+            self._in.add_host()
+            self._in.note("node added")
+
+    async def _break_gateway(self) -> None:
+        gateway = self._rng.choice(self._in.gateways)
+        if not gateway.machine.is_dead:
+            gateway.machine.die(silently=self._rng.random() < 0.5)
+            self._loop.in_world(self._rng.random() * 2, gateway.start)
+            self._in.note("gateway killed")
+
+    async def _say(self, body: commands.Body) -> None:
+        """As an operator. Where it does not arrive, it is not said."""
+        send = CommandSender(self._in.gateways[0].connection, lambda: int(self._loop.time() * 1000))
+        try:
+            await send(body)
+        except LogError:
+            self._in.note("operator not heard")
+
+
+def _forget(slow_s: dict[str, float], name: str) -> None:
+    slow_s.pop(name, None)

@@ -1,0 +1,108 @@
+"""A data node: its disk, which outlives its processes, and the process of the day, put together as in `bucketlog.roles`."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from datanode.heartbeat import Heart, Said
+from datanode.index import BlobIndex
+from datanode.member import Identity, NodeReplaced
+from datanode.placement import PlacementMap
+from datanode.service import NodeService, Times
+from datanode.store import VolumeStore
+from tests.simulation.cluster.broker import Connection, Weather
+from tests.simulation.data.network import Machine, Network, SimulatedNode
+from tests.simulation.disk import SimulatedDisk
+from tests.simulation.world import MemoryTable
+from topics.memory import MemoryLog
+from topics.secret import ClusterSecret
+from topics.sender import CommandSender
+
+SECRET = ClusterSecret(b"a secret of a simulated cluster")
+VOLUME_BYTES, RESERVE_BYTES = 256 << 10, 32 << 10
+ROOM_BYTES = 1 << 40
+TIMES = Times(orphan_after_s=8.0, sweep_pace_s=0.5, compact_every_s=2.0, scrub_every_s=3.0)
+REPLACED_AGAIN_S = 1.0
+
+
+class Host:
+    def __init__(self, number: int, network: Network, log: MemoryLog, weather: Weather) -> None:
+        self.name = f"node-{number}"
+        self._network = network
+        self._log = log
+        self._weather = weather
+        self._boots = 0
+        self._folders = 0
+        self.up_since_s = 0.0
+        self.machine = self._machine()
+        self.connection = Connection(log, self.machine, weather)
+        self.known = PlacementMap()
+        self.service: NodeService | None = None
+        self.wipe()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{self.name}"
+
+    def wipe(self) -> None:
+        """An empty folder: another node of the same name."""
+        self._folders += 1
+        self.incarnation = f"{self.name}-folder-{self._folders}"
+        self.disk = SimulatedDisk(self._network.rng)
+        self.table = MemoryTable()
+
+    def start(self) -> None:
+        if not self.machine.is_dead and self.service is not None:
+            return
+        self._boots += 1
+        machine = self.machine = self._machine()
+        self.up_since_s = self._network.loop.time()
+        self.connection = Connection(self._log, machine, self._weather)
+        self.known = PlacementMap()
+        machine.run(self._live())
+
+    def die(self, *, power: bool) -> None:
+        """A dead process writes nothing more: what its coroutines do on their way out reaches no disk."""
+        if self.machine.is_dead:
+            return
+        self.disk.is_frozen = True
+        rows = self.table.rows.copy()
+        self.machine.die(silently=power)
+        assert self.table.rows == rows
+        self.disk.is_frozen = False
+        if power:
+            self.disk.power_cut()
+            self.table.lose_last(self._network.rng.randrange(4))
+
+    def stop_for(self, seconds: float, *, power: bool) -> None:
+        self.die(power=power)
+        self._network.loop.in_world(seconds, self.start)
+
+    async def _live(self) -> None:
+        own = Identity(self.name, self.incarnation, f"{self.name}-boot-{self._boots}")
+        log, loop, machine = self.connection, self._network.loop, self.machine
+        clock_ms: Callable[[], int] = lambda: int(loop.time() * 1000)  # noqa: E731
+        store = VolumeStore(self.disk, BlobIndex(self.table), volume_bytes=VOLUME_BYTES, reserve_bytes=RESERVE_BYTES)
+        submit = CommandSender(log, clock_ms)
+        nodes = lambda endpoint: SimulatedNode(self._network, machine, endpoint)  # noqa: E731
+        service = self.service = NodeService(own, log, store, self.known, nodes, submit, clock_ms, TIMES)
+        machine.node = service.node
+        self._network.machines[self.endpoint] = machine
+        said = Said(self.endpoint, self.name, 1 << 30)
+        await asyncio.gather(
+            self._guarded(self.known.run(log)),
+            self._guarded(service.run()),
+            self._guarded(Heart(log, service, said, SECRET, clock_ms).run()),
+        )
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except NodeReplaced:
+            self._network.note("node replaced")
+            self._network.loop.in_world(REPLACED_AGAIN_S, lambda: self.stop_for(0.0, power=False))
+        except Exception as error:  # noqa: BLE001 - nothing of it may end; told at the end
+            self._network.failed(self.machine, error)
+
+    def _machine(self) -> Machine:
+        return Machine(self._network.loop, self.name, self._network.rng.random() * 1e6)

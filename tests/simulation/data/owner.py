@@ -1,0 +1,60 @@
+"""Who owns the metadata: the real runtimes of two partitions, housekeeping, the judge of nodes, the publisher of the map.
+
+It is always well: its faults are those of the simulated cluster.
+"""
+
+import asyncio
+
+from processors.housekeeping import keep_house
+from processors.judge import Judge
+from processors.liveness import Limits, Liveness
+from processors.machine import tables
+from processors.memory import MemoryView
+from processors.placement import publish_placement
+from processors.replica import Replica
+from processors.runtime import PartitionRuntime, Replies
+from tests.simulation.cluster.broker import Connection
+from tests.simulation.data.host import SECRET
+from tests.simulation.judging import drive
+from topics import spec
+from topics.placement import COPIES, Placement
+from topics.sender import CommandSender
+
+LIMITS = Limits(grace_ms=4_000, out_ms=8_000, stall_ms=2_500)
+RELEASE_AFTER_S = 1.0
+BUCKET, INCARNATION = "alpha", "alpha".ljust(32, "0")
+PARTITION = spec.bucket_partition(BUCKET)
+
+
+class Owner:
+    def __init__(self, connection: Connection, replies: Replies) -> None:
+        self._log = connection
+        self.views = {number: MemoryView() for number in (PARTITION, spec.CONTROL_PARTITION)}
+        self._runtimes = {
+            number: PartitionRuntime(connection, Replica(connection, view, number), "owner", replies)
+            for number, view in self.views.items()
+        }
+
+    def placement(self) -> Placement:
+        return tables.placement(self.views[spec.CONTROL_PARTITION])
+
+    def current(self, key: str) -> tables.Object | None:
+        return tables.current(self.views[PARTITION], INCARNATION, key)
+
+    def objects(self) -> dict[str, tables.Object]:
+        return {key.decode(): row for key, row in tables.objects(self.views[PARTITION], INCARNATION)}
+
+    async def run(self) -> None:
+        def clock_ms() -> int:
+            return int(asyncio.get_running_loop().time() * 1000)
+
+        for runtime in self._runtimes.values():
+            await runtime.claim()
+        control = self.views[spec.CONTROL_PARTITION]
+        send, liveness = CommandSender(self._log, clock_ms), Liveness(self._log.identity, LIMITS)
+        await asyncio.gather(
+            *(runtime.run_alone() for runtime in self._runtimes.values()),
+            keep_house(self._log, lambda: self._runtimes, clock_ms, RELEASE_AFTER_S),
+            drive(self._log, Judge(self._log, liveness, SECRET, self.placement, send, COPIES), lambda: True),
+            publish_placement(self._log, lambda: control),
+        )

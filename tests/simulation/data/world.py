@@ -1,0 +1,160 @@
+"""One seeded data plane: data nodes on disks that forget, gateways, and who owns the metadata, on one log; then the checks.
+
+Three acts, as in the simulated cluster: faults of all kinds at once; all is well again, and everything must come together;
+one fault alone, which may cost time and no answer.
+"""
+
+import asyncio
+import random
+from collections import Counter
+
+import pytest
+from msgspec.structs import replace
+
+from datanode import fetch, leader
+from gateway import payload
+from tests.simulation.cluster.broker import Connection, Weather
+from tests.simulation.cluster.processes import ClusterLoop, Process
+from tests.simulation.data import checks
+from tests.simulation.data.clients import Client, Gateway, Gateways, History
+from tests.simulation.data.faults import Faults
+from tests.simulation.data.host import Host
+from tests.simulation.data.network import Network
+from tests.simulation.data.owner import BUCKET, INCARNATION, Owner
+from tests.simulation.world import InvariantBroken
+from topics import commands, placement, spec
+from topics.memory import MemoryLog
+from topics.sender import CommandSender
+from topics.spec import TopicPartition
+
+START_S = 1_700_000_000.0
+GROUPS = 4
+GATEWAYS, CLIENTS_EACH = 2, 2
+TROUBLE_S, ALONE_S = 20.0, 8.0
+THINK_S, THINK_ALONE_S = 0.3, 0.4
+READY_S, CONVERGED_S = 15.0, 60.0
+ANSWER_S = 2.0
+LATENESS_S = (0.1, 6.0)  # shorter than the age of an orphan: nothing is on its way for hours
+HEARTBEATS = TopicPartition("heartbeats", 0)
+
+
+class DataWorld:
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)
+        self.loop = ClusterLoop(self.rng, START_S)
+        self.reached: Counter[str] = Counter()
+        self.weather = Weather(self.rng, self.note, LATENESS_S)
+        self.log = MemoryLog("the log", lambda: int(self.loop.time() * 1000))
+        self.network = Network(self.loop, self.weather, self.rng, self.note)
+        self.history = History()
+        self.clients: list[Client] = []
+        self.hosts: list[Host] = []
+        self.gateways: list[Gateway] = []
+
+    def run(self) -> None:
+        """Raises `InvariantBroken`."""
+        asyncio.set_event_loop(self.loop)
+        try:
+            with pytest.MonkeyPatch.context() as patch:  # smaller, so that much happens to little
+                patch.setattr(placement, "GROUPS", GROUPS)
+                patch.setattr(payload, "EXTENT_BYTES_MAX", 64 << 10)
+                patch.setattr(fetch, "WINDOW_BYTES", 32 << 10)
+                patch.setattr(leader, "CHUNKS_MAX", 2)
+                self.loop.run_until_complete(self._live())
+        finally:
+            self.loop.close()
+            asyncio.set_event_loop(None)
+            self.reached += self.history.reached
+
+    # what faults act on
+
+    def note(self, what: str) -> None:
+        self.reached[what] += 1
+
+    def add_host(self) -> None:
+        host = Host(len(self.hosts), self.network, self.log, self.weather)
+        self.hosts.append(host)
+        host.start()
+
+    async def heard_s(self, name: str) -> float:
+        for record in reversed(await self.log.read(HEARTBEATS, max(0, await self.log.latest(HEARTBEATS) - 100))):
+            if record.key == name.encode():
+                return record.time_ms / 1000
+        return 0.0
+
+    async def is_whole(self, since_s: float) -> bool:
+        if any(each.writing_since_s is not None and each.writing_since_s <= since_s for each in self.clients):
+            return False
+        return not await checks.not_whole(self.log, self.owner.placement(), self.hosts)
+
+    # the acts
+
+    async def _live(self) -> None:
+        await self._start()
+        faults = Faults(self)
+        until_s = self.loop.time() + TROUBLE_S
+        clients = self._clients(until_s, THINK_S)
+        await faults.run(until_s)
+        await asyncio.gather(*clients)
+        await self._converges()
+
+        self.history.unanswered.clear()
+        self.history.longest_s = 0.0
+        clients = self._clients(self.loop.time() + ALONE_S, THINK_ALONE_S)
+        await asyncio.sleep(self.rng.random() * 2)
+        await faults.one_alone()
+        await asyncio.gather(*clients)
+        if self.history.unanswered:
+            raise InvariantBroken(f"EveryRequestIsAnswered: after one fault alone, not {self.history.unanswered}")
+        if self.history.longest_s > ANSWER_S:
+            raise InvariantBroken(f"EveryRequestIsAnswered: one took {self.history.longest_s:.1f} s")
+        await faults.end()
+        await self._converges()
+
+    async def _start(self) -> None:
+        await self.log.create_topics(
+            [replace(each, partitions=GROUPS) if each == spec.WRITES else each for each in spec.CLUSTER]
+        )
+        gateways = Gateways(self.network)
+        process = Process(self.loop, 0.0)
+        connection = Connection(self.log, process, Weather(self.rng, self.note))
+        self.owner = Owner(connection, gateways)
+        process.run(self.owner.run())
+        self.gateways = gateways.all
+        for number in range(GATEWAYS):
+            self.gateways.append(Gateway(number, self.network, self.log, self.weather))
+        for _ in range(self.rng.choice([3, 3, 4, 5])):
+            self.add_host()
+        send = CommandSender(self.log, lambda: int(self.loop.time() * 1000))
+        await send(commands.CreateBucket(BUCKET, INCARNATION, "us-east-1"))
+        until_s = self.loop.time() + READY_S
+        while why := await checks.not_whole(self.log, self.owner.placement(), self.hosts):
+            if self.loop.time() > until_s:
+                raise InvariantBroken(f"ReplicasConverge: not at the start: {why}")
+            await asyncio.sleep(0.25)
+
+    def _clients(self, until_s: float, think_s: float) -> list[asyncio.Task[None]]:
+        self.clients = [
+            Client(number, gateway, self.owner, self.history, self.network)
+            for number, gateway in enumerate(self.gateways * CLIENTS_EACH)
+        ]
+        return [self.loop.create_task(each.run(until_s, think_s)) for each in self.clients]
+
+    async def _converges(self) -> None:
+        until_s = self.loop.time() + CONVERGED_S
+        while why := await checks.not_converged(self.log, self.owner, self.hosts):
+            if self.loop.time() > until_s:
+                raise InvariantBroken(f"ReplicasConverge: {CONVERGED_S} s after all was well: {why}")
+            await asyncio.sleep(0.5)
+        if self.network.failures:
+            raise InvariantBroken(f"NodesFailAsTheySay: {self.network.failures}")
+        await checks.check_views(self.log, self.owner)
+        rows = self.owner.objects()
+        for key in self.history.possible:
+            found = int(rows[key].etag) if key in rows else None
+            if found not in self.history.allowed(key):
+                raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {key} is {found}, not {self.history.allowed(key)}")
+            try:
+                await self.gateways[0].machine.run(self.clients[0].read(key))
+            except OSError as error:
+                raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {error}") from error
