@@ -20,6 +20,7 @@ class Wanted(NamedTuple):
     partition: int
     length: int
     holders: tuple[str, ...] = ()  # names that are known to have it
+    crc32c: int = 0  # where it was claimed
 
 
 class Rate:

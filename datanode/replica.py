@@ -1,8 +1,9 @@
 """One replication group on one node: `writes` of the group into the volumes, and what it cannot take from there.
 
 Replication is consumption: each member of the group follows its partition. A payload goes into the volumes as it comes. A
-claim check for a blob that is not here, or a payload for which the disk has no room, is noted and fetched meanwhile: from
-a peer, or again from the log. Releases are carried out as they come; a release cancels what was noted.
+claim check for a blob that is not here with the bytes that it tells of, or a payload for which the disk has no room, is
+noted and fetched meanwhile: from a peer, or again from the log. Releases are carried out as they come; a release cancels
+what was noted. So what lies below `position` is verified from end to end; a blob that is ahead of its claim may not be.
 Positions: `position` is how far the log was read; `settled` is below what is still to be fetched. Only settled positions
 are stored and told, so that the log keeps what a node still needs, and a start finds it again.
 Errors: an unknown record stops the group on this node, loudly.
@@ -114,8 +115,10 @@ class GroupReplica:
                     payloads[record.key] = NewBlob(self.group, record.key, partition, data)
                     offsets[record.key] = record.offset
                 case writes.Claim() as claim:
-                    if not self._store.has(self.group, record.key):
-                        wanted = Wanted(self.group, record.key, claim.partition, claim.length, tuple(claim.holders))
+                    wanted = Wanted(
+                        self.group, record.key, claim.partition, claim.length, tuple(claim.holders), claim.crc32c
+                    )
+                    if not self._has(wanted):
                         self._want(record.key, record.offset, wanted)
                 case writes.Release():
                     payloads.pop(record.key, None)
@@ -132,6 +135,15 @@ class GroupReplica:
             self._store.release(self.group, released)
         self.unsettled_records += len(batch)
         self._move(batch[-1].offset + 1)
+
+    def _has(self, wanted: Wanted) -> bool:
+        """Whether the blob is here as it was claimed. What came damaged from who forwarded it goes."""
+        if self._store.is_of(self.group, wanted.blob, wanted.length, wanted.crc32c):
+            return True
+        if self._store.has(self.group, wanted.blob):
+            log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), self.group)
+            self._store.release(self.group, [wanted.blob])
+        return False
 
     def _want(self, blob: bytes, offset: int, wanted: Wanted | None) -> None:
         self._wanted[blob] = (offset, wanted)
@@ -163,14 +175,14 @@ class GroupReplica:
                 return
             if wanted is None:
                 await self._take_from_log(blob, offset)
-            elif not self._store.has(self.group, blob):
+            elif not self._has(wanted):
                 await self._fetch.get(wanted, self._sources())
         except (BlobUnavailable, OSError, LogError) as error:
             log_.debug("blob %s is fetched again: %s", blob.hex(), error)
             return
         if blob not in self._wanted:  # released while it came
             self._store.release(self.group, [blob])
-        elif self._store.has(self.group, blob):
+        elif self._store.has(self.group, blob) if wanted is None else self._has(wanted):
             del self._wanted[blob]
 
     async def _take_from_log(self, blob: bytes, offset: int) -> None:

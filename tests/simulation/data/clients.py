@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from typing import Any
 
 from datanode.client import Blobs
@@ -38,8 +39,9 @@ class Gateways:
         self.all: list[Gateway] = []
 
     def send(self, gateway: str, reply: Reply) -> None:
-        for commander in [each.commander for each in self.all if each.name == gateway]:
-            self._network.loop.in_world(self._network.weather.delay_s(), lambda to=commander: to.send(gateway, reply))
+        for each in self.all:
+            if each.name == gateway:
+                self._network.loop.in_world(self._network.weather.delay_s(), partial(each.commander.send, gateway, reply))
 
 
 class Gateway:
@@ -138,7 +140,8 @@ class Client:
             work.close()
             return False
         asked = machine.run(self._tried(work))
-        await asyncio.wait({asked, machine.ended}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        waited_for: set[asyncio.Future[Any]] = {asked, machine.ended}
+        await asyncio.wait(waited_for, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():
             asked.cancel()
             outcome = "given up"
