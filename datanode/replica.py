@@ -120,11 +120,21 @@ class GroupReplica:
             self.consume(batch)
 
     def consume(self, batch: Sequence[Record]) -> None:
+        """Raises `UnknownRecord` behind all that comes before such a record: whoever deletes up to it loses nothing."""
+        known: list[tuple[Record, writes.Write]] = []
+        try:
+            for record in batch:
+                known.append((record, decoded(self._at, record, writes.decode)))
+        finally:
+            if known:
+                self._consume(known)
+
+    def _consume(self, batch: Sequence[tuple[Record, writes.Write]]) -> None:
         payloads: dict[bytes, NewBlob] = {}
         offsets: dict[bytes, int] = {}
         released: list[bytes] = []
-        for record in batch:
-            match decoded(self._at, record, writes.decode):
+        for record, write in batch:
+            match write:
                 case writes.Payload(partition, data):
                     payloads[record.key] = NewBlob(self.group, record.key, partition, data)
                     offsets[record.key] = record.offset
@@ -148,7 +158,7 @@ class GroupReplica:
         if released:
             self._store.release(self.group, released)
         self.unsettled_records += len(batch)
-        self._move(batch[-1].offset + 1)
+        self._move(batch[-1][0].offset + 1)
 
     def _has(self, wanted: Wanted) -> bool:
         """Whether the blob is here as it was claimed. What came damaged from who forwarded it goes."""
