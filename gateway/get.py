@@ -1,6 +1,7 @@
 """GetObject and HeadObject: conditions, ranges, part numbers, response-* overrides (S3 API; RFC 9110 §13, §14)."""
 
 import re
+from collections.abc import AsyncIterator
 from email.utils import formatdate
 
 from gateway import attributes, payload
@@ -21,7 +22,19 @@ async def get_object(gateway: Gateway, request: Request) -> Response:
         data = b"".join([chunk async for chunk in payload.read(gateway.blobs, found.extents, start, size)])
         return Response(status, headers, data)
     headers.append(("content-length", str(size)))
-    return Response(status, headers, payload.read(gateway.blobs, found.extents, start, size))
+    return Response(status, headers, await _begun(payload.read(gateway.blobs, found.extents, start, size)))
+
+
+async def _begun(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """With its first bytes at hand: where even these cannot be had, an error can still be answered."""
+    first = await anext(body)
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for chunk in body:
+            yield chunk
+
+    return whole()
 
 
 async def head_object(gateway: Gateway, request: Request) -> Response:

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,7 +22,6 @@ pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
 FLIPS = int(os.environ.get("BUCKETLOG_TEST_FLIPS", "40"))
 NODES = 4
 WHOLE_S = 120.0
-BUCKET = "disks"
 SIZES = [100, 4096, 70_000, 300_000, 1_500_000]
 TIMES = {"BUCKETLOG_RELEASE_AFTER_S": "1", "BUCKETLOG_SCRUB_EVERY_S": "3", "BUCKETLOG_ORPHAN_AFTER_S": "5"}
 SMALL_DISK_MIB, BALLAST_MIB = 240, 180  # and what else is on one of them
@@ -33,7 +33,8 @@ class Objects:
     def __init__(self, cluster: Cluster, count: int, size: int = 0) -> None:
         self.s3 = cluster.client(max_pool_connections=8)
         self._bodies: dict[str, bytes] = {}
-        self.s3.create_bucket(Bucket=BUCKET)
+        self._bucket = f"disks-{uuid.uuid4().hex[:8]}"
+        self.s3.create_bucket(Bucket=self._bucket)
         rng = random.Random(count)
         with ThreadPoolExecutor(8) as pool:
             bodies = {f"k{number:04}": rng.randbytes(size or rng.choice(SIZES)) for number in range(count)}
@@ -41,12 +42,12 @@ class Objects:
 
     def _put(self, each: tuple[str, bytes]) -> None:
         key, body = each
-        self.s3.put_object(Bucket=BUCKET, Key=key, Body=body)
+        self.s3.put_object(Bucket=self._bucket, Key=key, Body=body)
         self._bodies[key] = body
 
     def check(self) -> None:
         def read(key: str) -> bytes:
-            body: bytes = self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            body: bytes = self.s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
             return body
 
         with ThreadPoolExecutor(8) as pool:
@@ -55,13 +56,13 @@ class Objects:
 
     def delete_all(self) -> None:
         for key in list(self._bodies):
-            self.s3.delete_object(Bucket=BUCKET, Key=key)
+            self.s3.delete_object(Bucket=self._bucket, Key=key)
             del self._bodies[key]
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, kafka: str) -> Iterator[Cluster]:
-    with Cluster(tmp_path, kafka, gateways=1, processors=1, datanodes=NODES, env=TIMES) as made:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster"), kafka, gateways=1, processors=1, datanodes=NODES, env=TIMES) as made:
         wait_until_whole(made, WHOLE_S)
         yield made
 

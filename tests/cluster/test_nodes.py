@@ -24,8 +24,8 @@ AWAY_S = (2.0, 30.0)  # behind the grace, sometimes
 OUTAGE_S = 2.0
 ANSWERED = 0.99
 WHOLE_S = 120.0
-TIMES = {"BUCKETLOG_RELEASE_AFTER_S": "2", "BUCKETLOG_ORPHAN_AFTER_S": "20", "BUCKETLOG_SWEEP_PACE_S": "0.2"}
-SWEPT_S = 25.0  # until orphans are old enough and were asked for
+TIMES = {"BUCKETLOG_RELEASE_AFTER_S": "2", "BUCKETLOG_ORPHAN_AFTER_S": "8", "BUCKETLOG_SWEEP_PACE_S": "0.2"}
+SWEPT_S = 12.0  # until orphans are old enough and were asked for
 
 
 @pytest.fixture
@@ -96,13 +96,13 @@ def test_any_data_node_may_be_paused(cluster: Cluster) -> None:
 
 def test_a_wiped_data_node_is_full_again(cluster: Cluster) -> None:
     clients = start_clients(cluster, CLIENTS, PAUSE_S)
-    time.sleep(10)
+    time.sleep(5)
     node = cluster.datanodes[1]
     node.kill()
     shutil.rmtree(node.data)
     time.sleep(1)
     node.start()
-    time.sleep(25)
+    time.sleep(15)
     stop_clients(clients)
     outage_s = report(clients, "data node wiped")
     check_all(cluster, clients)
