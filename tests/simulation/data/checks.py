@@ -84,7 +84,7 @@ async def _differs(host: Host, placement: Placement, referred: Mapping[Blob, Ext
     service = host.service
     if service is None or host.machine.is_dead:
         return "not there"
-    if not service.member.is_ready or host.known.current != placement:
+    if service.member.unready() or host.known.current != placement:
         return "not ready, or behind with the map"
     wanted = {each for each in referred if host.name in placement.groups[each[0]].members}
     for each in wanted ^ set(_held(service.store)):

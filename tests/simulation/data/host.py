@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from datanode.heartbeat import Said, beat
+from datanode.heartbeat import Heart, Said
 from datanode.index import BlobIndex
 from datanode.member import Identity, NodeReplaced
 from datanode.placement import PlacementMap
@@ -92,7 +92,7 @@ class Host:
         await asyncio.gather(
             self._guarded(self.known.run(log)),
             self._guarded(service.run()),
-            self._guarded(beat(log, service, said, SECRET, clock_ms)),
+            self._guarded(Heart(log, service, said, SECRET, clock_ms).run()),
         )
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
