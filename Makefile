@@ -30,7 +30,7 @@ test: install  ## run all tests that need nothing but Python
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
 	BUCKETLOG_TEST_KAFKA_REQUIRED=1 $(BIN)/pytest -m "kafka and not cluster"
-	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_STORE=cluster $(BIN)/pytest tests/clients tests/gateway
+	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_STORE=cluster $(BIN)/pytest -n 2 --dist worksteal tests/clients tests/gateway
 
 test-cluster: install  ## run data nodes under faults on Apache Kafka: ROUNDS of each, and FLIPS of bits
 	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BIN)/pytest -s -m cluster

@@ -41,9 +41,7 @@ from datanode.store import VolumeStore
 from gateway.context import Gateway
 from gateway.submit import Commander
 from processors.housekeeping import keep_house
-from processors.judge import Judge
 from processors.leases import Leases
-from processors.liveness import Limits, Liveness
 from processors.machine import tables
 from processors.ownership import Ownership
 from processors.placement import publish_placement
@@ -172,7 +170,10 @@ async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Comm
 @asynccontextmanager
 async def processor(settings: Settings) -> AsyncIterator[Service]:
     """Owns partitions: decides their commands, answers what is asked of their views; judges data nodes."""
+    from bucketlog.judging import faust_config, judging  # noqa: PLC0415 - gateways and data nodes need no Faust
+
     secret, owner = cluster_secret(settings), uuid.uuid4().hex
+    faust = faust_config(kafka_config(settings), endpoint_of(settings))
     folder = DataFolder(settings.data)
     async with opened_log(settings) as log:
         leases = Leases(log, owner, endpoint_of(settings), _boot_time)
@@ -184,29 +185,27 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             runtime = ownership.runtimes.get(spec.CONTROL_PARTITION)
             return None if runtime is None else runtime.view
 
-        def placement() -> Placement | None:
-            view = control()
-            return None if view is None else tables.placement(view)
+        judges = judging(settings, faust, log, secret, ownership)
 
-        limits = Limits(int(settings.grace_s * 1000), int(settings.out_s * 1000))
-        liveness = Liveness(log.identity, limits)
-        judge = Judge(log, liveness, secret, placement, CommandSender(log, now_ms), settings.copies)
+        def judged() -> Placement | None:
+            return tables.placement(ownership.views[spec.CONTROL_PARTITION]) if judges.is_judging else None
+
         work = Work()
         work.start("leases", leases.run())
         work.start("housekeeping", keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s))
-        work.start("judge", judge.run())
         work.start("map of data nodes", publish_placement(log, control))
         group = OwnerGroup(kafka_config(settings), endpoint_of(settings), ownership)
         ownership.start()
         group.start()
+        work.start("judging", judges.run())
         _tell(settings, "processor")
 
         async def hand_over() -> None:
-            await group.stop()
+            await asyncio.gather(group.stop(), judges.stop())
             await ownership.hand_over()
 
         reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
-        metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(placement, liveness.behind))
+        metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(judged, judges.behind))
         yield Service(_with_health(reads, metrics, _processor_health(work, ownership, leases)), hand_over)
         await ownership.close()
         await work.end()

@@ -39,13 +39,18 @@ class GroupCopy:
 
     async def run(self) -> None:
         """Returns when all that a holder has is here. Raises `OSError` where no holder can be asked, or not to its end."""
-        group, position = self._replica.group, await self._replica.started()
-        after = b""
-        while page := await self._page(after, position):
-            missing = [held for held in page if not self._store.has(group, held.blob)]
-            self.remaining = len(missing)
-            await asyncio.gather(*(self._get(held) for held in missing))
-            after = page[-1].blob
+        begins = -1
+        while begins != (begins := await self._replica.started()):  # once more if the log was trimmed under the replica
+            after = b""
+            while page := await self._page(after, begins):
+                await self._get_all([held for held in page if not self._store.has(self._replica.group, held.blob)])
+                after = page[-1].blob
+
+    async def _get_all(self, missing: Sequence[Held]) -> None:
+        self.remaining = len(missing)
+        for failure in await asyncio.gather(*(self._get(held) for held in missing), return_exceptions=True):
+            if failure is not None:  # all others were taken
+                raise failure
 
     async def _page(self, after: bytes, position: int) -> list[Held]:
         failure = OSError(f"group {self._replica.group}: no node that has all of it is up")

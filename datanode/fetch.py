@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from datanode.node import BlobRef, BlobUnavailable, Nodes
+from datanode.node import BlobRef, BlobUnavailable, DataNode, Nodes
 from datanode.placement import PlacementMap
 from datanode.store import BlobExists, BlobMissing, VolumeStore
 
@@ -20,6 +20,7 @@ class Wanted(NamedTuple):
     partition: int
     length: int
     holders: tuple[str, ...] = ()  # names that are known to have it
+    crc32c: int = 0  # where it was claimed
 
 
 class Rate:
@@ -49,20 +50,23 @@ class Fetch:
     async def get(self, wanted: Wanted, sources: Sequence[str], *, replace: bool = False) -> None:
         """The blob into the volumes, durable on return. `replace`: one that is here, but damaged.
 
-        Raises `BlobUnavailable` where no source has it, or `OSError`.
+        Raises `BlobUnavailable` where every source says that it has none, or `OSError` where some could not be asked.
         """
         names = [name for name in dict.fromkeys([*wanted.holders, *sources]) if name != self._own]
         names.sort(key=lambda name: not self._map.current.is_up(name))
-        failure: Exception = BlobUnavailable(f"blob {wanted.blob.hex()}: there is no other node to ask")
+        missing = BlobUnavailable(f"blob {wanted.blob.hex()}: there is no other node to ask")
+        failure: OSError | None = None
         async with self._slots:
             for name in names:
                 try:
                     return await self._get_from(name, wanted, replace=replace)
                 except (BlobExists, BlobMissing):
                     return None  # it has come meanwhile, or was released
-                except (BlobUnavailable, OSError) as error:
+                except BlobUnavailable as error:
+                    missing = error
+                except OSError as error:
                     failure = error
-        raise failure
+        raise failure or missing
 
     async def _get_from(self, name: str, wanted: Wanted, *, replace: bool) -> None:
         endpoint = self._map.current.endpoint(name)
@@ -70,17 +74,24 @@ class Fetch:
             raise BlobUnavailable(f"node {name} is not known")
         node = self._nodes(endpoint)
         ref = BlobRef(wanted.group, wanted.blob, wanted.partition)
-        first = await node.read(ref, 0, min(WINDOW_BYTES, wanted.length), -1)
+        first = await _read(node, ref, 0, min(WINDOW_BYTES, wanted.length))
         writer = self._store.create(wanted.group, wanted.blob, wanted.partition, wanted.length, replace=replace)
         try:
             await writer.write(first)
             for start in range(len(first), wanted.length, WINDOW_BYTES):
                 size = min(WINDOW_BYTES, wanted.length - start)
                 await self._rate.take(size)
-                await writer.write(await node.read(ref, start, size, -1))
+                await writer.write(await _read(node, ref, start, size))
             await writer.commit()
         except BaseException:
             await writer.abort()
             raise
         await self._rate.take(len(first))
         self.fetched_bytes += wanted.length
+
+
+async def _read(node: DataNode, ref: BlobRef, start: int, size: int) -> bytes:
+    try:
+        return await node.read(ref, start, size, -1)
+    except ValueError as error:
+        raise BlobUnavailable(f"blob {ref.blob.hex()} has another length there: {error}") from error

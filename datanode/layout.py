@@ -14,7 +14,7 @@ length): its records are of group 0 and an unknown partition.
 import struct
 from typing import NamedTuple
 
-from awscrt.checksums import crc32c
+from awscrt.checksums import combine_crc32c, crc32c
 
 MAGIC_PREFIX = b"BKL"  # of either version
 MAGIC_1 = 0x564C4B42  # "BKLV"
@@ -87,6 +87,14 @@ def parse_footer(blob: bytes, data: bytes) -> list[int]:
 
 def block_crcs(payload: bytes | memoryview) -> list[int]:
     return [crc32c(payload[at : at + BLOCK_BYTES]) for at in range(0, len(payload), BLOCK_BYTES)]
+
+
+def combined(crcs: list[int], length: int) -> int:
+    """The crc32c of a payload of `length` bytes, from those of its blocks."""
+    crc = 0
+    for number, each in enumerate(crcs):
+        crc = combine_crc32c(crc, each, min(BLOCK_BYTES, length - number * BLOCK_BYTES))
+    return crc
 
 
 def record(group: int, blob: bytes, partition: int, payload: bytes) -> bytes:

@@ -54,6 +54,7 @@ class LocalNode:
         self._on_damaged = on_damaged
 
     async def create(self, ref: BlobRef, length: int, *, leads: bool) -> Writer:
+        self._serving(ref.group)  # what nobody follows here would stay for ever
         local = LocalWriter(self._own, self._store.create(ref.group, ref.blob, ref.partition, length))
         if not leads:
             return local
@@ -66,7 +67,7 @@ class LocalNode:
         return LeadingWriter(self._own, local, followers, placement.quorum)
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
-        if position >= 0 and not self._store.has(ref.group, ref.blob):
+        if position >= 0:
             await self._reached(ref.group, position)
         try:
             return await self._store.read(ref.group, ref.blob, start, size)
@@ -87,9 +88,16 @@ class LocalNode:
         await self._reached(group, position - 1)
         if not self._holds(group):
             raise OSError(f"{self._own} does not have all of group {group}")
+        if self._serving(group).settled < position:
+            raise OSError(f"{self._own} still fetches blobs of group {group}")
         return self._store.blobs(group, after)
 
     async def _reached(self, group: int, position: int) -> None:
-        if (replica := self._replicas.get(group)) is not None:
-            async with asyncio.timeout(BEHIND_S_MAX):
-                await replica.reached(position)
+        """What is there ahead of its record may not be what was sent. Raises `OSError`."""
+        async with asyncio.timeout(BEHIND_S_MAX):
+            await self._serving(group).reached(position)
+
+    def _serving(self, group: int) -> GroupReplica:
+        if (replica := self._replicas.get(group)) is None:
+            raise OSError(f"{self._own} does not serve group {group}")
+        return replica

@@ -2,12 +2,13 @@
 are new to it, gives up those that went elsewhere, and says so.
 
 Rules: nothing is dropped before the map knows this very process, for an older map may not count its data; a group is
-dropped when the node is neither its target nor its holder. What the node lost (a truncated volume) it tells before it
-copies it again.
+dropped when the node is neither its target nor its holder, and a quorum of its holders lacks nothing of it. What the node
+lost (a truncated volume) it tells before it copies it again.
 Errors: `NodeReplaced` where another process goes by the node's name now.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
@@ -21,9 +22,11 @@ from datanode.store import VolumeStore
 from topics import commands
 from topics.log import Log, LogError
 from topics.placement import Group, Placement
+from topics.spec import TopicPartition
 
 AGAIN_S = 1.0  # until what was said is said again, if the map does not show it
 COPY_AGAIN_S = 2.0
+LAST = b"\xff" * 16  # no blob's id is above it
 WELCOME_S = 10.0  # within which a node that is well is in the map
 Submit = Callable[[commands.Body], Awaitable[None]]
 log_ = logging.getLogger(__name__)
@@ -142,7 +145,8 @@ class Member:
             self._mend(number, self._map.current.groups[number])
 
         async def serve() -> None:
-            if dropping is not None:  # the node had given the group up
+            if dropping is not None:  # the node had given the group up; what is still here is here
+                dropping.cancel()
                 await asyncio.wait({dropping})
             await replica.run()
 
@@ -168,6 +172,7 @@ class Member:
     def _give_up(self, number: int) -> None:
         async def drop() -> None:
             await asyncio.gather(*stopping, return_exceptions=True)
+            await self._others_have(number)
             await self._store.drop_group(number)
             log_.info("group %d is held by others now; its blobs here were given up", number)
 
@@ -176,6 +181,23 @@ class Member:
         for task in stopping:
             task.cancel()
         self._run("drop", number, drop())
+
+    async def _others_have(self, number: int) -> None:
+        """Returns when enough of a group's holders have all of it, to the end of its log: some may still fetch blobs of
+        which one copy is here."""
+        while True:
+            try:
+                latest = await self._log.latest(TopicPartition("writes", number))
+                placement = self._map.current
+                holders = placement.groups[number].holders or []
+                up = [name for name in holders if placement.is_up(name)]
+                asked = (self._nodes(placement.endpoint(name)).blobs(number, LAST, latest) for name in up)
+                answers = await asyncio.gather(*asked, return_exceptions=True)
+                if sum(isinstance(each, list) for each in answers) >= min(placement.quorum, len(holders)):
+                    return
+            except LogError as error:
+                log_.warning("group %d cannot be given up yet: %s", number, error)
+            await asyncio.sleep(COPY_AGAIN_S)
 
     async def _copy(self, number: int) -> None:
         """Until the map counts this node among the group's holders."""
@@ -201,14 +223,20 @@ class Member:
 
     async def _say(self, number: int, *, holds: bool) -> None:
         """Until the map shows it, or does not ask for it any more."""
-        while self._own.name in (group := self._map.current.groups[number]).members:
-            if (self._own.name in (group.holders or [])) == holds:
-                return
+
+        def is_open() -> bool:
+            group = self._map.current.groups[number]
+            return self._own.name in group.members and (self._own.name in (group.holders or [])) != holds
+
+        while is_open():
             try:
                 await self._submit(commands.HoldGroup(self._own.name, self._own.incarnation, number, holds))
             except LogError as error:
                 log_.warning("that group %d is held here cannot be said yet: %s", number, error)
-            await asyncio.sleep(AGAIN_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(AGAIN_S):
+                    while is_open():  # at once: what is said next may be the contrary
+                        await self._map.changed(self._map.current.epoch)
 
     def _run(self, kind: str, number: int, work: Coroutine[Any, Any, None]) -> None:
         """One of a kind for a group at a time."""

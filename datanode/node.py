@@ -52,7 +52,8 @@ class DataNode(Protocol):
         ...
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
-        """A page of what the node has of a group, by id above `after`, once it has consumed `writes` below `position`."""
+        """A page of a group's blobs, by id above `after`, from a node that has all of them that were claimed in `writes`
+        below `position`."""
         ...
 
 

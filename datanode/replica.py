@@ -1,8 +1,9 @@
 """One replication group on one node: `writes` of the group into the volumes, and what it cannot take from there.
 
 Replication is consumption: each member of the group follows its partition. A payload goes into the volumes as it comes. A
-claim check for a blob that is not here, or a payload for which the disk has no room, is noted and fetched meanwhile: from
-a peer, or again from the log. Releases are carried out as they come; a release cancels what was noted.
+claim check for a blob that is not here with the bytes that it tells of, or a payload for which the disk has no room, is
+noted and fetched meanwhile: from a peer, or again from the log. Releases are carried out as they come; a release cancels
+what was noted. So what lies below `position` is verified from end to end; a blob that is ahead of its claim may not be.
 Positions: `position` is how far the log was read; `settled` is below what is still to be fetched. Only settled positions
 are stored and told, so that the log keeps what a node still needs, and a start finds it again.
 Errors: an unknown record stops the group on this node, loudly.
@@ -39,6 +40,7 @@ class GroupReplica:
         behind what the volumes are known to have: older blobs may be missing here."""
         self.group = group
         self.position = 0
+        self.begins = 0  # from here on it has read the log without a gap
         self._log = log
         self._store = store
         self._at = TopicPartition("writes", group)
@@ -49,6 +51,7 @@ class GroupReplica:
         self._has_wanted = asyncio.Event()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._started = asyncio.Event()
+        self.synced: int | None = None  # what was settled when the volumes were synced last; None: not yet
         self.unsettled_bytes = 0
         self.unsettled_records = 0
 
@@ -64,25 +67,25 @@ class GroupReplica:
     def wants(self, blob: bytes) -> bool:
         return blob in self._wanted
 
+    @property
+    def is_started(self) -> bool:
+        """Else nothing is known of its positions."""
+        return self._started.is_set()
+
     async def started(self) -> int:
         """From where it reads the log."""
         await self._started.wait()
-        return self.position
+        return self.begins
 
     async def run(self) -> None:
         """For ever; starts where its volumes are known to be complete, or at the earliest record kept."""
-        fetching = asyncio.create_task(self._fetch_wanted())
+        tasks = [asyncio.create_task(each) for each in (self._follow(), self._fetch_wanted())]
         try:
-            while True:
-                try:
-                    await self._consume_all()
-                except OffsetTrimmed:
-                    continue  # trimmed since it was asked for
-                except LogError as error:
-                    log_.warning("group %d cannot be followed and will be again: %s", self.group, error)
-                    await asyncio.sleep(AGAIN_S)
+            await asyncio.gather(*tasks)
         finally:
-            fetching.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def reached(self, position: int) -> None:
         """Return when the record at `position` was consumed."""
@@ -92,12 +95,24 @@ class GroupReplica:
         self._waiters.append((position, waiter))
         await waiter
 
+    async def _follow(self) -> None:
+        while True:
+            try:
+                await self._consume_all()
+            except OffsetTrimmed:
+                continue  # trimmed since it was asked for
+            except LogError as error:
+                log_.warning("group %d cannot be followed and will be again: %s", self.group, error)
+                await asyncio.sleep(AGAIN_S)
+
     async def _consume_all(self) -> None:
         earliest = await self._log.earliest(self._at)
-        known = self.position if self._started.is_set() else self._store.position(self.group) or 0
+        known = self.position if self.is_started else self._store.position(self.group) or 0
         if known < earliest:
             self._on_gap()
         self.position = max(known, earliest)
+        if known < earliest or not self.is_started:
+            self.begins = self.position
         self._started.set()
         async for batch in self._log.follow(self._at, self.position):
             while len(self._wanted) > WANTED_MAX:  # noqa: ASYNC110 - rare, and not worth an event
@@ -105,17 +120,29 @@ class GroupReplica:
             self.consume(batch)
 
     def consume(self, batch: Sequence[Record]) -> None:
+        """Raises `UnknownRecord` behind all that comes before such a record: whoever deletes up to it loses nothing."""
+        known: list[tuple[Record, writes.Write]] = []
+        try:
+            for record in batch:
+                known.append((record, decoded(self._at, record, writes.decode)))
+        finally:
+            if known:
+                self._consume(known)
+
+    def _consume(self, batch: Sequence[tuple[Record, writes.Write]]) -> None:
         payloads: dict[bytes, NewBlob] = {}
         offsets: dict[bytes, int] = {}
         released: list[bytes] = []
-        for record in batch:
-            match decoded(self._at, record, writes.decode):
+        for record, write in batch:
+            match write:
                 case writes.Payload(partition, data):
                     payloads[record.key] = NewBlob(self.group, record.key, partition, data)
                     offsets[record.key] = record.offset
                 case writes.Claim() as claim:
-                    if not self._store.has(self.group, record.key):
-                        wanted = Wanted(self.group, record.key, claim.partition, claim.length, tuple(claim.holders))
+                    wanted = Wanted(
+                        self.group, record.key, claim.partition, claim.length, tuple(claim.holders), claim.crc32c
+                    )
+                    if not self._has(wanted):
                         self._want(record.key, record.offset, wanted)
                 case writes.Release():
                     payloads.pop(record.key, None)
@@ -131,7 +158,16 @@ class GroupReplica:
         if released:
             self._store.release(self.group, released)
         self.unsettled_records += len(batch)
-        self._move(batch[-1].offset + 1)
+        self._move(batch[-1][0].offset + 1)
+
+    def _has(self, wanted: Wanted) -> bool:
+        """Whether the blob is here as it was claimed. What came damaged from who forwarded it goes."""
+        if self._store.is_of(self.group, wanted.blob, wanted.length, wanted.crc32c):
+            return True
+        if self._store.has(self.group, wanted.blob):
+            log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), self.group)
+            self._store.release(self.group, [wanted.blob])
+        return False
 
     def _want(self, blob: bytes, offset: int, wanted: Wanted | None) -> None:
         self._wanted[blob] = (offset, wanted)
@@ -157,20 +193,22 @@ class GroupReplica:
 
     async def _get(self, blob: bytes) -> None:
         """One attempt; what does not come now is tried again."""
+        if blob not in self._wanted:  # released before it was its turn
+            return
         offset, wanted = self._wanted[blob]
         try:
             if self._store.is_arriving(self.group, blob):
                 return
             if wanted is None:
                 await self._take_from_log(blob, offset)
-            elif not self._store.has(self.group, blob):
+            elif not self._has(wanted):
                 await self._fetch.get(wanted, self._sources())
         except (BlobUnavailable, OSError, LogError) as error:
             log_.debug("blob %s is fetched again: %s", blob.hex(), error)
             return
         if blob not in self._wanted:  # released while it came
             self._store.release(self.group, [blob])
-        elif self._store.has(self.group, blob):
+        elif self._store.has(self.group, blob) if wanted is None else self._has(wanted):
             del self._wanted[blob]
 
     async def _take_from_log(self, blob: bytes, offset: int) -> None:

@@ -63,11 +63,15 @@ class NodeService:
         self.fetch = Fetch(store, own.name, known, nodes, times.copy_bytes_per_s)
         self.member = Member(own, log, store, known, nodes, self.fetch, submit)
         self.node = LocalNode(own.name, store, self.member.replicas, known, nodes, self.member.holds, self.damaged)
-        self.positions: dict[int, int] = {}  # synced, by group
         self.beyond_repair: set[tuple[int, bytes]] = set()
         self.repaired = 0
         self._damaged: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._in_repair: set[tuple[int, bytes]] = set()
+
+    @property
+    def positions(self) -> dict[int, int]:
+        """Group → the offset of its `writes` below which everything is in synced volumes here."""
+        return {number: each.synced for number, each in self.member.replicas.items() if each.synced is not None}
 
     @property
     def used_bytes(self) -> int:
@@ -102,12 +106,13 @@ class NodeService:
 
     async def settle(self) -> None:
         """Sync the volumes; how far each group is in them is stored and told from here on."""
-        replicas = dict(self.member.replicas)
-        positions = {number: replica.settled for number, replica in replicas.items()}
-        for replica in replicas.values():
-            replica.unsettled_bytes = replica.unsettled_records = 0
+        replicas = [each for each in self.member.replicas.values() if each.is_started]
+        positions = {each.group: each.settled for each in replicas}
+        for each in replicas:
+            each.unsettled_bytes = each.unsettled_records = 0
         await self.store.sync(positions)
-        self.positions = positions
+        for each in replicas:
+            each.synced = positions[each.group]
 
     def damaged(self, group: int, blob: bytes) -> None:
         """Fetch a blob anew: what is here fails its checksum."""
@@ -120,10 +125,10 @@ class NodeService:
         last_s = loop.time()
         while True:
             await asyncio.sleep(SETTLE_LOOK_S)
-            replicas = self.member.replicas
-            waiting = sum(each.unsettled_records for each in replicas.values())
-            waiting_bytes = sum(each.unsettled_bytes for each in replicas.values())
-            moved = any(self.positions.get(number) != each.settled for number, each in replicas.items())
+            replicas = [each for each in self.member.replicas.values() if each.is_started]
+            waiting = sum(each.unsettled_records for each in replicas)
+            waiting_bytes = sum(each.unsettled_bytes for each in replicas)
+            moved = any(each.synced != each.settled for each in replicas)
             is_time = loop.time() - last_s >= SETTLE_EVERY_S and moved
             many = waiting > SETTLE_RECORDS or waiting_bytes > SETTLE_BYTES
             if is_time or many or self.store.unsettled_bytes > SETTLE_STREAMED_BYTES:

@@ -139,6 +139,17 @@ class VolumeStore:
     def has(self, group: int, blob: bytes) -> bool:
         return self.index.find(group, blob) is not None
 
+    def is_of(self, group: int, blob: bytes, length: int, crc32c: int) -> bool:
+        """Whether a blob is here with these bytes, as far as its checksums tell."""
+        place = self.index.find(group, blob)
+        volume = self.volumes.all.get(place.volume) if place else None
+        if place is None or volume is None or place.length != length:
+            return False
+        try:
+            return volume.crc32c(blob, place.offset, length) == crc32c
+        except layout.BlobCorrupt:
+            return False
+
     def blobs(self, group: int, after: bytes = b"", limit: int = 1000) -> list[Held]:
         """In the order of their ids, above `after`."""
         page = self.index.page(group, after, limit, group)

@@ -121,6 +121,12 @@ class Volume:
             raise layout.BlobCorrupt(f"blob {blob.hex()} in volume {self.number} is damaged")
         return data if len(data) == size else data[start - from_ : start - from_ + size]
 
+    def crc32c(self, blob: bytes, region: int, length: int) -> int:
+        """Of a whole payload, by the checksums of its blocks. Raises `BlobCorrupt` where those are damaged."""
+        at, size = region + layout.HEADER_BYTES + length, layout.footer_bytes(length)
+        crcs = layout.parse_footer(blob, self._file.read(size, at))
+        return layout.combined(crcs, length)
+
     def has_whole(self, blob: bytes, region: int, length: int) -> bool:
         """Payload and footer; what they are of is known from elsewhere."""
         try:

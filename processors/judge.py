@@ -1,24 +1,23 @@
-"""Drives `processors.liveness` from the topic `heartbeats`: ticks, judgement, and the trim of what all nodes have.
+"""What is done with each record of the topic `heartbeats`: judgement, and the trim of what all nodes have.
 
-It runs wherever the control partition is owned; what it asks for twice changes nothing.
+It waits for nothing itself: who drives it (`processors.faust_app`, simulations) hands it the records in their order, and
+calls `tick` each second. What is asked for twice changes nothing, so that no harm is done where two judge.
 Errors: a heartbeat that cannot be read is told and passed over: its node is judged by what it says next.
 """
 
-import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
 
 from processors.liveness import Liveness
 from topics import commands, heartbeats
-from topics.heartbeats import EVERY_S, Heartbeat, Tick
-from topics.log import Entry, Log, LogError, OffsetTrimmed, Record
+from topics.heartbeats import Heartbeat, Tick
+from topics.log import Entry, Log, LogError, Record
 from topics.placement import Placement
 from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
 
 AT = TopicPartition("heartbeats", 0)
-AGAIN_S = 0.5
 TRIM_EVERY = 5  # ticks
 Submit = Callable[[commands.Body], Awaitable[None]]
 log_ = logging.getLogger(__name__)
@@ -30,12 +29,11 @@ class Judge:
         log: Log,
         liveness: Liveness,
         secret: ClusterSecret,
-        placement: Callable[[], Placement | None],
+        placement: Callable[[], Placement],
         submit: Submit,
         copies: int,
     ) -> None:
-        """`placement`: the cluster as the control partition has it, while that is owned here; else None. `copies`: as the
-        operator wants them."""
+        """`placement`: the cluster as the control partition has it. `copies`: as the operator wants them."""
         self._log = log
         self._liveness = liveness
         self._secret = secret
@@ -44,38 +42,24 @@ class Judge:
         self._copies = copies
         self._own = Tick(uuid.uuid4().hex)
         self._ticks = 0
+        self.unread_ticks = 0  # own ones that the log has, in a row
         self._refused = 0
         self._trimmed: dict[int, int] = {}
 
-    async def run(self) -> None:
-        """For ever."""
-        ticking = asyncio.create_task(self._tick())
+    def behind(self) -> dict[str, dict[int, int]]:
+        """Node → group → blobs that it is to have and does not, as it said last."""
+        return self._liveness.behind()
+
+    async def tick(self) -> None:
+        """To be called each `EVERY_S`."""
         try:
-            while True:
-                try:
-                    async for batch in self._log.follow(AT, await self._log.latest(AT)):
-                        for record in batch:
-                            await self._take(record)
-                except OffsetTrimmed:
-                    continue
-                except LogError as error:
-                    log_.warning("heartbeats cannot be followed and will be again: %s", error)
-                    await asyncio.sleep(AGAIN_S)
-        finally:
-            ticking.cancel()
+            await self._log.append(AT, [Entry(b"", heartbeats.encode(self._own, self._secret))], durable=True)
+            self.unread_ticks += 1
+        except LogError as error:
+            log_.warning("data nodes cannot be judged now: %s", error)
 
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(EVERY_S)
-            if self._placement() is None:
-                continue
-            try:
-                await self._log.append(AT, [Entry(b"", heartbeats.encode(self._own, self._secret))], durable=True)
-            except LogError as error:
-                log_.warning("data nodes cannot be judged now: %s", error)
-
-    async def _take(self, record: Record) -> None:
-        placement = self._placement()
+    async def take(self, record: Record) -> None:
+        """To be called with each record of the topic, in their order."""
         try:
             said = heartbeats.decode(record.value, self._secret)
         except ValueError as error:
@@ -86,10 +70,11 @@ class Judge:
                 log_.error("%d heartbeats were refused, the last of %s: %s", self._refused, who, error)
             return
         if isinstance(said, Heartbeat):
-            if why := self._liveness.heard(record.time_ms, said, placement or Placement()):
+            if why := self._liveness.heard(record.time_ms, said, self._placement()):
                 log_.error("data node %s at %s is refused: %s", said.node, said.endpoint, why)
-        elif said == self._own and placement is not None:
-            await self._judge(record.time_ms, placement)
+        elif said == self._own:
+            self.unread_ticks = 0
+            await self._judge(record.time_ms, self._placement())
         else:
             self._liveness.noted(record.time_ms)
 

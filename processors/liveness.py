@@ -3,15 +3,16 @@
 A node that is heard and not known, or came back, is registered. One that is silent for the grace is down, one that stays
 so for long is out, and its groups are placed elsewhere. Who judges tells the log its own ticks and judges when it reads
 them: then it has heard all that was said before. The grace starts again after a stall, that is when nothing at all was
-said for a while: then the broker stood still, or who judges, and no node is to blame.
+said for a while: then the broker stood still, or who judges, and no node is to blame. Who judges anew starts so too, though
+what was heard before may outlive it (the mapping that is given); it judges nobody by that alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import NamedTuple
 
 from topics import commands
 from topics.commands import Mark
-from topics.heartbeats import Heartbeat
+from topics.heartbeats import Heard, Heartbeat
 from topics.placement import Node, Placement, State
 
 GRACE_MS = 15_000
@@ -29,11 +30,17 @@ class Limits(NamedTuple):
 
 
 class Liveness:
-    def __init__(self, cluster: str, limits: Limits = Limits()) -> None:  # noqa: B008 - immutable
-        """`cluster`: the log's identity, which nodes of another cluster do not share."""
+    def __init__(
+        self,
+        cluster: str,
+        limits: Limits = Limits(),  # noqa: B008 - immutable
+        heard: MutableMapping[str, Heard] | None = None,
+    ) -> None:
+        """`cluster`: the log's identity, which nodes of another cluster do not share. `heard`: node → its latest heartbeat,
+        with what is known from before; it is changed only in `heard` and `judge`."""
         self._cluster = cluster
         self._limits = limits
-        self._heard: dict[str, tuple[int, Heartbeat]] = {}  # node → the latest heartbeat and its time
+        self._heard = {} if heard is None else heard
         self._last_ms = 0
         self._since_ms = 0  # nothing was missed since then
         self._refusals: dict[tuple[str, str], str] = {}  # node and incarnation → why what it says is passed over
@@ -49,22 +56,34 @@ class Liveness:
         self.noted(time_ms)
         why = self._refusal(time_ms, beat, placement)
         if not why:
-            self._heard[beat.node] = (time_ms, beat)
+            self._heard[beat.node] = Heard(time_ms, beat)
         is_news = why != "" and self._refusals.get((beat.node, beat.incarnation)) != why
         self._refusals[beat.node, beat.incarnation] = why
         return why if is_news else ""
 
     def judge(self, time_ms: int, placement: Placement) -> list[commands.ClusterBody]:
         self.noted(time_ms)
+        self._forget(placement)
         return [*self._registrations(placement), *self._marks(placement)]
 
     def trimmable(self, placement: Placement) -> dict[int, int]:
         """Group → the offset of its `writes` below which every member has synced all, as far as all were heard."""
-        return trimmable(placement, {name: beat.positions for name, (_, beat) in self._heard.items()})
+        return trimmable(placement, {name: beat.positions for name, beat in self.beats().items()})
 
     def behind(self) -> dict[str, dict[int, int]]:
         """Node → group → blobs that it is to have and does not, as it said last."""
-        return {name: beat.behind for name, (_, beat) in self._heard.items()}
+        return {name: beat.behind for name, beat in self.beats().items()}
+
+    def beats(self) -> dict[str, Heartbeat]:
+        """The latest of each node."""
+        return {name: each.beat for name, each in self._heard.items() if each.beat.cluster == self._cluster}
+
+    def _forget(self, placement: Placement) -> None:
+        """What another cluster's nodes said, before the log was made anew; and nodes that are gone for good."""
+        for name, each in list(self._heard.items()):
+            is_old = self._last_ms - each.time_ms > self._limits.grace_ms + self._limits.out_ms
+            if each.beat.cluster != self._cluster or (is_old and name not in placement.nodes):
+                del self._heard[name]
 
     def _refusal(self, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
         if beat.cluster != self._cluster:
@@ -79,9 +98,10 @@ class Liveness:
         return f"a node of this name is up at {known.endpoint}; give it another name, or stop that one"
 
     def _registrations(self, placement: Placement) -> Iterator[commands.ClusterBody]:
-        for time_ms, beat in self._heard.values():
-            if self._last_ms - time_ms > self._limits.grace_ms:
+        for each in self._heard.values():
+            if self._last_ms - each.time_ms > self._limits.grace_ms:
                 continue
+            beat = each.beat
             known = placement.nodes.get(beat.node)
             said = (beat.incarnation, beat.boot, beat.endpoint, beat.domain, beat.capacity_bytes)
             if known is None or known.state is not State.UP or said != _said(known):
@@ -91,7 +111,7 @@ class Liveness:
 
     def _marks(self, placement: Placement) -> Iterator[commands.ClusterBody]:
         for node in placement.nodes.values():
-            heard_ms = self._heard[node.name][0] if node.name in self._heard else 0
+            heard_ms = self._heard[node.name].time_ms if node.name in self._heard else 0
             silent_ms = self._last_ms - max(heard_ms, self._since_ms)
             if node.state is State.UP and silent_ms > self._limits.grace_ms:
                 yield commands.MarkNode(node.name, node.boot, Mark.DOWN)

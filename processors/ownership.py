@@ -49,6 +49,11 @@ class Ownership:
         for number in self.replicas:
             self._run(number, self._follow)
 
+    def is_followed(self, number: int) -> bool:
+        """Whether the partition's view still goes with the log."""
+        task = self._tasks.get(number)
+        return task is None or not task.done()
+
     async def gained(self, partitions: set[int]) -> None:
         async with self._changing:
             self._assigned |= partitions

@@ -33,6 +33,16 @@ class Tick(msgspec.Struct, frozen=True, tag="Tick"):
     judge: str
 
 
+class Heard(msgspec.Struct, frozen=True, tag="Heard"):
+    """A node's latest heartbeat and the log's time of it: what who judges keeps, in the topic `heard`."""
+
+    time_ms: int
+    beat: Heartbeat
+
+
+Said = Heartbeat | Tick | Heard
+
+
 class _Signed(msgspec.Struct, frozen=True, array_like=True):
     version: int
     signature: bytes
@@ -41,19 +51,19 @@ class _Signed(msgspec.Struct, frozen=True, array_like=True):
 
 _encode = msgspec.msgpack.Encoder().encode
 _signed = msgspec.msgpack.Decoder(_Signed)
-_bodies: msgspec.msgpack.Decoder[Heartbeat | Tick] = msgspec.msgpack.Decoder(Heartbeat | Tick)
+_bodies: msgspec.msgpack.Decoder[Said] = msgspec.msgpack.Decoder(Said)
 
 
 class Unsigned(ValueError):
     """The record is not signed with this cluster's secret."""
 
 
-def encode(said: Heartbeat | Tick, secret: ClusterSecret) -> bytes:
+def encode(said: Said, secret: ClusterSecret) -> bytes:
     body = _encode(said)
     return _encode(_Signed(VERSION, secret.digest(body), body))
 
 
-def decode(data: bytes, secret: ClusterSecret) -> Heartbeat | Tick:
+def decode(data: bytes, secret: ClusterSecret) -> Said:
     """Raises `Unsigned`, or `ValueError` for what is not a record of this version."""
     found = _signed.decode(data)
     if found.version != VERSION:

@@ -23,6 +23,7 @@ class TopicSpec(msgspec.Struct, frozen=True):
     visible: Visible
     kept: bool  # whether records stay until trimmed by an operator (true) or by their consumer (false)
     retention_ms: int = -1  # on a cluster, records older than this go by themselves
+    is_compacted: bool = False  # whether of each key only the latest record stays
     grows: bool = False  # whether partitions may be added: where what is kept elsewhere names its partition
 
 
@@ -43,8 +44,9 @@ PLACEMENT = TopicSpec("placement", 1, Visible.DURABLE, kept=False)
 REPLIES = TopicSpec("replies", 16, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)  # gateways share its partitions
 OWNERS = TopicSpec("owners", 1, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)
 HEARTBEATS = TopicSpec("heartbeats", 1, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)
+HEARD = TopicSpec("heard", 1, Visible.DURABLE, kept=False, is_compacted=True)  # the changelog of a table of heartbeats
 ALL = (COMMANDS, EVENTS, WRITES, PLACEMENT)  # of one process, where the others need no topic
-CLUSTER = (*ALL, REPLIES, OWNERS, HEARTBEATS)
+CLUSTER = (*ALL, REPLIES, OWNERS, HEARTBEATS, HEARD)
 
 
 def bucket_partition(bucket: str) -> int:

@@ -1,4 +1,4 @@
-"""docker/ keeps its word without Docker: what its files say fits the settings, the command line, the docs and each other."""
+"""docker/ keeps its word without Docker: its files fit the settings, the command line, the docs and each other."""
 
 import re
 import tomllib

@@ -1,5 +1,6 @@
 """A cluster of processes on a real broker: gateways, processors, data nodes."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -15,7 +16,10 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
+from processors.leases import AT, OwnerMap, leases
 from tests.server import ACCESS_KEY, SECRET_KEY, client_of, free_port
+from topics.kafka.adapter import KafkaLog
+from topics.kafka.config import KafkaConfig
 from topics.kafka.group import GROUP
 from topics.spec import bucket_partition
 
@@ -172,16 +176,28 @@ class Cluster:
         return self.datanode.data
 
     def owner(self, bucket: str) -> Role:
-        """The processor that a bucket's partition is assigned to."""
+        """The processor that a bucket's partition is assigned to, when it has also claimed it."""
         group, partition = f"{self.prefix}{GROUP}", bucket_partition(bucket)
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         deadline = time.monotonic() + START_S
         while time.monotonic() < deadline:
             for member in admin.describe_consumer_groups([group])[group].result().members:
-                if partition in [each.partition for each in member.assignment.topic_partitions]:
+                is_assigned = partition in [each.partition for each in member.assignment.topic_partitions]
+                if is_assigned and asyncio.run(self._latest_owner(partition)) == member.client_id:
                     return next(role for role in self.processors if role.endpoint == member.client_id)
             time.sleep(0.1)
         raise RuntimeError(f"nobody owns partition {partition}")
+
+    async def _latest_owner(self, partition: int) -> str | None:
+        log, owners = await KafkaLog.open(KafkaConfig(self.bootstrap, self.prefix)), OwnerMap()
+        end = await log.latest(AT)
+        async for offset, lease in leases(log, await log.earliest(AT)):
+            if lease is not None:
+                owners.fold(lease)
+            if offset + 1 >= end:
+                break
+        await log.close()
+        return owners.endpoint(partition)
 
     def client(self, *, gateway: int | None = None, **options: Any) -> Any:
         """Of a gateway, by turns where none is named."""

@@ -19,7 +19,7 @@ from tests.linearizability.recorder import Attempt
 from tests.linearizability.stream import check_events
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
-ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "2"))  # of each fault
+ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault
 OUTAGES_S = {"processor killed": 15.0, "processor restarted": 1.0}  # at most, for reads and for writes of any bucket
 PAUSED_S = 13.0  # longer than the session
 SETTLED_S = 3.0

@@ -123,7 +123,9 @@ def test_a_follower_below_what_is_kept_is_told(kafka: str) -> None:
     run(kafka, case)
 
 
-def test_no_broker_is_a_log_error_with_advice() -> None:
+def test_no_broker_is_a_log_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topics.kafka.adapter.REQUEST_S", 1.0)
+
     async def case(config: KafkaConfig) -> None:
         with pytest.raises(LogError, match="check the brokers"):
             await KafkaLog.open(config)

@@ -10,13 +10,14 @@ import pytest
 from processors.judge import AT, Judge
 from processors.liveness import Liveness
 from tests.processors.test_liveness import beat, cluster, node
+from tests.simulation.judging import drive
 from tests.virtual import now_ms, run
 from topics import commands, heartbeats, spec
 from topics.commands import Mark, MarkNode
 from topics.heartbeats import Heartbeat
 from topics.log import Entry, LogError
 from topics.memory import MemoryLog
-from topics.placement import Group, Placement
+from topics.placement import Group
 from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
 
@@ -25,11 +26,12 @@ WRITES = TopicPartition("writes", 0)
 
 
 class Bench:
-    """Knobs: `placement` (None while another owns the control partition), `fails` (the next command cannot be said)."""
+    """Knobs: `placement`, `is_assigned` (whether this one is to judge), `fails` (the next command cannot be said)."""
 
     def __init__(self) -> None:
         self.log = MemoryLog("cluster", now_ms)
-        self.placement: Placement | None = cluster(node("a"), node("b"))
+        self.is_assigned = True
+        self.placement = cluster(node("a"), node("b"))
         self.fails = 0
         self.asked: list[commands.Body] = []
         self.liveness = Liveness("cluster")
@@ -59,7 +61,7 @@ def bench(case: Callable[[Bench], Awaitable[None]]) -> None:
     async def whole() -> None:
         made = Bench()
         await made.log.create_topics(spec.CLUSTER)
-        running = asyncio.create_task(made.judge.run())
+        running = asyncio.create_task(drive(made.log, made.judge, lambda: made.is_assigned))
         await asyncio.sleep(0.1)
         await case(made)
         assert not running.done()
@@ -81,12 +83,12 @@ def test_a_silent_node_is_down_after_the_grace() -> None:
     bench(case)
 
 
-def test_who_does_not_own_the_control_partition_hears_and_asks_for_nothing() -> None:
+def test_who_is_not_to_judge_hears_and_asks_for_nothing() -> None:
     async def case(made: Bench) -> None:
-        owned, made.placement = made.placement, None
+        made.is_assigned = False
         await made.beats(20, "a")
         assert (made.asked, await made.ticks()) == ([], 0)
-        made.placement = owned  # it has heard all the while: b was silent for long
+        made.is_assigned = True  # it has heard all the while: b was silent for long
         await made.beats(2, "a")
         assert set(made.asked) == {MarkNode("b", "1", Mark.DOWN)}
 
@@ -95,10 +97,10 @@ def test_who_does_not_own_the_control_partition_hears_and_asks_for_nothing() -> 
 
 def test_ticks_of_another_judge_are_no_reason_to_judge() -> None:
     async def case(made: Bench) -> None:
-        owned, made.placement = made.placement, None
+        made.is_assigned = False
         tick = heartbeats.encode(heartbeats.Tick("another"), SECRET)
         await made.beats(20, "a")
-        made.placement = owned
+        made.is_assigned = True
         await made.log.append(AT, [Entry(b"", tick)], durable=True)
         await asyncio.sleep(0.1)
         assert made.asked == []

@@ -89,7 +89,8 @@ def claim_skipped(patch: Patch, world: object) -> None:
 
 def trimmed_before_synced(patch: Patch, world: World) -> None:
     async def settle(service: NodeService) -> None:
-        service.positions = {number: each.settled for number, each in service.member.replicas.items()}
+        for each in service.member.replicas.values():
+            each.synced = each.settled
 
     patch.setattr(NodeService, "settle", settle)
 

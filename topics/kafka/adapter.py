@@ -28,6 +28,7 @@ from topics.spec import CLUSTER, TopicPartition, TopicSpec
 _IDENTIFYING = ("commands", "events")  # what a view was folded from, and what its causes are offsets of
 LOOK_AGAIN_S = 0.05
 REFUSED_S = 1.0  # that another broker has to let a client in
+COMPACT_AFTER_MS = 60_000  # a start reads what came since: a minute of heartbeats
 READERS_KEPT = 4  # idle consumers kept for the next read
 
 
@@ -195,11 +196,13 @@ class KafkaLog:
             "min.insync.replicas": str(self._config.min_in_sync),
             "max.message.bytes": str(RECORD_BYTES_MAX),
             "message.timestamp.type": "LogAppendTime",
-            "cleanup.policy": "delete",
+            "cleanup.policy": "compact" if spec.is_compacted else "delete",
             "retention.ms": str(spec.retention_ms),  # else consumers trim what they have taken; events stay
             "retention.bytes": "-1",
             "unclean.leader.election.enable": "false",
         }
+        if spec.is_compacted:
+            settings["segment.ms"] = str(COMPACT_AFTER_MS)  # Kafka compacts only what is behind the last segment
         return NewTopic(self._name(spec.name), spec.partitions, self._config.replication, config=settings)
 
     def _name(self, topic: str) -> str:

@@ -104,5 +104,6 @@ def _held(store: VolumeStore) -> Iterator[Blob]:
 
 async def check_views(log: MemoryLog, owner: Owner) -> None:
     for number in (PARTITION, spec.CONTROL_PARTITION):
-        if (await replay(log, number)).view.rows != owner.views[number].rows:
+        view = owner.views[number]
+        if (await replay(log, number, tables.meta(view).offset)).view.rows != view.rows:
             raise InvariantBroken(f"ViewEqualsReplay: partition {number}")

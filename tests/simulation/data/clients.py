@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
+from functools import partial
 from typing import Any
 
 from datanode.client import Blobs
@@ -38,8 +39,9 @@ class Gateways:
         self.all: list[Gateway] = []
 
     def send(self, gateway: str, reply: Reply) -> None:
-        for commander in [each.commander for each in self.all if each.name == gateway]:
-            self._network.loop.in_world(self._network.weather.delay_s(), lambda to=commander: to.send(gateway, reply))
+        for each in self.all:
+            if each.name == gateway:
+                self._network.loop.in_world(self._network.weather.delay_s(), partial(each.commander.send, gateway, reply))
 
 
 class Gateway:
@@ -68,7 +70,7 @@ class Gateway:
 
 
 class History:
-    """Of each key, what was acknowledged and what may have come to be."""
+    """Of each key, what was acknowledged and what may come to be: a write that was given up may land late."""
 
     def __init__(self) -> None:
         self.acknowledged: dict[str, Value] = {}
@@ -86,7 +88,7 @@ class History:
 
     def done(self, key: str, value: Value) -> None:
         self.acknowledged[key] = value
-        self.possible[key] = set()
+        self.possible[key].discard(value)
 
     def allowed(self, key: str) -> set[Value]:
         return {self.acknowledged.get(key), *self.possible.get(key, ())}
@@ -138,7 +140,8 @@ class Client:
             work.close()
             return False
         asked = machine.run(self._tried(work))
-        await asyncio.wait({asked, machine.ended}, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
+        waited_for: set[asyncio.Future[Any]] = {asked, machine.ended}
+        await asyncio.wait(waited_for, timeout=patience_s, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():
             asked.cancel()
             outcome = "given up"

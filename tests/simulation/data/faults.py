@@ -16,7 +16,7 @@ from tests.simulation.data.host import ROOM_BYTES, Host
 from tests.simulation.data.network import Network
 from tests.simulation.world import MemoryTable
 from topics import commands
-from topics.log import LogError
+from topics.memory import MemoryLog
 from topics.sender import CommandSender
 
 BETWEEN_S = 2.5
@@ -30,6 +30,7 @@ class DataPlane(Protocol):
     """What faults need of the world."""
 
     rng: random.Random
+    log: MemoryLog
     network: Network
     weather: Weather
     hosts: list[Host]
@@ -97,9 +98,9 @@ class Faults:
         network.slow_s.clear()
         for host in self._in.hosts:
             host.disk.capacity_bytes = ROOM_BYTES
-        for each in (*self._in.hosts, *self._in.gateways):
+        for each in self._everybody():
             each.connection.stalls.clear()
-        while any(each.machine.is_dead or each.machine.is_paused for each in (*self._in.hosts, *self._in.gateways)):
+        while any(each.machine.is_dead or each.machine.is_paused for each in self._everybody()):
             await asyncio.sleep(0.1)
         for host in self._in.hosts:
             await self._say(commands.DrainNode(host.name, False))
@@ -133,7 +134,7 @@ class Faults:
 
     async def _cut(self) -> None:
         """Two machines do not reach each other."""
-        network, names = self._in.network, [each.name for each in (*self._in.hosts, *self._in.gateways)]
+        network, names = self._in.network, [each.name for each in self._everybody()]
         pair = frozenset(self._rng.sample(names, 2))
         network.cut.add(pair)
         self._loop.in_world(self._rng.random() * 6, lambda: network.cut.discard(pair))
@@ -142,7 +143,7 @@ class Faults:
     async def _slow(self) -> None:
         network, name = self._in.network, self._rng.choice(self._in.hosts).name
         network.slow_s[name] = self._rng.choice([0.05, 0.3, 1.0])
-        self._loop.in_world(self._rng.random() * 6, lambda: network.slow_s.pop(name, None))
+        self._loop.in_world(self._rng.random() * 6, lambda: _forget(network.slow_s, name))
         self._in.note("slow node")
 
     async def _fill(self) -> None:
@@ -199,7 +200,7 @@ class Faults:
 
     async def _stall(self) -> None:
         """Nothing more is heard of a topic for a while."""
-        machine = self._rng.choice([*self._in.hosts, *self._in.gateways])
+        machine = self._rng.choice(self._everybody())
         machine.connection.stalls[self._rng.choice(TOPICS)] = self._loop.time() + self._rng.random() * 8
         self._in.note("stall")
 
@@ -208,9 +209,15 @@ class Faults:
         await self._say(commands.DrainNode(name, True))
         self._loop.in_world(
             self._rng.random() * 8,
-            lambda: None if self._loop.create_task(self._say(commands.DrainNode(name, False))) else None,
+            lambda: self._say_soon(commands.DrainNode(name, False)),
         )
         self._in.note("drain")
+
+    def _everybody(self) -> list[Host | Gateway]:
+        return [*self._in.hosts, *self._in.gateways]
+
+    def _say_soon(self, body: commands.Body) -> None:
+        self._loop.create_task(self._say(body))
 
     async def _join(self) -> None:
         if len(self._in.hosts) < 5:
@@ -225,9 +232,9 @@ class Faults:
             self._in.note("gateway killed")
 
     async def _say(self, body: commands.Body) -> None:
-        """As an operator. Where it does not arrive, it is not said."""
-        send = CommandSender(self._in.gateways[0].connection, lambda: int(self._loop.time() * 1000))
-        try:
-            await send(body)
-        except LogError:
-            self._in.note("operator not heard")
+        """As an operator."""
+        await CommandSender(self._in.log, lambda: int(self._loop.time() * 1000))(body)
+
+
+def _forget(slow_s: dict[str, float], name: str) -> None:
+    slow_s.pop(name, None)

@@ -9,7 +9,7 @@ import enum
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from awscrt.checksums import crc32c
 
@@ -135,7 +135,8 @@ class SimulatedNode:
     async def answer(self, peer: Machine, asked: "asyncio.Task[T | Exception]") -> T:
         """Raises what the node answered, or `OSError` where no answer comes."""
         network = self._network
-        await asyncio.wait({asked, peer.died}, timeout=READ_S, return_when=asyncio.FIRST_COMPLETED)
+        waited_for: set[asyncio.Future[Any]] = {asked, peer.died}
+        await asyncio.wait(waited_for, timeout=READ_S, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done() or network.befalls(LOST):
             raise OSError(f"{self._endpoint} is silent")
         await asyncio.sleep(network.delay_s(peer.name, self._own.name))
@@ -213,7 +214,8 @@ class SimulatedWriter:
         with _telling(node, peer, incoming):
             sending = asyncio.create_task(self._pump(peer, incoming))
             try:
-                await asyncio.wait({asked, peer.died, sending}, return_when=asyncio.FIRST_COMPLETED)
+                waited_for: set[asyncio.Future[Any]] = {asked, peer.died, sending}
+                await asyncio.wait(waited_for, return_when=asyncio.FIRST_COMPLETED)
                 return await node.answer(peer, asked)
             finally:
                 sending.cancel()

@@ -15,6 +15,7 @@ from processors.replica import Replica
 from processors.runtime import PartitionRuntime, Replies
 from tests.simulation.cluster.broker import Connection
 from tests.simulation.data.host import SECRET
+from tests.simulation.judging import drive
 from topics import spec
 from topics.placement import COPIES, Placement
 from topics.sender import CommandSender
@@ -54,6 +55,6 @@ class Owner:
         await asyncio.gather(
             *(runtime.run_alone() for runtime in self._runtimes.values()),
             keep_house(self._log, lambda: self._runtimes, clock_ms, RELEASE_AFTER_S),
-            Judge(self._log, liveness, SECRET, self.placement, send, COPIES).run(),
+            drive(self._log, Judge(self._log, liveness, SECRET, self.placement, send, COPIES), lambda: True),
             publish_placement(self._log, lambda: control),
         )

@@ -1,0 +1,99 @@
+"""Other data nodes, in memory, with knobs for what a real one does on a bad day."""
+
+import asyncio
+from collections import defaultdict
+
+from awscrt.checksums import crc32c
+
+from datanode.node import BlobRef, BlobUnavailable
+from datanode.store import Held
+
+
+class Peer:
+    """Knobs: `is_dead` (nothing is answered but errors), `slow_s` (before each answer), `damaged` and `late` (blobs that it
+    says are damaged, or may still come), `breaks_at` (bytes of a blob that it takes, or gives, before it dies)."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.held: dict[int, dict[bytes, tuple[int, bytes]]] = defaultdict(dict)  # group → blob → partition, data
+        self.is_dead = False
+        self.slow_s = 0.0
+        self.damaged: set[bytes] = set()
+        self.late: set[bytes] = set()
+        self.breaks_at = 1 << 60
+        self.page = 1_000
+        self.asked: list[str] = []  # the names of the calls
+        self.aborted = 0
+
+    def has(self, ref: BlobRef, data: bytes) -> None:
+        self.held[ref.group][ref.blob] = ref.partition, data
+
+    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> "PeerWriter":
+        await self.answers("lead" if leads else "create")
+        return PeerWriter(self, ref, length)
+
+    async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
+        await self.answers("read")
+        if ref.blob in self.late:
+            raise OSError("it may still come")
+        if ref.blob not in self.held[ref.group] or ref.blob in self.damaged:
+            raise BlobUnavailable(f"not on {self.name}")
+        data = self.held[ref.group][ref.blob][1]
+        if start + size > self.breaks_at:
+            raise OSError(f"{self.name} is gone")
+        if start + size > len(data):
+            raise ValueError(f"{len(data)} bytes")
+        return data[start : start + size]
+
+    async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
+        await self.answers("blobs")
+        held = sorted(item for item in self.held[group].items() if item[0] > after)
+        return [Held(blob, len(data), partition) for blob, (partition, data) in held[: self.page]]
+
+    async def answers(self, call: str) -> None:
+        self.asked.append(call)
+        if self.slow_s:
+            await asyncio.sleep(self.slow_s)
+        if self.is_dead:
+            raise OSError(f"{self.name} is gone")
+
+
+class PeerWriter:
+    def __init__(self, peer: Peer, ref: BlobRef, length: int) -> None:
+        self._peer = peer
+        self._ref = ref
+        self._length = length
+        self._data = b""
+
+    @property
+    def crc32c(self) -> int:
+        crc: int = crc32c(self._data)
+        return crc
+
+    async def write(self, data: bytes) -> None:
+        await self._peer.answers("write")
+        self._data += data
+        if len(self._data) > self._peer.breaks_at:
+            raise OSError(f"{self._peer.name} is gone")
+
+    async def commit(self) -> list[str]:
+        await self._peer.answers("commit")
+        assert len(self._data) == self._length
+        self._peer.has(self._ref, self._data)
+        return [self._peer.name]
+
+    async def abort(self) -> None:
+        self._peer.aborted += 1
+
+
+class Peers:
+    """`datanode.node.Nodes`: by http://name."""
+
+    def __init__(self, *names: str) -> None:
+        self.all = {name: Peer(name) for name in names}
+
+    def __call__(self, endpoint: str) -> Peer:
+        return self.all[endpoint.removeprefix("http://")]
+
+    def __getitem__(self, name: str) -> Peer:
+        return self.all[name]

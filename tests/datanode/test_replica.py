@@ -1,0 +1,203 @@
+"""One group on one node: what it takes from the log, what it fetches, what it forgets, and how far it is."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from datanode.replica import GroupReplica
+from tests.datanode.bench import OWN, PARTITION, Bench, bench, claim, payload, ref, release
+from tests.datanode.stores import blob, names
+from topics.log import UnknownRecord
+from topics.spec import TopicPartition
+
+AT = TopicPartition("writes", 0)
+
+
+@asynccontextmanager
+async def following(made: Bench, gaps: list[int] | None = None) -> AsyncIterator[GroupReplica]:
+    found = [] if gaps is None else gaps
+    replica = GroupReplica(made.log, made.store, 0, made.fetch, lambda: ["p"], lambda: found.append(1))
+    running = asyncio.create_task(replica.run())
+    await replica.started()
+    yield replica
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def test_a_payload_is_in_the_volumes_with_its_partition() -> None:
+    async def case(made: Bench) -> None:
+        async with following(made) as replica:
+            end = await made.writes(payload(1, b"one"), payload(2, b"two"))
+            await replica.reached(end - 1)
+            assert [await made.has(1, b"one"), await made.has(2, b"two")] == [True, True]
+            assert {held.partition for held in made.store.blobs(0)} == {PARTITION}
+            assert (replica.position, replica.settled, replica.wanted) == (2, 2, 0)
+
+    bench(case)
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_release_takes_the_payload_away(together: bool) -> None:
+    async def case(made: Bench) -> None:
+        async with following(made) as replica:
+            if together:
+                end = await made.writes(payload(1, b"one"), payload(2, b"two"), release(1))
+            else:
+                await replica.reached(await made.writes(payload(1, b"one"), payload(2, b"two")) - 1)
+                end = await made.writes(release(1))
+            await replica.reached(end - 1)
+            assert names(made.store) == [blob(2)]
+
+    bench(case)
+
+
+def test_a_claim_check_for_a_blob_that_is_here_asks_nobody() -> None:
+    async def case(made: Bench) -> None:
+        made.place(["p", OWN])
+        writer = made.store.create(0, blob(1), PARTITION, 3)
+        await writer.write(b"one")
+        await writer.commit()
+        async with following(made) as replica:
+            await replica.reached(await made.writes(claim(1, 3, "p", OWN)) - 1)
+            assert (replica.settled, made.peers["p"].asked) == (1, [])
+
+    bench(case)
+
+
+def test_a_claim_check_for_another_blob_is_fetched_and_holds_the_position_back_until_then() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p", "q"])
+        made.peers["q"].slow_s = 1.0
+        made.peers["q"].has(ref(1), b"large")
+        async with following(made) as replica:
+            await replica.reached(await made.writes(payload(2, b"two"), claim(1, 5, "q"), payload(3, b"three")) - 1)
+            assert (replica.position, replica.settled, replica.wanted, replica.wants(blob(1))) == (3, 1, 1, True)
+            await asyncio.sleep(3)
+            assert await made.has(1, b"large")
+            assert (replica.settled, replica.wanted) == (3, 0)
+
+    bench(case)
+
+
+def test_what_no_holder_can_give_now_is_fetched_later() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p", "q"])
+        made.peers["q"].is_dead = True
+        async with following(made) as replica:
+            await made.writes(claim(1, 5, "q"))
+            await asyncio.sleep(5)
+            assert replica.wanted == 1
+            made.peers["p"].has(ref(1), b"large")  # a peer that no claim check names
+            await asyncio.sleep(1)
+            assert await made.has(1, b"large")
+
+    bench(case)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_release_ends_the_fetch_whenever_it_comes(seed: int) -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p", "q"])
+        made.peers["q"].slow_s = 0.003
+        for number in range(1, 20):
+            made.peers["q"].has(ref(number), b"large")
+        async with following(made) as replica:
+            for number in range(1, 20):
+                await made.writes(claim(number, 5, "q"))
+                for _ in range(number):
+                    await asyncio.sleep(0)
+                await made.writes(release(number))
+            await made.writes(claim(20, 5, "p"))
+            made.peers["p"].has(ref(20), b"large")
+            await asyncio.sleep(2)
+            assert names(made.store) == [blob(20)]
+            assert replica.wanted == 0
+
+    bench(case, seed)
+
+
+def test_a_blob_that_is_arriving_is_waited_for() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"])
+        made.peers["p"].has(ref(1), b"large")
+        writer = made.store.create(0, blob(1), PARTITION, 5)
+        async with following(made) as replica:
+            await made.writes(claim(1, 5, "p"))
+            await asyncio.sleep(1)
+            assert (replica.wanted, made.peers["p"].asked) == (1, [])
+            await writer.write(b"large")
+            await writer.commit()
+            await asyncio.sleep(1)
+            assert (replica.wanted, made.peers["p"].asked) == (0, [])
+
+    bench(case)
+
+
+def test_payloads_that_a_full_disk_refuses_are_taken_from_the_log_when_there_is_room() -> None:
+    async def case(made: Bench) -> None:
+        async with following(made) as replica:
+            await replica.reached(await made.writes(payload(1, b"one")) - 1)
+            made.fill()
+            await replica.reached(await made.writes(payload(2, b"two"), payload(3, b"three"), payload(4, b"four")) - 1)
+            await replica.reached(await made.writes(release(3)) - 1)
+            await asyncio.sleep(5)
+            assert (names(made.store), replica.position, replica.settled) == ([blob(1)], 5, 1)
+            made.fill(1 << 20)
+            await asyncio.sleep(1)
+            assert [await made.has(2, b"two"), await made.has(4, b"four")] == [True, True]
+            assert (names(made.store), replica.settled) == ([blob(1), blob(2), blob(4)], 5)
+
+    bench(case)
+
+
+def test_a_start_begins_where_the_volumes_are_complete() -> None:
+    async def case(made: Bench) -> None:
+        await made.writes(payload(1, b"one"), payload(2, b"two"))
+        await made.store.sync({0: 1})
+        gaps: list[int] = []
+        async with following(made, gaps) as replica:
+            await replica.reached(1)
+            assert names(made.store) == [blob(2)]
+        assert gaps == []
+
+    bench(case)
+
+
+def test_a_log_that_begins_behind_what_is_known_to_be_here_is_a_gap() -> None:
+    async def case(made: Bench) -> None:
+        await made.writes(payload(1, b"one"), payload(2, b"two"), payload(3, b"three"))
+        await made.store.sync({0: 1})
+        await made.log.trim(AT, 2)
+        gaps: list[int] = []
+        async with following(made, gaps) as replica:
+            await replica.reached(2)
+            assert names(made.store) == [blob(3)]
+        assert gaps == [1]
+
+    bench(case)
+
+
+def test_a_record_that_nobody_knows_stops_the_group() -> None:
+    async def case(made: Bench) -> None:
+        await made.writes((1, b"\x09?"))
+        replica = GroupReplica(made.log, made.store, 0, made.fetch, list, lambda: None)
+        with pytest.raises(UnknownRecord, match="writes:0"):
+            await replica.run()
+
+    bench(case)
+
+
+def test_who_waits_for_a_position_is_told_when_it_was_consumed() -> None:
+    async def case(made: Bench) -> None:
+        async with following(made) as replica:
+            waiting = [asyncio.create_task(replica.reached(position)) for position in (0, 2)]
+            await made.writes(payload(1, b"one"), payload(2, b"two"))
+            await asyncio.sleep(0.1)
+            assert [each.done() for each in waiting] == [True, False]
+            await made.writes(payload(3, b"three"))
+            await asyncio.gather(*waiting)
+
+    bench(case)

@@ -1,0 +1,155 @@
+"""A data node put together: what it stores and tells of its positions, and how it mends itself."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from datanode.service import NodeService
+from tests.datanode.bench import IDENTITY, OWN, Bench, DeafLog, bench, claim, payload, ref
+from tests.datanode.stores import blob
+from tests.virtual import now_ms
+from topics.spec import TopicPartition
+
+AT = TopicPartition("writes", 0)
+
+
+@asynccontextmanager
+async def serving(made: Bench) -> AsyncIterator[NodeService]:
+    service = NodeService(IDENTITY, made.log, made.store, made.map, made.peers, made.submit, now_ms)
+    running = asyncio.create_task(service.run())
+    yield service
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def test_only_what_was_synced_is_told_and_stored() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN], [OWN])
+        async with serving(made) as service:
+            await made.writes(payload(1, b"one"))
+            await service.member.replicas[0].reached(0) if service.member.replicas else await asyncio.sleep(0.05)
+            assert (service.positions, made.store.position(0)) == ({}, None)
+            await asyncio.sleep(2)
+            assert (service.positions, made.store.position(0)) == ({0: 1}, 1)
+            await made.writes(payload(2, b"two"), claim(3, 5, "p"))
+            await asyncio.sleep(2)
+            assert (service.positions, made.store.position(0)) == ({0: 2}, 2)  # the third is still to be fetched
+
+    bench(case)
+
+
+def test_a_start_at_which_the_log_cannot_be_read_forgets_no_position() -> None:
+    async def case(made: Bench) -> None:
+        assert isinstance(made.log, DeafLog)
+        made.place([OWN], [OWN])
+        await made.writes(payload(1, b"one"), payload(2, b"two"))
+        await made.store.sync({0: 2})
+        await made.log.trim(AT, 2)
+        made.log.deaf = 10
+        async with serving(made) as service:
+            await asyncio.sleep(3)
+            assert (service.positions, made.store.position(0)) == ({}, 2)
+            await asyncio.sleep(5)
+            assert (service.positions, made.store.position(0)) == ({0: 2}, 2)
+            assert made.said == []  # nothing was lost
+
+    bench(case, log=DeafLog("cluster", now_ms))
+
+
+def test_a_group_that_is_taken_again_tells_no_position_of_before() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN, "p"])
+        await made.writes(*(payload(number, b"x") for number in range(9)))
+        async with serving(made) as service:
+            await asyncio.sleep(2)
+            assert service.positions == {0: 9}
+            made.place(["p"], ["p"])
+            await asyncio.sleep(0.5)
+            assert (service.positions, made.store.position(0)) == ({}, None)
+            made.place([OWN, "p"], ["p"])
+            await asyncio.sleep(0.01)
+            assert (service.positions, list(service.member.replicas)) == ({}, [0])
+
+    bench(case)
+
+
+async def large(made: Bench, number: int, data: bytes) -> None:
+    writer = made.store.create(0, blob(number), 3, len(data))
+    await writer.write(data)
+    await writer.commit()
+
+
+DATA = bytes(range(256)) * 400
+
+
+def test_a_damaged_blob_is_fetched_and_takes_its_old_place() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN, "p"])
+        made.peers["p"].has(ref(1), DATA)
+        made.peers["p"].is_dead = True
+        await large(made, 1, DATA)
+        made.damage()
+        async with serving(made) as service:
+            await asyncio.sleep(0.1)
+            service.damaged(0, blob(1))
+            service.damaged(0, blob(1))
+            await asyncio.sleep(1)
+            assert (service.repaired, service.beyond_repair) == (0, set())  # tried again until somebody answers
+            made.peers["p"].is_dead = False
+            await asyncio.sleep(6)
+            assert (service.repaired, service.beyond_repair) == (1, set())
+            assert await made.has(1, DATA)
+
+    bench(case)
+
+
+def test_what_is_whole_after_all_is_left_alone() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN, "p"])
+        await large(made, 1, DATA)
+        async with serving(made) as service:
+            await asyncio.sleep(0.1)
+            for number in (1, 2):  # the second is not here
+                service.damaged(0, blob(number))
+            await asyncio.sleep(1)
+            assert (service.repaired, service.beyond_repair, made.peers["p"].asked) == (0, set(), [])
+
+    bench(case)
+
+
+def test_what_nobody_else_has_is_beyond_repair_and_told(caplog: pytest.LogCaptureFixture) -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN, "p"])
+        await large(made, 1, DATA)
+        made.damage()
+        async with serving(made) as service:
+            await asyncio.sleep(0.1)
+            service.damaged(0, blob(1))
+            await asyncio.sleep(1)
+            assert service.beyond_repair == {(0, blob(1))}
+            made.peers["p"].has(ref(1), DATA)
+            service.damaged(0, blob(1))  # found again
+            await asyncio.sleep(1)
+            assert (service.repaired, service.beyond_repair) == (1, set())
+
+    bench(case)
+    assert "damaged here and cannot be had elsewhere" in caplog.text
+
+
+def test_before_the_map_is_known_nothing_is_beyond_repair() -> None:
+    async def case(made: Bench) -> None:
+        await large(made, 1, DATA)
+        made.damage()
+        async with serving(made) as service:
+            service.damaged(0, blob(1))
+            await asyncio.sleep(20)
+            assert service.beyond_repair == set()
+            made.place([OWN, "p"], [OWN, "p"])
+            made.peers["p"].has(ref(1), DATA)
+            await asyncio.sleep(6)
+            assert service.repaired == 1
+
+    bench(case)
