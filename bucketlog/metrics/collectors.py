@@ -81,7 +81,7 @@ class PartitionMetrics(Collector):
 
 
 class ClusterMetrics(Collector):
-    """Of who owns the control partition: of the others there is none, so that sums are right."""
+    """Of who judges data nodes: of the others there is none, so that sums are right."""
 
     def __init__(
         self, placement: Callable[[], Placement | None], behind: Callable[[], Mapping[str, Mapping[int, int]]]

@@ -160,7 +160,7 @@ def test_a_lag_is_told_as_long_as_the_log_can_be_asked(monkeypatch: pytest.Monke
     asyncio.run(case())
 
 
-def test_who_does_not_own_the_control_partition_tells_nothing_of_the_cluster() -> None:
+def test_who_does_not_judge_data_nodes_tells_nothing_of_the_cluster() -> None:
     assert list(ClusterMetrics(lambda: None, dict).collect()) == []
 
 
