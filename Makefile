@@ -7,7 +7,7 @@ ROUNDS ?= 10
 FLIPS ?= 200
 KILLS ?= 100
 
-.PHONY: help install serve test test-kafka test-cluster check simulate power-cuts kills bench bench-cluster lock clean
+.PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills bench bench-cluster lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -23,6 +23,9 @@ install: .venv/installed  ## set up .venv (done by the other commands when neede
 
 serve: install  ## start the store on 127.0.0.1:9000, data in ./data
 	$(BIN)/bucketlog serve --data data
+
+cluster: install  ## start a cluster on this machine, data in ./data-cluster, gateways on ports 9000 and 9001 (Java 17 and Maven)
+	$(BIN)/python -m tests.kafka.local --data data-cluster
 
 test: install  ## run all tests that need nothing but Python
 	$(BIN)/pytest -n 2 --dist worksteal -m "not kafka and not faults"

@@ -51,6 +51,7 @@ class Space:
     def require(self, adding: int) -> None:
         """Raises `DiskFull` where `adding` bytes would use the reserve."""
         if self.is_read_only or self.free_bytes() - adding < self.reserve_bytes:
+            self.told_full()  # until there is room for more than that: else nobody would hear of it
             raise DiskFull
 
     def require_for_compaction(self, adding: int) -> None:

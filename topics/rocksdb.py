@@ -3,6 +3,8 @@
 What is kept in it can be made again (from the log, from the volumes); RocksDB's own write-ahead log spares a start that.
 """
 
+import logging
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,6 +14,8 @@ WRITE_BUFFER_BYTES = 8 << 20  # times 17 partitions: stays far below the process
 CACHE_BYTES = 64 << 20  # shared by all partitions
 LOG_FILES_MAX = 2
 
+_DAMAGED = "Corruption"  # how RocksDB begins to tell of it
+log_ = logging.getLogger(__name__)
 _cache = Cache(CACHE_BYTES)
 
 
@@ -31,20 +35,39 @@ def open_database(path: Path) -> Rdict:
     return Rdict(str(path), options)
 
 
+class DatabaseDamaged(OSError):
+    """What is read fails its checksum."""
+
+
 class RocksMap:
     def __init__(self, path: Path) -> None:
-        self._database = open_database(path)
+        """A database that is damaged so much that it does not open is made anew: it is derived."""
+        self._path = path
+        try:
+            self._database = open_database(path)
+        except Exception as error:
+            if _DAMAGED not in str(error):
+                raise
+            log_.error("%s is damaged and is made anew: %s", path, error)
+            shutil.rmtree(path)
+            self._database = open_database(path)
 
     def get(self, key: bytes) -> bytes | None:
-        value: bytes | None = self._database.get(key)
+        try:
+            value: bytes | None = self._database.get(key)
+        except Exception as error:
+            raise self._told(error) from error
         return value
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         # compared here: an upper bound in ReadOptions is freed with them while the iterator still reads it
-        for key, value in self._database.items(from_key=start):
-            if key >= end:
-                return
-            yield key, value
+        try:
+            for key, value in self._database.items(from_key=start):
+                if key >= end:
+                    return
+                yield key, value
+        except Exception as error:
+            raise self._told(error) from error
 
     def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
         batch = WriteBatch(raw_mode=True)
@@ -61,3 +84,9 @@ class RocksMap:
 
     def close(self) -> None:
         self._database.close()
+
+    def _told(self, error: Exception) -> Exception:
+        if _DAMAGED not in str(error):
+            return error
+        advice = "it is derived: stop bucketlog, remove the folder, and start again"
+        return DatabaseDamaged(f"{self._path} is damaged ({error}); {advice}")

@@ -1,4 +1,4 @@
-"""docker/ keeps its word without Docker: its files fit the settings, the command line, the docs and each other."""
+"""What the files of docker/ say fits the settings, the command line, the docs and each other; no Docker is needed."""
 
 import re
 import tomllib

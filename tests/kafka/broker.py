@@ -96,9 +96,9 @@ class Broker:
 
     def start(self) -> "Broker":
         config = self.folder / "server.properties"
-        if not config.exists():
-            self.folder.mkdir(parents=True, exist_ok=True)
-            config.write_text(self._properties())
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config.write_text(self._properties())
+        if not (self.folder / "data" / "meta.properties").exists():
             self._run("kafka.tools.StorageTool", "format", "-t", self._cluster, "-c", str(config)).wait(START_S)
         self.process = self._run("kafka.Kafka", str(config))
         return self
@@ -138,7 +138,8 @@ class Broker:
                 f"{jars()}/*",
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             ]
-            return subprocess.Popen([*command, *arguments], stdout=log, stderr=log)
+            # Ctrl-C is for who started it: brokers are to outlive who writes to them
+            return subprocess.Popen([*command, *arguments], stdout=log, stderr=log, process_group=0)
 
     def _properties(self) -> str:
         replication = min(3, len(self._voters))

@@ -45,7 +45,9 @@ class Role:
         if self.name != "gateway":
             arguments += ["--data", str(self.data)]
         with self.told.open("ab") if self.told else nullcontext() as told:
-            self.process = subprocess.Popen(arguments, env=self.env, stdout=subprocess.DEVNULL, stderr=told)
+            self.process = subprocess.Popen(
+                arguments, env=self.env, stdout=subprocess.DEVNULL, stderr=told, process_group=0
+            )
         return self
 
     def tells(self, what: str) -> str:
