@@ -42,6 +42,8 @@ def test_below_the_reserve_the_store_is_read_only_until_there_is_room_again() ->
     assert not store.is_read_only
     with pytest.raises(DiskFull):
         store.create(0, blob(2), 3, 10_000)  # it would not fit
+    assert store.is_read_only  # who places blobs must hear of it
+    leave(150_000)
     assert not store.is_read_only
     leave(99_999)
     assert store.is_read_only
