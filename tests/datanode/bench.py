@@ -61,13 +61,15 @@ class Bench:
         down: Sequence[str] = (),
         full: Sequence[str] = (),
         copies: int = 3,
+        folder: str = "folder",
         boot: str = "boot",
+        without: str = "",
     ) -> None:
         """The next map: group 0 as said, or all groups."""
         nodes = {
             name: Node(
                 name,
-                "folder",
+                folder if name == OWN else "folder",
                 boot if name == OWN else "boot",
                 f"http://{name}",
                 name,
@@ -76,6 +78,7 @@ class Bench:
                 is_full=name in full,
             )
             for name in (OWN, *OTHERS)
+            if name != without
         }
         first = list(groups) or [Group(list(targets), None if holders is None else list(holders))]
         others = [Group()] * (spec.GROUPS - len(first))
