@@ -153,6 +153,22 @@ def test_payloads_that_a_full_disk_refuses_are_taken_from_the_log_when_there_is_
     bench(case)
 
 
+def test_a_full_disk_asks_peers_for_nothing_until_there_is_room() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"])
+        made.peers["p"].has(ref(1), b"large")
+        made.fill()
+        async with following(made) as replica:
+            await made.writes(claim(1, 5, "p"))
+            await asyncio.sleep(5)
+            assert (replica.wanted, made.peers["p"].asked) == (1, [])
+            made.fill(1 << 20)
+            await asyncio.sleep(1)
+            assert (replica.wanted, await made.has(1, b"large")) == (0, True)
+
+    bench(case)
+
+
 def test_a_start_begins_where_the_volumes_are_complete() -> None:
     async def case(made: Bench) -> None:
         await made.writes(payload(1, b"one"), payload(2, b"two"))
