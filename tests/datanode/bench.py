@@ -3,6 +3,8 @@
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
+from awscrt.checksums import crc32c
+
 from datanode.fetch import Fetch
 from datanode.index import BlobIndex
 from datanode.member import Identity
@@ -118,8 +120,8 @@ def payload(number: int, data: bytes) -> tuple[int, bytes]:
     return number, writes.payload(PARTITION, data)
 
 
-def claim(number: int, length: int, *holders: str) -> tuple[int, bytes]:
-    return number, writes.claim(writes.Claim(PARTITION, length, 0, list(holders)))
+def claim(number: int, data: bytes, *holders: str) -> tuple[int, bytes]:
+    return number, writes.claim(writes.Claim(PARTITION, len(data), crc32c(data), list(holders)))
 
 
 def release(number: int) -> tuple[int, bytes]:

@@ -37,7 +37,7 @@ async def said(made: Bench) -> list[Heartbeat]:
 def test_each_second_it_says_who_it_is_and_how_far() -> None:
     async def case(made: Bench) -> None:
         made.place([OWN], [OWN])
-        await made.writes(payload(1, b"one"), claim(2, 5, "p"))
+        await made.writes(payload(1, b"one"), claim(2, b"large", "p"))
         async with beating(made):
             await asyncio.sleep(5)
             beats = await said(made)

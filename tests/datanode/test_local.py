@@ -62,11 +62,50 @@ def test_who_is_behind_is_waited_for_and_not_for_ever() -> None:
     bench(case)
 
 
-def test_what_is_here_is_given_however_far_the_log_is() -> None:
+def test_what_is_here_ahead_of_its_record_is_not_given_before_that_was_read() -> None:
+    """It may have come damaged from who forwarded it: the claim check tells."""
+
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN])
+        made.peers["p"].has(ref(1), b"one")
+        async with local(made) as own:
+            await put(own.node, ref(1), b"0ne")
+            reading = asyncio.create_task(own.node.read(ref(1), 0, 3, 0))
+            await asyncio.sleep(1)
+            assert not reading.done()
+            await made.writes(claim(1, b"one", "p"))
+            with pytest.raises(OSError, match="may still come"):
+                await reading
+            await asyncio.sleep(1)
+            assert await own.node.read(ref(1), 0, 3, 0) == b"one"
+
+    bench(case)
+
+
+def test_a_group_that_is_not_served_takes_and_tells_nothing() -> None:
     async def case(made: Bench) -> None:
         async with local(made) as own:
-            await put(own.node, ref(1), b"one")
-            assert await own.node.read(ref(1), 0, 3, 1 << 40) == b"one"
+            for asked in (
+                own.node.create(ref(1, 5), 3, leads=False),
+                own.node.blobs(5, b"", 0),
+                own.node.read(ref(1, 5), 0, 3, 0),
+            ):
+                with pytest.raises(OSError, match="does not serve group 5"):
+                    await asked
+
+    bench(case)
+
+
+def test_who_still_fetches_blobs_of_a_group_lists_none() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN])
+        made.peers["p"].is_dead = True
+        async with local(made) as own:
+            await made.writes(payload(1, b"one"), claim(2, b"large", "p"))
+            await own.replica.reached(1)
+            assert [held.blob for held in await own.node.blobs(0, b"", 1)] == [blob(1)]
+            with pytest.raises(OSError, match="still fetches blobs of group 0"):
+                await own.node.blobs(0, b"", 2)
 
     bench(case)
 
@@ -78,7 +117,7 @@ def test_what_may_still_come_is_not_said_to_be_gone(trouble: str) -> None:
         made.peers["p"].is_dead = True
         async with local(made) as own:
             if trouble == "wanted":
-                await made.writes(claim(1, 5, "p"))
+                await made.writes(claim(1, b"large", "p"))
                 await own.replica.reached(0)
             own.holds = trouble != "does not hold"
             with pytest.raises(OSError, match="may still come"):

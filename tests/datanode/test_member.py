@@ -155,11 +155,54 @@ def test_before_the_map_knows_this_process_nothing_is_given_up_copied_or_said(kn
     bench(case)
 
 
-def test_a_group_that_is_taken_again_while_it_is_dropped_is_dropped_first() -> None:
+def test_nothing_is_dropped_before_enough_holders_have_all_of_it() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN], [OWN])
+        async with membership(made):
+            await made.writes(payload(1, b"x"))
+            await asyncio.sleep(0.1)
+            made.peers["p"].fails = made.peers["q"].fails = "blobs"  # they still fetch some
+            made.place(["p", "q", "r"], ["p", "q", "r"])
+            await asyncio.sleep(10)
+            assert names(made.store) == [blob(1)]
+            made.peers["p"].fails = ""
+            made.place(["p", "q", "r"], ["p", "q", "r"], down="r")
+            await asyncio.sleep(5)
+            assert names(made.store) == [blob(1)]  # one of three is up and has it
+            made.peers["q"].fails = ""
+            await asyncio.sleep(5)
+            assert names(made.store) == []
+
+    bench(case)
+
+
+def test_a_group_that_is_taken_again_before_it_was_dropped_is_here_still() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN], [OWN])
+        hold(made, "p", 1, 2)
+        async with membership(made):
+            await made.writes(payload(1, b"x"))
+            await asyncio.sleep(0.1)
+            made.peers["p"].fails = "blobs"
+            made.place(["p"], ["p"])
+            await asyncio.sleep(3)
+            await made.writes(payload(2, b"x"))
+            made.peers["p"].fails = ""
+            made.place(["p", OWN], ["p"])
+            await asyncio.sleep(3)
+            assert (names(made.store), set(made.said)) == ([blob(1), blob(2)], {HOLDS})
+            assert "read" not in made.peers["p"].asked
+
+    bench(case)
+
+
+def test_a_group_that_is_taken_again_while_it_is_dropped_is_taken_whole() -> None:
     async def case(made: Bench) -> None:
         at_once = made.store.drop_group
 
         async def drop_slowly(group: int) -> None:
+            made.store.index.forget_position(group)
+            made.store.release(group, [blob(1)])
             await asyncio.sleep(1)
             await at_once(group)
 
@@ -168,16 +211,19 @@ def test_a_group_that_is_taken_again_while_it_is_dropped_is_dropped_first() -> N
         hold(made, "p", 1, 2)
         async with membership(made) as member:
             await made.writes(payload(1, b"x"), payload(2, b"x"))
+            await asyncio.sleep(0.1)
+            await made.store.sync({0: 2})
+            await made.log.trim(AT, 2)
             await asyncio.sleep(0.5)
             for _ in range(2):
                 made.place(["p"], ["p"])
                 await asyncio.sleep(0.2)
+                assert names(made.store) == [blob(2)]
                 made.place([OWN, "p"], ["p"])
                 await asyncio.sleep(0.2)
-            assert (names(made.store), made.said) == ([blob(1), blob(2)], [])  # it is still being dropped
             await asyncio.sleep(5)
             assert (names(made.store), set(made.said)) == ([blob(1), blob(2)], {HOLDS})
-            assert list(member.copies) == []
+            assert (list(member.copies), LOST in made.said) == ([], False)
 
     bench(case)
 
