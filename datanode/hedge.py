@@ -3,6 +3,7 @@ Barroso, The Tail at Scale, 2013: hedged requests).
 """
 
 import asyncio
+import itertools
 from collections.abc import Iterator, Sequence
 
 from datanode.node import BlobRef, BlobUnavailable
@@ -46,7 +47,8 @@ class _Reading:
 
     def end(self) -> None:
         for task in self._under_way:
-            task.cancel()
+            if not task.cancel() and not task.cancelled():
+                task.exception()  # it answered as well: nobody asks for that any more
 
     def _ask_next(self) -> None:
         if (name := next(self._names, None)) is not None:
@@ -54,6 +56,8 @@ class _Reading:
 
     def _answer(self, task: "asyncio.Task[bytes]") -> bytes | None:
         """What a node gave; the nodes that were asked before it and are still silent are slow."""
+        earlier = itertools.takewhile(lambda each: each is not task, self._under_way)
+        slow = [self._under_way[each] for each in earlier if not each.done()]
         name = self._under_way.pop(task)
         try:
             answer = task.result()
@@ -62,6 +66,6 @@ class _Reading:
             if isinstance(error, OSError):
                 self._routes.suspect(name)
             return None
-        for silent in self._under_way.values():
-            self._routes.suspect(silent)
+        for each in slow:
+            self._routes.suspect(each)
         return answer

@@ -214,7 +214,8 @@ class Member:
                     log_.warning("group %d cannot be copied and will be tried again: %s", number, error)
                     await asyncio.sleep(COPY_AGAIN_S)
         finally:
-            del self.copies[number]
+            if self.copies.get(number) is copy:  # else it was broken off, and begun again already
+                del self.copies[number]
         await self._say(number, holds=True)
 
     def _holders(self, number: int) -> list[str]:

@@ -54,7 +54,8 @@ async def sweep(
                         await submit(commands.ReleaseOrphans(partition, blobs))
                 except LogError as error:
                     log_.warning("orphans cannot be asked for now: %s", error)
+                if old:
+                    await asyncio.sleep(pace_s)
                 if len(old) < len(page):
                     break  # ids rise with time: all others are younger
                 after = page[-1].blob
-                await asyncio.sleep(pace_s)

@@ -1,13 +1,16 @@
 """The cluster's map as its followers have it: the latest record of the topic `placement`."""
 
 import asyncio
+import logging
 
 from topics import placement
-from topics.log import Log, OffsetTrimmed, decoded
+from topics.log import Log, LogError, OffsetTrimmed, decoded
 from topics.placement import Placement
 from topics.spec import TopicPartition
 
 AT = TopicPartition("placement", 0)
+AGAIN_S = 0.5
+log_ = logging.getLogger(__name__)
 
 
 class PlacementMap:
@@ -20,9 +23,13 @@ class PlacementMap:
         while True:
             try:
                 async for batch in log.follow(AT, await log.earliest(AT)):
-                    self.update(decoded(AT, batch[-1], placement.decode))
+                    for record in batch:
+                        self.update(decoded(AT, record, placement.decode))
             except OffsetTrimmed:
                 continue  # a newer map has taken the place of the one asked for
+            except LogError as error:
+                log_.warning("the map of data nodes cannot be followed and will be again: %s", error)
+                await asyncio.sleep(AGAIN_S)
 
     def update(self, found: Placement) -> None:
         """A map that is older than what is known changes nothing."""

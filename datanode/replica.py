@@ -186,7 +186,8 @@ class GroupReplica:
         while True:
             await self._has_wanted.wait()
             self._has_wanted.clear()
-            await asyncio.gather(*(self._get(blob) for blob in list(self._wanted)))
+            if not self._store.is_read_only:
+                await asyncio.gather(*(self._get(blob) for blob in list(self._wanted)))
             if self._wanted:
                 self._has_wanted.set()
                 await asyncio.sleep(LOOK_S)

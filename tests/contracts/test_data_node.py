@@ -100,15 +100,15 @@ async def tells_that_a_blob_is_gone_only_of_a_group_that_it_holds(node: DataNode
 async def lists_a_group_in_pages(node: DataNode, _: Parts) -> None:
     for number in (3, 1, 2):
         await put(node, BlobRef(0, blob(number), number), bytes(number))
-    await put(node, BlobRef(1, blob(4), 4), bytes(4))
     assert await node.blobs(0, blob(1), 0) == [Held(blob(2), 2, 2), Held(blob(3), 3, 3)]
     assert await node.blobs(0, blob(3), 0) == []
 
 
-async def lists_no_group_that_it_does_not_hold(node: DataNode, _: Parts) -> None:
-    await put(node, BlobRef(1, blob(4), 4), bytes(4))
-    with pytest.raises(OSError, match="does not have all of group 1"):
+async def has_nothing_to_do_with_a_group_that_it_does_not_serve(node: DataNode, _: Parts) -> None:
+    with pytest.raises(OSError, match="does not serve group 1"):
         await node.blobs(1, b"", 0)
+    with pytest.raises(OSError, match="does not serve group 1"):
+        await put(node, REF._replace(group=1), b"abc")
 
 
 async def leads_a_write_alone_where_one_copy_is_enough(node: DataNode, _: Parts) -> None:
@@ -145,7 +145,7 @@ CASES: list[Case] = [
     waits_for_a_position_of_writes,
     tells_that_a_blob_is_gone_only_of_a_group_that_it_holds,
     lists_a_group_in_pages,
-    lists_no_group_that_it_does_not_hold,
+    has_nothing_to_do_with_a_group_that_it_does_not_serve,
     leads_a_write_alone_where_one_copy_is_enough,
     writes_many_at_once,
     never_serves_damaged_bytes_and_tells_of_them,

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
+from awscrt.checksums import crc32c
+
 from datanode.fetch import Fetch
 from datanode.index import BlobIndex
 from datanode.member import Identity
@@ -61,13 +63,15 @@ class Bench:
         down: Sequence[str] = (),
         full: Sequence[str] = (),
         copies: int = 3,
+        folder: str = "folder",
         boot: str = "boot",
+        without: str = "",
     ) -> None:
         """The next map: group 0 as said, or all groups."""
         nodes = {
             name: Node(
                 name,
-                "folder",
+                folder if name == OWN else "folder",
                 boot if name == OWN else "boot",
                 f"http://{name}",
                 name,
@@ -76,6 +80,7 @@ class Bench:
                 is_full=name in full,
             )
             for name in (OWN, *OTHERS)
+            if name != without
         }
         first = list(groups) or [Group(list(targets), None if holders is None else list(holders))]
         others = [Group()] * (spec.GROUPS - len(first))
@@ -115,8 +120,8 @@ def payload(number: int, data: bytes) -> tuple[int, bytes]:
     return number, writes.payload(PARTITION, data)
 
 
-def claim(number: int, length: int, *holders: str) -> tuple[int, bytes]:
-    return number, writes.claim(writes.Claim(PARTITION, length, 0, list(holders)))
+def claim(number: int, data: bytes, *holders: str) -> tuple[int, bytes]:
+    return number, writes.claim(writes.Claim(PARTITION, len(data), crc32c(data), list(holders)))
 
 
 def release(number: int) -> tuple[int, bytes]:

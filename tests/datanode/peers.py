@@ -10,13 +10,15 @@ from datanode.store import Held
 
 
 class Peer:
-    """Knobs: `is_dead` (nothing is answered but errors), `slow_s` (before each answer), `damaged` and `late` (blobs that it
-    says are damaged, or may still come), `breaks_at` (bytes of a blob that it takes, or gives, before it dies)."""
+    """Knobs: `is_dead` (nothing is answered but errors), `fails` (a call that is not), `slow_s` (before each answer),
+    `damaged` and `late` (blobs that it says are damaged, or may still come), `breaks_at` (bytes of a blob that it takes, or
+    gives, before it dies)."""
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.held: dict[int, dict[bytes, tuple[int, bytes]]] = defaultdict(dict)  # group → blob → partition, data
         self.is_dead = False
+        self.fails = ""
         self.slow_s = 0.0
         self.damaged: set[bytes] = set()
         self.late: set[bytes] = set()
@@ -54,7 +56,7 @@ class Peer:
         self.asked.append(call)
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
-        if self.is_dead:
+        if self.is_dead or call == self.fails:
             raise OSError(f"{self.name} is gone")
 
 

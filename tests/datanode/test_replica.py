@@ -61,7 +61,7 @@ def test_a_claim_check_for_a_blob_that_is_here_asks_nobody() -> None:
         await writer.write(b"one")
         await writer.commit()
         async with following(made) as replica:
-            await replica.reached(await made.writes(claim(1, 3, "p", OWN)) - 1)
+            await replica.reached(await made.writes(claim(1, b"one", "p", OWN)) - 1)
             assert (replica.settled, made.peers["p"].asked) == (1, [])
 
     bench(case)
@@ -73,7 +73,7 @@ def test_a_claim_check_for_another_blob_is_fetched_and_holds_the_position_back_u
         made.peers["q"].slow_s = 1.0
         made.peers["q"].has(ref(1), b"large")
         async with following(made) as replica:
-            await replica.reached(await made.writes(payload(2, b"two"), claim(1, 5, "q"), payload(3, b"three")) - 1)
+            await replica.reached(await made.writes(payload(2, b"two"), claim(1, b"large", "q"), payload(3, b"three")) - 1)
             assert (replica.position, replica.settled, replica.wanted, replica.wants(blob(1))) == (3, 1, 1, True)
             await asyncio.sleep(3)
             assert await made.has(1, b"large")
@@ -87,7 +87,7 @@ def test_what_no_holder_can_give_now_is_fetched_later() -> None:
         made.place([OWN, "p", "q"])
         made.peers["q"].is_dead = True
         async with following(made) as replica:
-            await made.writes(claim(1, 5, "q"))
+            await made.writes(claim(1, b"large", "q"))
             await asyncio.sleep(5)
             assert replica.wanted == 1
             made.peers["p"].has(ref(1), b"large")  # a peer that no claim check names
@@ -106,11 +106,11 @@ def test_a_release_ends_the_fetch_whenever_it_comes(seed: int) -> None:
             made.peers["q"].has(ref(number), b"large")
         async with following(made) as replica:
             for number in range(1, 20):
-                await made.writes(claim(number, 5, "q"))
+                await made.writes(claim(number, b"large", "q"))
                 for _ in range(number):
                     await asyncio.sleep(0)
                 await made.writes(release(number))
-            await made.writes(claim(20, 5, "p"))
+            await made.writes(claim(20, b"large", "p"))
             made.peers["p"].has(ref(20), b"large")
             await asyncio.sleep(2)
             assert names(made.store) == [blob(20)]
@@ -125,7 +125,7 @@ def test_a_blob_that_is_arriving_is_waited_for() -> None:
         made.peers["p"].has(ref(1), b"large")
         writer = made.store.create(0, blob(1), PARTITION, 5)
         async with following(made) as replica:
-            await made.writes(claim(1, 5, "p"))
+            await made.writes(claim(1, b"large", "p"))
             await asyncio.sleep(1)
             assert (replica.wanted, made.peers["p"].asked) == (1, [])
             await writer.write(b"large")
@@ -149,6 +149,22 @@ def test_payloads_that_a_full_disk_refuses_are_taken_from_the_log_when_there_is_
             await asyncio.sleep(1)
             assert [await made.has(2, b"two"), await made.has(4, b"four")] == [True, True]
             assert (names(made.store), replica.settled) == ([blob(1), blob(2), blob(4)], 5)
+
+    bench(case)
+
+
+def test_a_full_disk_asks_peers_for_nothing_until_there_is_room() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"])
+        made.peers["p"].has(ref(1), b"large")
+        made.fill()
+        async with following(made) as replica:
+            await made.writes(claim(1, b"large", "p"))
+            await asyncio.sleep(5)
+            assert (replica.wanted, made.peers["p"].asked) == (1, [])
+            made.fill(1 << 20)
+            await asyncio.sleep(1)
+            assert (replica.wanted, await made.has(1, b"large")) == (0, True)
 
     bench(case)
 

@@ -34,7 +34,7 @@ def test_only_what_was_synced_is_told_and_stored() -> None:
             assert (service.positions, made.store.position(0)) == ({}, None)
             await asyncio.sleep(2)
             assert (service.positions, made.store.position(0)) == ({0: 1}, 1)
-            await made.writes(payload(2, b"two"), claim(3, 5, "p"))
+            await made.writes(payload(2, b"two"), claim(3, b"large", "p"))
             await asyncio.sleep(2)
             assert (service.positions, made.store.position(0)) == ({0: 2}, 2)  # the third is still to be fetched
 

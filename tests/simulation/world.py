@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from bucketlog.store import DiskNode, Store
 from datanode.member import Identity
@@ -40,6 +40,14 @@ class InvariantBroken(Exception):
 
 
 class MemoryTable(MemoryView):
+    """Knob: `is_frozen`, as the disk's: its process is dead."""
+
+    is_frozen = False
+
+    def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
+        if not self.is_frozen:
+            super().commit(changes)
+
     def sync(self) -> None:
         self._undo.clear()
 

@@ -65,11 +65,9 @@ class Host:
         """A dead process writes nothing more: what its coroutines do on their way out reaches no disk."""
         if self.machine.is_dead:
             return
-        self.disk.is_frozen = True
-        rows = self.table.rows.copy()
+        self.disk.is_frozen = self.table.is_frozen = True
         self.machine.die(silently=power)
-        assert self.table.rows == rows
-        self.disk.is_frozen = False
+        self.disk.is_frozen = self.table.is_frozen = False
         if power:
             self.disk.power_cut()
             self.table.lose_last(self._network.rng.randrange(4))

@@ -1,0 +1,106 @@
+"""The sweep: which blobs a node asks for, whom, how many at a time, and how slowly."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from datanode.orphans import BATCH, sweep
+from datanode.store import NewBlob
+from tests.datanode.bench import Bench, bench
+from tests.virtual import START_S, now_ms
+from topics.commands import ReleaseOrphans
+from topics.writes import UNKNOWN_PARTITION
+
+AFTER_S = 1_000.0
+
+
+def minted(age_s: float, number: int = 0) -> bytes:
+    """A UUIDv7 of that age."""
+    return int((START_S - age_s) * 1000).to_bytes(6, "big") + number.to_bytes(10, "big")
+
+
+def put(made: Bench, *blobs: bytes, group: int = 0, partition: int = 3) -> None:
+    made.store.put_all([NewBlob(group, blob, partition, b"x") for blob in blobs])
+
+
+@asynccontextmanager
+async def sweeping(made: Bench, *groups: int) -> AsyncIterator[None]:
+    running = asyncio.create_task(sweep(made.store, lambda: groups, made.submit, now_ms, AFTER_S, 10))
+    yield
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def asked(*blobs: bytes, group: int = 0, partition: int = 3) -> ReleaseOrphans:
+    return ReleaseOrphans(partition, [(group, blob.hex()) for blob in blobs])
+
+
+def test_the_old_blobs_of_a_held_group_are_asked_for_of_their_partitions() -> None:
+    async def case(made: Bench) -> None:
+        old = [minted(AFTER_S + age, age) for age in (4, 3, 2)]
+        put(made, old[0], old[2])
+        put(made, old[1], partition=15)
+        put(made, minted(AFTER_S - 60))
+        put(made, minted(2 * AFTER_S), group=7)  # which is not held
+        async with sweeping(made, 0):
+            await asyncio.sleep(11)
+            assert made.said == [asked(old[0], old[2]), asked(old[1], partition=15)]
+
+    bench(case)
+
+
+def test_a_blob_is_asked_for_when_it_has_come_of_age_and_again_in_the_next_round() -> None:
+    async def case(made: Bench) -> None:
+        young = minted(AFTER_S - 55)
+        put(made, young)
+        async with sweeping(made, 0):
+            await asyncio.sleep(51)
+            assert made.said == []
+            await asyncio.sleep(10)
+            assert made.said == [asked(young)]
+            await asyncio.sleep(30)
+            assert len(made.said) > 1
+            assert all(body == asked(young) for body in made.said)
+
+    bench(case)
+
+
+def test_blobs_of_no_bucket_and_of_an_earlier_release_are_left_alone() -> None:
+    async def case(made: Bench) -> None:
+        put(made, minted(AFTER_S + 1), partition=UNKNOWN_PARTITION)
+        put(made, minted(AFTER_S + 2), partition=16)
+        async with sweeping(made, 0):
+            await asyncio.sleep(50)
+            assert made.said == []
+
+    bench(case)
+
+
+def test_many_are_asked_for_slowly() -> None:
+    async def case(made: Bench) -> None:
+        put(made, *(minted(AFTER_S + 1, number) for number in range(2 * BATCH + 1)))
+        put(made, minted(AFTER_S + 1), minted(0), group=1)  # the second is young
+        put(made, minted(AFTER_S + 1), group=2)
+        async with sweeping(made, 0, 1, 2):
+            sizes = []
+            for _ in range(5):
+                await asyncio.sleep(10.1)
+                sizes.append([len(body.blobs) for body in made.said if isinstance(body, ReleaseOrphans)])
+                made.said.clear()
+            assert sizes == [[BATCH], [BATCH], [1], [1], [1]]
+
+    bench(case)
+
+
+def test_what_cannot_be_asked_for_now_is_asked_for_in_the_next_round() -> None:
+    async def case(made: Bench) -> None:
+        put(made, minted(AFTER_S + 1))
+        made.unsaid = 1
+        async with sweeping(made, 0):
+            await asyncio.sleep(15)
+            assert made.said == []
+            await asyncio.sleep(30)
+            assert made.said
+
+    bench(case)
