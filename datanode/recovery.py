@@ -30,11 +30,11 @@ def recover(volumes: Volumes, index: BlobIndex) -> dict[int, int]:
     surplus: list[_Surplus] = []
     cut_off: dict[int, int] = {}  # volumes shorter than they were: their size
     for volume in volumes.open_all():
-        synced = index.synced_below(volume.number)
-        if (size := volume.size()) < synced:
+        synced = index.synced(volume.number)
+        if (size := volume.size()) < synced.end:
             cut_off[volume.number] = size
-            volume.extend(synced)
-        surplus += _Scan(volumes, index, volume).run(synced)
+            volume.extend(max(size, synced.below))
+        surplus += _Scan(volumes, index, volume).run(synced.below)
         volumes.activate(volume)
     _release(volumes, surplus)
     missing = index.volumes() - volumes.all.keys()
@@ -113,7 +113,7 @@ def _remove_lost(index: BlobIndex, sizes: Mapping[int, int]) -> Counter[int]:
         if end <= sizes.get(place.volume, end):
             continue
         changes.append(Change(group, blob, place, None))
-        lost[group] += end <= index.synced_below(place.volume)
+        lost[group] += end <= index.synced(place.volume).end
         if len(changes) >= REMOVED_AT_ONCE:
             index.change(changes)
             changes = []

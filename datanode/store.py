@@ -188,7 +188,7 @@ class VolumeStore:
         """All that was put and released before the call is durable on return, and with it the groups' positions."""
         positions = positions or {}
         dropped = {group: self._dropped[group] for group in positions}
-        settled = {volume: volume.settled_below for volume in self.volumes.all.values()}
+        settled = {volume: volume.settled for volume in self.volumes.all.values()}
         self.volumes.unsettled_bytes = 0
         for volume in settled:
             try:
@@ -196,11 +196,11 @@ class VolumeStore:
             except VolumeRetired:
                 if self._is_open(volume):
                     raise  # the store was closed; else compaction has synced what was in the volume
-        news = {v.number: at for v, at in settled.items() if self._is_open(v) and v.noted_below != at}
+        news = {v.number: at for v, at in settled.items() if self._is_open(v) and v.noted != at}
         self.index.put_synced(news, {g: at for g, at in positions.items() if self._dropped[g] == dropped[g]})
         self.index.sync()
         for number, at in news.items():
-            self.volumes.all[number].noted_below = at
+            self.volumes.all[number].noted = at
 
     def usage(self) -> Usage:
         volumes = self.volumes.all.values()
