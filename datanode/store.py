@@ -269,6 +269,7 @@ class BlobWriter:
         self.blob = blob
         self.length = length
         self.is_released = False
+        self._stands = False
         self._store = store
         self._partition = partition
         with store.space.watched:
@@ -292,10 +293,14 @@ class BlobWriter:
         with self._store.space.watched:
             offset = await self._record.commit()
         self._store.commit(self, Place(self._volume.number, offset, self.length, self._partition))
+        self._stands = True
         self._store.arrived(self)
 
     async def abort(self) -> None:
-        """Give the space back; also after a failed `write` or `commit`."""
+        """Give the space back; also after a failed `write` or `commit`, and of a blob that stands."""
+        if self._stands:
+            self._store.release(self.group, [self.blob])
+            return
         try:
             self._record.abort()
         finally:
