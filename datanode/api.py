@@ -10,6 +10,7 @@ arriving; 411 no length; 416 no such range; 503 behind, or not a holder; 507 the
 The bodies of refusals are one line of text.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -30,6 +31,7 @@ from topics.spec import GROUPS
 
 CRC32C = "x-bucketlog-crc32c"  # of the bytes sent, 8 hexadecimal digits
 HOLDERS = "x-bucketlog-holders"  # names of the nodes that have synced a blob, by commas
+IDLE_S = 60.0  # for the next bytes of a payload: who sends it may be gone with its machine, which no connection tells
 READ_BYTES_MAX = 8 << 20  # a node holds this much in memory for each request
 _BLOB = re.compile(r"[0-9a-f]{32}")
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{1,15})")
@@ -112,8 +114,11 @@ async def _put(node: DataNode, ref: BlobRef, request: Request) -> Response:
 
 
 async def _receive(writer: Writer, request: Request) -> Response:
-    async for chunk in request.stream():
-        await writer.write(chunk)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(IDLE_S) as idle:
+        async for chunk in request.stream():
+            await writer.write(chunk)
+            idle.reschedule(loop.time() + IDLE_S)
     holders = await writer.commit()
     return Response(status_code=201, headers={CRC32C: f"{writer.crc32c:08x}", HOLDERS: ",".join(holders)})
 
@@ -130,8 +135,8 @@ async def _get(node: DataNode, ref: BlobRef, request: Request) -> Response:
         data = await node.read(ref, start, size, int(position))
     except BlobUnavailable as error:
         return _refuse(404, str(error))
-    except TimeoutError:
-        return _refuse(503, "this node has not consumed `writes` that far yet")
+    except OSError as error:
+        return _refuse(503, _why(error))
     except ValueError as error:
         return _refuse(416, str(error))
     return Response(data, 206, {CRC32C: f"{crc32c(data):08x}"}, "application/octet-stream")
@@ -144,11 +149,13 @@ async def _list(node: DataNode, group: int, request: Request) -> Response:
     try:
         page = await node.blobs(group, bytes.fromhex(after), int(position))
     except OSError as error:
-        return _refuse(503, _why(error) or "this node has not consumed `writes` that far yet")
+        return _refuse(503, _why(error))
     return Response(_page.encode(page), media_type="application/msgpack")
 
 
 def _why(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "this node has not consumed `writes` that far yet, or the sender fell silent"
     return error.strerror or str(error)
 
 
