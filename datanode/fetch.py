@@ -21,6 +21,7 @@ class Wanted(NamedTuple):
     length: int
     holders: tuple[str, ...] = ()  # names that are known to have it
     crc32c: int = 0  # where it was claimed
+    position: int = -1  # of `writes`, that a source must have consumed: what is ahead of its claim may be damaged
 
 
 class Rate:
@@ -50,7 +51,7 @@ class Fetch:
     async def get(self, wanted: Wanted, sources: Sequence[str], *, replace: bool = False) -> None:
         """The blob into the volumes, durable on return. `replace`: one that is here, but damaged.
 
-        Raises `BlobUnavailable` where no source has it, or `OSError`.
+        Raises `BlobUnavailable` where every source said that it has none, or `OSError`.
         """
         names = [name for name in dict.fromkeys([*wanted.holders, *sources]) if name != self._own]
         names.sort(key=lambda name: not self._map.current.is_up(name))
@@ -62,7 +63,7 @@ class Fetch:
                 except (BlobExists, BlobMissing):
                     return None  # it has come meanwhile, or was released
                 except (BlobUnavailable, OSError) as error:
-                    failure = error
+                    failure = failure if isinstance(failure, OSError) else error
         raise failure
 
     async def _get_from(self, name: str, wanted: Wanted, *, replace: bool) -> None:
@@ -71,14 +72,14 @@ class Fetch:
             raise BlobUnavailable(f"node {name} is not known")
         node = self._nodes(endpoint)
         ref = BlobRef(wanted.group, wanted.blob, wanted.partition)
-        first = await node.read(ref, 0, min(WINDOW_BYTES, wanted.length), -1)
+        first = await node.read(ref, 0, min(WINDOW_BYTES, wanted.length), wanted.position)
         writer = self._store.create(wanted.group, wanted.blob, wanted.partition, wanted.length, replace=replace)
         try:
             await writer.write(first)
             for start in range(len(first), wanted.length, WINDOW_BYTES):
                 size = min(WINDOW_BYTES, wanted.length - start)
                 await self._rate.take(size)
-                await writer.write(await node.read(ref, start, size, -1))
+                await writer.write(await node.read(ref, start, size, wanted.position))
             await writer.commit()
         except BaseException:
             await writer.abort()

@@ -216,8 +216,8 @@ class Member:
         await self._say(number, holds=True)
 
     def _holders(self, number: int) -> list[str]:
-        placement = self._map.current
-        return [each for each in placement.groups[number].holders or [] if placement.is_up(each) and each != self._own.name]
+        holders = self._map.current.groups[number].holders or []
+        return [each for each in self.sources(number) if each in holders]
 
     async def _say(self, number: int, *, holds: bool) -> None:
         """Until the map shows it, or does not ask for it any more."""

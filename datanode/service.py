@@ -150,7 +150,9 @@ class NodeService:
         place = self.store.find(group, blob)
         if place is None or not await self.store.damaged([Entry(group, blob, place)]):
             return
-        wanted = Wanted(group, blob, place.partition, place.length)
+        replica = self.member.replicas.get(group)
+        position = -1 if replica is None else replica.position - 1
+        wanted = Wanted(group, blob, place.partition, place.length, position=position)
         try:
             await self.fetch.get(wanted, self.member.sources(group), replace=True)
         except BlobUnavailable as error:
