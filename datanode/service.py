@@ -103,7 +103,7 @@ class NodeService:
     async def settle(self) -> None:
         """Sync the volumes; how far each group is in them is stored and told from here on."""
         replicas = dict(self.member.replicas)
-        positions = {number: replica.settled for number, replica in replicas.items()}
+        positions = {number: each.settled for number, each in replicas.items() if number not in self.member.lost}
         for replica in replicas.values():
             replica.unsettled_bytes = replica.unsettled_records = 0
         await self.store.sync(positions)
