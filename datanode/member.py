@@ -228,7 +228,7 @@ class Member:
 
         while is_open():
             try:
-                await self._submit(commands.HoldGroup(self._own.name, self._own.incarnation, number, holds))
+                await self._submit(commands.HoldGroup(self._own.name, self._own.boot, number, holds))
             except LogError as error:
                 log_.warning("that group %d is held here cannot be said yet: %s", number, error)
             with contextlib.suppress(TimeoutError):
