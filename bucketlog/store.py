@@ -166,7 +166,9 @@ class Store:
             await self.log.trim(TopicPartition("writes", group), below)
 
     def _node(self, endpoint: str) -> LocalNode:
-        """In one process a disk is reached by its name."""
+        """In one process a disk is reached by its name. Raises `OSError` for one that is missing."""
+        if endpoint not in self.nodes:
+            raise OSError(f"disk {endpoint} is missing")
         return self.nodes[endpoint].node
 
     async def _register(self) -> None:

@@ -10,6 +10,7 @@ arriving; 411 no length; 416 no such range; 503 behind, unreadable, or no holder
 come; 507 the disk cannot be written, or a quorum cannot. The bodies of refusals are one line of text.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -30,6 +31,7 @@ from topics.spec import GROUPS
 
 CRC32C = "x-bucketlog-crc32c"  # of the bytes sent, 8 hexadecimal digits
 HOLDERS = "x-bucketlog-holders"  # names of the nodes that have synced a blob, by commas
+IDLE_S = 60.0  # for the next bytes of a payload: who sends it may be gone with its machine, which no connection tells
 READ_BYTES_MAX = 8 << 20  # a node holds this much in memory for each request
 _BLOB = re.compile(r"[0-9a-f]{32}")
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{1,15})")
@@ -112,8 +114,11 @@ async def _put(node: DataNode, ref: BlobRef, request: Request) -> Response:
 
 
 async def _receive(writer: Writer, request: Request) -> Response:
-    async for chunk in request.stream():
-        await writer.write(chunk)
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(IDLE_S) as idle:
+        async for chunk in request.stream():
+            await writer.write(chunk)
+            idle.reschedule(loop.time() + IDLE_S)
     holders = await writer.commit()
     return Response(status_code=201, headers={CRC32C: f"{writer.crc32c:08x}", HOLDERS: ",".join(holders)})
 
@@ -149,7 +154,9 @@ async def _list(node: DataNode, group: int, request: Request) -> Response:
 
 
 def _why(error: OSError) -> str:
-    return error.strerror or str(error) or "this node has not consumed `writes` that far yet"  # a bare time-out
+    if isinstance(error, TimeoutError):
+        return "this node has not consumed `writes` that far yet, or the sender fell silent"
+    return error.strerror or str(error)
 
 
 def _refuse(status: int, why: str) -> Response:

@@ -1,8 +1,8 @@
 """A group's blobs from a node that has all of them: what a new member does before it counts as a holder.
 
 It follows `writes` already; so all that is older than where it started is in a holder's list. Blobs that are here are
-passed over, so that a copy that was broken off goes on where it was. A blob that no holder can give any more was released
-meanwhile, or is lost; it is told and passed over.
+passed over, so that a copy that was broken off goes on where it was. A blob that no holder has any more, of those that are
+down neither, was released meanwhile, or is lost; it is told and passed over.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from datanode.fetch import Fetch, Wanted
 from datanode.node import BlobUnavailable, Nodes
 from datanode.placement import PlacementMap
-from datanode.replica import GroupReplica
+from datanode.replica import LOOK_S, GroupReplica
 from datanode.store import Held, VolumeStore
 
 log_ = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class GroupCopy:
         nodes: Nodes,
         holders: Callable[[], Sequence[str]],
     ) -> None:
-        """`holders`: names of those that have all of the group, best first."""
+        """`holders`: names of those that have all of the group, best first; those that are down, too."""
         self._replica = replica
         self._store = store
         self._fetch = fetch
@@ -43,12 +43,13 @@ class GroupCopy:
         while begins != (begins := await self._replica.started()):  # once more if the log was trimmed under the replica
             after = b""
             while page := await self._page(after, begins):
-                await self._get_all([held for held in page if not self._store.has(self._replica.group, held.blob)])
+                missing = [held for held in page if not self._store.has(self._replica.group, held.blob)]
+                await self._get_all(missing, begins - 1)
                 after = page[-1].blob
 
-    async def _get_all(self, missing: Sequence[Held]) -> None:
+    async def _get_all(self, missing: Sequence[Held], position: int) -> None:
         self.remaining = len(missing)
-        for failure in await asyncio.gather(*(self._get(held) for held in missing), return_exceptions=True):
+        for failure in await asyncio.gather(*(self._get(held, position) for held in missing), return_exceptions=True):
             if failure is not None:  # all others were taken
                 raise failure
 
@@ -61,10 +62,14 @@ class GroupCopy:
                 failure = error
         raise failure
 
-    async def _get(self, held: Held) -> None:
-        wanted = Wanted(self._replica.group, held.blob, held.partition, held.length)
+    async def _get(self, held: Held, position: int) -> None:
+        group = self._replica.group
+        wanted = Wanted(group, held.blob, held.partition, held.length, position=position)
         try:
-            await self._fetch.get(wanted, self._holders())
+            while not self._store.has(group, held.blob):
+                await self._fetch.get(wanted, self._holders())
+                if self._store.is_arriving(group, held.blob):
+                    await asyncio.sleep(LOOK_S)  # from a leader, which may break it off
         except BlobUnavailable as error:
             log_.warning("blob %s was released, or is lost: %s", held.blob.hex(), error)
         self.remaining -= 1

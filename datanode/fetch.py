@@ -21,6 +21,7 @@ class Wanted(NamedTuple):
     length: int
     holders: tuple[str, ...] = ()  # names that are known to have it
     crc32c: int = 0  # where it was claimed
+    position: int = -1  # of `writes`, that a source must have consumed: what is ahead of its claim may be damaged
 
 
 class Rate:
@@ -74,14 +75,14 @@ class Fetch:
             raise BlobUnavailable(f"node {name} is not known")
         node = self._nodes(endpoint)
         ref = BlobRef(wanted.group, wanted.blob, wanted.partition)
-        first = await _read(node, ref, 0, min(WINDOW_BYTES, wanted.length))
+        first = await _read(node, ref, 0, min(WINDOW_BYTES, wanted.length), wanted.position)
         writer = self._store.create(wanted.group, wanted.blob, wanted.partition, wanted.length, replace=replace)
         try:
             await writer.write(first)
             for start in range(len(first), wanted.length, WINDOW_BYTES):
                 size = min(WINDOW_BYTES, wanted.length - start)
                 await self._rate.take(size)
-                await writer.write(await _read(node, ref, start, size))
+                await writer.write(await _read(node, ref, start, size, wanted.position))
             await writer.commit()
         except BaseException:
             await writer.abort()
@@ -90,8 +91,8 @@ class Fetch:
         self.fetched_bytes += wanted.length
 
 
-async def _read(node: DataNode, ref: BlobRef, start: int, size: int) -> bytes:
+async def _read(node: DataNode, ref: BlobRef, start: int, size: int, position: int) -> bytes:
     try:
-        return await node.read(ref, start, size, -1)
+        return await node.read(ref, start, size, position)
     except ValueError as error:
         raise BlobUnavailable(f"blob {ref.blob.hex()} has another length there: {error}") from error

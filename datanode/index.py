@@ -2,6 +2,7 @@
 
     b group u16 | id 16  volume u32 | offset u64 | length u64 | partition u8
     s volume u32         offset u64 below which the volume is synced and its records are all indexed
+                         offset u64 where its last synced record ended: the file was that long
     l volume u32         bytes u64 of the volume's records that are indexed: what is not garbage in it
     p group u16          offset u64 below which all of the group's partition of `writes` is in synced volumes
     v                    version of this format
@@ -23,6 +24,7 @@ VERSION = b"\2"
 CONVERTED_AT_ONCE = 10_000  # rows: a batch of 1 MB
 _PLACE_1 = struct.Struct(">IQQ")
 _PLACE = struct.Struct(">IQQB")
+_SYNCED = struct.Struct(">QQ")  # earlier: only the first
 _NAME = struct.Struct(">cH16s")
 
 
@@ -31,6 +33,13 @@ class Place(NamedTuple):
     offset: int  # of the record's header
     length: int  # of the payload
     partition: int = layout.UNKNOWN_PARTITION
+
+
+class Synced(NamedTuple):
+    """How far a volume was synced when the groups' positions were stored last."""
+
+    below: int  # all records are indexed: a start looks for others from here on
+    end: int  # of the last one; those that still arrive may lie between
 
 
 class Entry(NamedTuple):
@@ -116,15 +125,16 @@ class BlobIndex:
         rows = [*self._table.scan(b"l", b"m"), *self._table.scan(b"s", b"t")]
         return {int.from_bytes(key[1:], "big") for key, _ in rows}
 
-    def synced_below(self, volume: int) -> int:
-        return int.from_bytes(self._table.get(_volume_key(b"s", volume)) or b"", "big")
+    def synced(self, volume: int) -> Synced:
+        row = self._table.get(_volume_key(b"s", volume)) or bytes(8)
+        return Synced(int.from_bytes(row[:8], "big"), int.from_bytes(row[-8:], "big"))
 
     def position(self, group: int) -> int | None:
         row = self._table.get(_group_key(group))
         return None if row is None else int.from_bytes(row, "big")
 
-    def put_synced(self, volumes: Mapping[int, int], positions: Mapping[int, int]) -> None:
-        rows = {_volume_key(b"s", volume): at.to_bytes(8, "big") for volume, at in volumes.items()}
+    def put_synced(self, volumes: Mapping[int, Synced], positions: Mapping[int, int]) -> None:
+        rows = {_volume_key(b"s", volume): _SYNCED.pack(*synced) for volume, synced in volumes.items()}
         self._table.commit(rows | {_group_key(group): at.to_bytes(8, "big") for group, at in positions.items()})
 
     def forget_position(self, group: int) -> None:

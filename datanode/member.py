@@ -54,7 +54,7 @@ class Member:
         self._fetch = fetch
         self._submit = submit
         self._was_registered = False
-        self._lost = set(store.lost)
+        self.lost = set(store.lost)  # groups of which blobs are missing, and the map does not show it
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}  # what runs for a group, by kind
         self.replicas: dict[int, GroupReplica] = {}
         self.copies: dict[int, GroupCopy] = {}
@@ -74,7 +74,7 @@ class Member:
     def holds(self, group: int) -> bool:
         """Whether all blobs of a group are here, and everybody knows."""
         holders = self._map.current.groups[group].holders or []
-        return self.is_registered and self._own.name in holders and group not in self._lost
+        return self.is_registered and self._own.name in holders and group not in self.lost
 
     def sources(self, group: int) -> list[str]:
         """Who else may have a group's blobs, best first."""
@@ -141,7 +141,7 @@ class Member:
 
     def _start(self, number: int) -> None:
         def on_gap() -> None:
-            self._lost.add(number)
+            self.lost.add(number)
             self._mend(number, self._map.current.groups[number])
 
         async def serve() -> None:
@@ -158,13 +158,13 @@ class Member:
     def _mend(self, number: int, group: Group) -> None:
         """Tell what was lost; copy what is not held."""
         holders = group.holders or []
-        if number in self._lost and holders == [self._own.name]:
-            self._lost.discard(number)
+        if number in self.lost and holders == [self._own.name]:
+            self.lost.discard(number)
             if self._map.current.copies > 1:
                 log_.critical("group %d may lack blobs that were here, and no other node holds it", number)
         if self._own.name not in holders:
-            self._lost.discard(number)
-        if number in self._lost:
+            self.lost.discard(number)
+        if number in self.lost:
             self._run("lost", number, self._say(number, holds=False))
         elif self._own.name in group.targets and self._own.name not in holders:
             self._run("copy", number, self._copy(number))
@@ -219,8 +219,8 @@ class Member:
         await self._say(number, holds=True)
 
     def _holders(self, number: int) -> list[str]:
-        placement = self._map.current
-        return [each for each in placement.groups[number].holders or [] if placement.is_up(each) and each != self._own.name]
+        holders = self._map.current.groups[number].holders or []
+        return [each for each in self.sources(number) if each in holders]
 
     async def _say(self, number: int, *, holds: bool) -> None:
         """Until the map shows it, or does not ask for it any more."""
@@ -231,7 +231,7 @@ class Member:
 
         while is_open():
             try:
-                await self._submit(commands.HoldGroup(self._own.name, self._own.incarnation, number, holds))
+                await self._submit(commands.HoldGroup(self._own.name, self._own.boot, number, holds))
             except LogError as error:
                 log_.warning("that group %d is held here cannot be said yet: %s", number, error)
             with contextlib.suppress(TimeoutError):

@@ -30,11 +30,11 @@ def recover(volumes: Volumes, index: BlobIndex) -> dict[int, int]:
     surplus: list[_Surplus] = []
     cut_off: dict[int, int] = {}  # volumes shorter than they were: their size
     for volume in volumes.open_all():
-        synced = index.synced_below(volume.number)
-        if (size := volume.size()) < synced:
+        synced = index.synced(volume.number)
+        if (size := volume.size()) < synced.end:
             cut_off[volume.number] = size
-            volume.extend(synced)
-        surplus += _Scan(volumes, index, volume).run(synced)
+            volume.extend(max(size, synced.below))
+        surplus += _Scan(volumes, index, volume).run(synced.below)
         volumes.activate(volume)
     _release(volumes, surplus)
     missing = index.volumes() - volumes.all.keys()
@@ -105,18 +105,22 @@ def _release(volumes: Volumes, surplus: list[_Surplus]) -> None:
 
 
 def _remove_lost(index: BlobIndex, sizes: Mapping[int, int]) -> Counter[int]:
-    """Entries of records that end behind what is left of their volumes; counts those that had been synced."""
+    """Entries of records that end behind what is left of their volumes; counts those that had been synced. Their groups'
+    positions go with them: until the node has told what it lost, each start finds that the log has gone on without it."""
     lost = Counter[int]()
     changes: list[Change] = []
     for group, blob, place in index.entries():
         end = place.offset + layout.record_bytes(place.length)
         if end <= sizes.get(place.volume, end):
             continue
+        if end <= index.synced(place.volume).end:
+            if not lost[group]:
+                index.forget_position(group)
+            lost[group] += 1
         changes.append(Change(group, blob, place, None))
-        lost[group] += end <= index.synced_below(place.volume)
         if len(changes) >= REMOVED_AT_ONCE:
             index.change(changes)
             changes = []
     index.change(changes)
     index.sync()
-    return +lost  # those of which there is one
+    return lost

@@ -57,7 +57,7 @@ class RemoteNode:
         if status != 206:
             raise OSError(f"{self._endpoint} refused: {data.decode().strip()}")
         if crc != f"{crc32c(data):08x}" or len(data) != size:
-            raise BlobUnavailable(f"{self._endpoint}: blob {ref.blob.hex()} was damaged on its way")
+            raise OSError(f"{self._endpoint}: blob {ref.blob.hex()} was damaged on its way")
         return data
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:

@@ -106,9 +106,10 @@ class NodeService:
 
     async def settle(self) -> None:
         """Sync the volumes; how far each group is in them is stored and told from here on."""
-        replicas = [each for each in self.member.replicas.values() if each.is_started]
+        started = [each for each in self.member.replicas.values() if each.is_started]
+        replicas = [each for each in started if each.group not in self.member.lost]
         positions = {each.group: each.settled for each in replicas}
-        for each in replicas:
+        for each in started:
             each.unsettled_bytes = each.unsettled_records = 0
         await self.store.sync(positions)
         for each in replicas:
@@ -155,7 +156,9 @@ class NodeService:
         place = self.store.find(group, blob)
         if place is None or not await self.store.damaged([Entry(group, blob, place)]):
             return
-        wanted = Wanted(group, blob, place.partition, place.length)
+        replica = self.member.replicas.get(group)
+        position = -1 if replica is None else replica.position - 1
+        wanted = Wanted(group, blob, place.partition, place.length, position=position)
         try:
             await self.fetch.get(wanted, self.member.sources(group), replace=True)
         except BlobUnavailable as error:

@@ -188,7 +188,7 @@ class VolumeStore:
         """All that was put and released before the call is durable on return, and with it the groups' positions."""
         positions = positions or {}
         dropped = {group: self._dropped[group] for group in positions}
-        settled = {volume: volume.settled_below for volume in self.volumes.all.values()}
+        settled = {volume: volume.settled for volume in self.volumes.all.values()}
         self.volumes.unsettled_bytes = 0
         for volume in settled:
             try:
@@ -196,11 +196,11 @@ class VolumeStore:
             except VolumeRetired:
                 if self._is_open(volume):
                     raise  # the store was closed; else compaction has synced what was in the volume
-        news = {v.number: at for v, at in settled.items() if self._is_open(v) and v.noted_below != at}
+        news = {v.number: at for v, at in settled.items() if self._is_open(v) and v.noted != at}
         self.index.put_synced(news, {g: at for g, at in positions.items() if self._dropped[g] == dropped[g]})
         self.index.sync()
         for number, at in news.items():
-            self.volumes.all[number].noted_below = at
+            self.volumes.all[number].noted = at
 
     def usage(self) -> Usage:
         volumes = self.volumes.all.values()
@@ -269,6 +269,7 @@ class BlobWriter:
         self.blob = blob
         self.length = length
         self.is_released = False
+        self._stands = False
         self._store = store
         self._partition = partition
         with store.space.watched:
@@ -292,10 +293,14 @@ class BlobWriter:
         with self._store.space.watched:
             offset = await self._record.commit()
         self._store.commit(self, Place(self._volume.number, offset, self.length, self._partition))
+        self._stands = True
         self._store.arrived(self)
 
     async def abort(self) -> None:
-        """Give the space back; also after a failed `write` or `commit`."""
+        """Give the space back; also after a failed `write` or `commit`, and of a blob that stands."""
+        if self._stands:
+            self._store.release(self.group, [self.blob])
+            return
         try:
             self._record.abort()
         finally:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from datanode import layout
+from datanode.index import Synced
 from topics.disk import File
 
 PUNCH_BYTES_MIN = 8 << 10  # a smaller payload holds hardly a whole block; compaction gets it
@@ -35,9 +36,10 @@ class Volume:
     def __init__(self, number: int, file: File, end: int) -> None:
         self.number = number
         self.end = end
-        self.noted_below = -1  # the settled position that the index has
+        self.noted = Synced(-1, -1)  # that the index has
         self._file = file
         self._open_regions: dict[int, int] = {}  # offset: bytes
+        self._closed_end = end  # of the last record that does not still arrive
         self._syncing: asyncio.Task[None] | None = None
         self._written = 1  # counts writes, so that a sync knows what it covers; a former process may have left some
         self._synced = 0
@@ -50,14 +52,15 @@ class Volume:
 
     def append(self, records: bytes) -> int:
         """Whole records at once; returns the offset of the first."""
-        at = self.end
-        self._write(records, at)
-        self.end = at + len(records)
+        at = self.append_open(records)
+        self.close_region(at)
         return at
 
     def append_open(self, records: bytes) -> int:
         """As `append`, but not settled before `close_region`: the index does not know of them yet."""
-        at = self.append(records)
+        at = self.end
+        self._write(records, at)
+        self.end = at + len(records)
         self._open_regions[at] = len(records)
         return at
 
@@ -87,7 +90,8 @@ class Volume:
             self.close_region(region)
 
     def close_region(self, region: int) -> None:
-        self._open_regions.pop(region, None)
+        size = self._open_regions.pop(region, 0)
+        self._closed_end = max(self._closed_end, region + size)
 
     def release(self, region: int, blob: bytes, length: int) -> None:
         """Mark the record and give its blocks back to the file system.
@@ -158,9 +162,9 @@ class Volume:
         self._file.truncate(self._file.size())
 
     @property
-    def settled_below(self) -> int:
-        """Below this offset every record is finished or abandoned."""
-        return min(self._open_regions, default=self.end)
+    def settled(self) -> Synced:
+        """Below the first offset every record is finished or abandoned; behind the second none is."""
+        return Synced(min(self._open_regions, default=self.end), self._closed_end)
 
     @property
     def open_bytes(self) -> int:
@@ -186,6 +190,7 @@ class Volume:
         while (found := self.next_record(self.end)) is not None:
             self.end = found.offset + layout.record_bytes(found.header.length)
             yield found
+        self._closed_end = self.end
         if self._file.size() != self.end:
             self._file.truncate(self.end)
 

@@ -141,7 +141,7 @@ class HoldGroup(msgspec.Struct, frozen=True, tag="HoldGroup"):
     """From a data node: it has all blobs of a group, or has lost some."""
 
     node: str
-    incarnation: str
+    boot: str  # of the process that says so: a later one may have found something lost
     group: int
     holds: bool
 

@@ -8,7 +8,7 @@
 | MarkNode full, writable | it is so | Node:Changed full, writable |
 | DrainNode | NoSuchNode | Node:Changed draining, staying |
 | RemoveNode | NoSuchNode; NodeHoldsData while it is up or holds a group | Node:Removed |
-| HoldGroup | the node was made anew, or is not to have the group, or is its last holder | Group:Held |
+| HoldGroup | the node was started anew, or is not to have the group, or is its last holder | Group:Held |
 | SetCopies | InvalidArgument | Cluster:CopiesSet |
 
 up ─ silent for the grace ─► down ─ silent for long ─► out; from both back to up when it registers again.
@@ -122,7 +122,7 @@ def _remove(placement: Placement, name: str) -> events.NodeRemoved:
 
 def _hold(placement: Placement, body: commands.HoldGroup) -> events.GroupHeld | None:
     node = placement.nodes.get(body.node)
-    if node is None or node.incarnation != body.incarnation or not 0 <= body.group < len(placement.groups):
+    if node is None or node.boot != body.boot or not 0 <= body.group < len(placement.groups):
         return None
     group = placement.groups[body.group]
     holders = group.holders or []

@@ -111,6 +111,11 @@ async def has_nothing_to_do_with_a_group_that_it_does_not_serve(node: DataNode, 
         await put(node, REF._replace(group=1), b"abc")
 
 
+async def takes_no_blob_of_a_group_that_it_does_not_serve(node: DataNode, _: Parts) -> None:
+    with pytest.raises(OSError, match="does not serve group 2"):
+        await put(node, BlobRef(2, blob(1), 1), b"abc")
+
+
 async def leads_a_write_alone_where_one_copy_is_enough(node: DataNode, _: Parts) -> None:
     data = os.urandom(300_000)
     assert await put(node, REF, data, leads=True) == (crc32c(data), [OWN])
@@ -146,6 +151,7 @@ CASES: list[Case] = [
     tells_that_a_blob_is_gone_only_of_a_group_that_it_holds,
     lists_a_group_in_pages,
     has_nothing_to_do_with_a_group_that_it_does_not_serve,
+    takes_no_blob_of_a_group_that_it_does_not_serve,
     leads_a_write_alone_where_one_copy_is_enough,
     writes_many_at_once,
     never_serves_damaged_bytes_and_tells_of_them,

@@ -29,7 +29,7 @@ OWN = "node-1"
 
 
 class Parts(NamedTuple):
-    """What lies below a node under test: the only one of its cluster, which holds group 0."""
+    """What lies below a node under test: the only one of its cluster, which holds group 0 and still copies group 1."""
 
     folder: Path
     log: MemoryLog
@@ -52,9 +52,10 @@ async def node_parts(folder: Path) -> AsyncIterator[Parts]:
         known.update(Placement(1, 1, {OWN: own}, [Group([OWN], [OWN])] * spec.GROUPS))
         fetch = Fetch(store, OWN, known, unreachable, 1e9)
         replica = GroupReplica(log, store, 0, fetch, list, lambda: None)
+        replicas = {0: replica, 1: GroupReplica(log, store, 1, fetch, list, lambda: None)}
         damaged: list[tuple[int, bytes]] = []
         node = LocalNode(
-            OWN, store, {0: replica}, known, unreachable, lambda group: group == 0, lambda *found: damaged.append(found)
+            OWN, store, replicas, known, unreachable, lambda group: group == 0, lambda *found: damaged.append(found)
         )
         running = asyncio.create_task(replica.run())
         try:

@@ -3,7 +3,7 @@
 import struct
 
 from datanode import layout
-from datanode.index import BlobIndex, Change, Place
+from datanode.index import BlobIndex, Change, Place, Synced
 from tests.datanode.stores import blob
 from tests.simulation.world import MemoryTable
 
@@ -45,8 +45,8 @@ def test_live_bytes_follow_the_entries_and_survive() -> None:
 def test_positions_of_groups_and_volumes_are_kept() -> None:
     index = BlobIndex(MemoryTable())
     assert index.position(5) is None
-    index.put_synced({1: 1 << 40}, {5: 0, 6: 1 << 50})
-    assert (index.position(5), index.position(6), index.synced_below(1)) == (0, 1 << 50, 1 << 40)
+    index.put_synced({1: Synced(1 << 40, 1 << 41)}, {5: 0, 6: 1 << 50})
+    assert (index.position(5), index.position(6), index.synced(1)) == (0, 1 << 50, (1 << 40, 1 << 41))
     assert index.groups() == {5, 6}
     index.forget_position(6)
     assert index.position(6) is None
@@ -62,7 +62,7 @@ def test_version_1_is_converted_from_wherever_it_was_broken_off() -> None:
         index = BlobIndex(table)
         assert [each.place for each in index.entries()] == [Place(2, n * 100, 10, 255) for n in range(9)]
         assert index.live_bytes(2) == 9 * layout.record_bytes(10)
-        assert index.synced_below(2) == 5_000
+        assert index.synced(2) == (5_000, 5_000)
         assert not list(table.scan(b"i", b"j"))
         index.change([Change(0, blob(1), index.find(0, blob(1)), None)])
         assert BlobIndex(table).live_bytes(2) == 8 * layout.record_bytes(10)

@@ -41,8 +41,8 @@ def mark(name: str, mark: Mark, boot: str = OLD) -> commands.MarkNode:
     return commands.MarkNode(name, boot, mark)
 
 
-def hold(name: str, holds: bool = True, folder: str = "", group: int = 0) -> commands.HoldGroup:
-    return commands.HoldGroup(name, folder or name, group, holds)
+def hold(name: str, holds: bool = True, boot: str = OLD, group: int = 0) -> commands.HoldGroup:
+    return commands.HoldGroup(name, boot, group, holds)
 
 
 def drain(name: str, is_draining: bool = True) -> commands.DrainNode:
@@ -315,7 +315,7 @@ HELD = [
     ),
     Row("held, as was known", BOTH, hold(B), None, "b:up a:up", "b a", "b a"),
     Row("held by no target", ALL, hold(C), None, "b:up a:up g:up", "b a", "b a"),
-    Row("held by a folder that is no more", [join(A), join(B)], hold(B, True, "other"), None, "b:up a:up", "b a", A),
+    Row("held, as a former process said", [join(A), join(B)], hold(B, True, "other"), None, "b:up a:up", "b a", A),
     Row("held by who is not known", [join(A)], hold(B), None, "b:up", A, A),
     Row("a group that there is not", BOTH, hold(A, False, group=1), None, "b:up a:up", "b a", "b a"),
     Row("lost", BOTH, hold(A, False), events.GroupHeld(A, 0, [B]), "b:up a:up", "b a", B),

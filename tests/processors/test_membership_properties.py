@@ -30,7 +30,14 @@ COMMANDS: st.SearchStrategy[commands.ClusterBody] = st.one_of(
     ),
     st.builds(commands.DrainNode, NAMES, st.booleans()),
     st.builds(commands.RemoveNode, NAMES),
-    st.builds(commands.HoldGroup, NAMES, FOLDERS, st.integers(0, 2), st.booleans()),
+    st.builds(
+        lambda name, folder, boot, group, holds: commands.HoldGroup(name, folder + boot, group, holds),
+        NAMES,
+        FOLDERS,
+        BOOTS,
+        st.integers(0, 2),
+        st.booleans(),
+    ),
     st.builds(commands.SetCopies, st.integers(0, 4)),
 )
 START = Placement(copies=2, groups=[Group()] * 2)

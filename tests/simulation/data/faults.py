@@ -14,7 +14,6 @@ from tests.simulation.cluster.broker import Weather
 from tests.simulation.data.clients import Gateway
 from tests.simulation.data.host import ROOM_BYTES, Host
 from tests.simulation.data.network import Network
-from tests.simulation.world import MemoryTable
 from topics import commands
 from topics.memory import MemoryLog
 from topics.sender import CommandSender
@@ -182,7 +181,7 @@ class Faults:
     async def _lose_index(self) -> None:
         if (host := await self._well()) is not None and await self._may_lose(host):
             host.die(power=False)
-            host.table = MemoryTable()
+            host.lose_index()
             self._loop.in_world(self._rng.random() * 2, host.start)
             self._in.note("index lost")
 

@@ -1,7 +1,7 @@
 """A data node: its disk, which outlives its processes, and the process of the day, put together as in `bucketlog.roles`."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from datanode.heartbeat import Heart, Said
@@ -23,6 +23,14 @@ VOLUME_BYTES, RESERVE_BYTES = 256 << 10, 32 << 10
 ROOM_BYTES = 1 << 40
 TIMES = Times(orphan_after_s=8.0, sweep_pace_s=0.5, compact_every_s=2.0, scrub_every_s=3.0)
 REPLACED_AGAIN_S = 1.0
+
+
+class Table(MemoryTable):
+    is_frozen = False
+
+    def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
+        if not self.is_frozen:
+            super().commit(changes)
 
 
 class Host:
@@ -49,7 +57,10 @@ class Host:
         self._folders += 1
         self.incarnation = f"{self.name}-folder-{self._folders}"
         self.disk = SimulatedDisk(self._network.rng)
-        self.table = MemoryTable()
+        self.lose_index()
+
+    def lose_index(self) -> None:
+        self.table = Table()
 
     def start(self) -> None:
         if not self.machine.is_dead and self.service is not None:

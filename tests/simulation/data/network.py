@@ -100,7 +100,7 @@ class SimulatedNode:
         data, crc = await self._ask(serve)
         data = self._network.damaged(data)
         if crc32c(data) != crc or len(data) != size:
-            raise BlobUnavailable(f"{self._endpoint}: blob {ref.blob.hex()} was damaged on its way")
+            raise OSError(f"{self._endpoint}: blob {ref.blob.hex()} was damaged on its way")
         return data
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
