@@ -79,20 +79,18 @@ class LocalNode:
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         if position >= 0:
             await self._reached(ref.group, position)
+        replica = self._replicas.get(ref.group)
+        if replica is not None and replica.wants(ref.blob):  # what came meanwhile, if it did, was not compared to its claim
+            raise OSError(f"blob {ref.blob.hex()} is still to be fetched by {self._own}")
         try:
             return await self._store.read(ref.group, ref.blob, start, size)
         except BlobCorrupt as error:
             self._on_damaged(ref.group, ref.blob)
             raise BlobUnavailable(str(error)) from error
         except BlobMissing as error:
-            if self._may_still_come(ref):
+            if replica is None or not self._holds(ref.group):  # only who has all of a group can tell that a blob is gone
                 raise OSError(f"{error}; it may still come") from error
             raise BlobUnavailable(str(error)) from error
-
-    def _may_still_come(self, ref: BlobRef) -> bool:
-        """Only who has all of a group can tell that a blob is gone."""
-        replica = self._replicas.get(ref.group)
-        return replica is None or replica.wants(ref.blob) or not self._holds(ref.group)
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
         await self._reached(group, position - 1)
