@@ -102,8 +102,10 @@ class LocalNode:
 
     async def _reached(self, group: int, position: int) -> None:
         """What is there ahead of its record may not be what was sent. Raises `OSError`."""
-        async with asyncio.timeout(BEHIND_S_MAX):
-            await self._serving(group).reached(position)
+        replica = self._serving(group)
+        if replica.position <= position:
+            async with asyncio.timeout(BEHIND_S_MAX):
+                await replica.reached(position)
 
     def _serving(self, group: int) -> GroupReplica:
         if (replica := self._replicas.get(group)) is None:

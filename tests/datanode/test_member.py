@@ -15,7 +15,7 @@ from topics.log import Entry
 from topics.spec import TopicPartition
 
 AT = TopicPartition("writes", 0)
-HOLDS, LOST = HoldGroup(OWN, "folder", 0, holds=True), HoldGroup(OWN, "folder", 0, holds=False)
+HOLDS, LOST = HoldGroup(OWN, "boot", 0, holds=True), HoldGroup(OWN, "boot", 0, holds=False)
 
 
 @asynccontextmanager
