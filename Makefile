@@ -7,7 +7,7 @@ ROUNDS ?= 10
 FLIPS ?= 200
 KILLS ?= 100
 
-.PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills bench bench-cluster lock clean
+.PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills bench bench-cluster bench-datanodes lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -58,6 +58,9 @@ bench: install  ## measure the store's speed and record it in benchmarks/RESULTS
 
 bench-cluster: install  ## measure a cluster on Kafka and record it in benchmarks/RESULTS-CLUSTER.md
 	$(BIN)/python -m benchmarks.cluster --record
+
+bench-datanodes: install  ## measure clusters of 1, 2 and 4 data nodes, and how fast an emptied one is full again
+	$(BIN)/python -m benchmarks.datanodes --record
 
 lock: install  ## write requirements.lock anew from pyproject.toml
 	$(BIN)/pip install --quiet uv
