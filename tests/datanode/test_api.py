@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession
+from starlette.types import Message, Receive, Scope, Send
 
 from datanode.api import create_node_app
-from datanode.node import BlobRef
+from datanode.node import BlobRef, BlobUnavailable
 from datanode.remote import RemoteNode
-from tests.datanode.nodes import SECRET, Parts, node_parts, served
+from tests.datanode.nodes import SECRET, Parts, node_parts, put, served
+from tests.datanode.peers import Peer
 from topics.secret import SKEW_S_MAX, ClusterSecret
 
 NOW = 1_800_000_000
@@ -150,3 +152,58 @@ def test_a_secret_is_long_and_never_shown() -> None:
     with pytest.raises(ValueError, match="at least"):
         ClusterSecret(b"short")
     assert "secret of a test" not in repr(SECRET)
+
+
+@pytest.mark.parametrize("changed", ["a bit", "the end"])
+def test_bytes_that_are_damaged_on_their_way_are_not_taken(changed: str, tmp_path: Path) -> None:
+    async def case() -> None:
+        async with node_parts(tmp_path) as parts:
+            app = create_node_app(parts.node, SECRET, lambda: NOW)
+
+            async def damaging(scope: Scope, receive: Receive, send: Send) -> None:
+                async def changing(message: Message) -> None:
+                    if message["type"] == "http.response.start" and changed == "the end":
+                        message["headers"] = [each for each in message["headers"] if each[0] != b"content-length"]
+                    if message.get("body") == b"abc":
+                        message["body"] = b"abb" if changed == "a bit" else b"ab"
+                    await send(message)
+
+                await app(scope, receive, changing)
+
+            await put(parts.node, REF, b"abc")
+            async with served(damaging) as endpoint, RemoteNode(endpoint, SECRET, lambda: NOW) as node:
+                with pytest.raises(OSError, match="damaged on its way"):
+                    await node.read(REF, 0, 3, -1)
+
+    asyncio.run(case())
+
+
+REFUSED_WORK: list[tuple[str, str, type[Exception], str]] = [
+    ("read", "dead", OSError, "p is gone"),
+    ("read", "late", OSError, "it may still come"),
+    ("read", "damaged", BlobUnavailable, "not on p"),
+    ("blobs", "dead", OSError, "p is gone"),
+    ("create", "dead", OSError, "p is gone"),
+]
+
+
+@pytest.mark.parametrize(("work", "trouble", "kind", "why"), REFUSED_WORK)
+def test_what_a_node_cannot_do_is_told_with_its_reason(work: str, trouble: str, kind: type[Exception], why: str) -> None:
+    async def case() -> None:
+        peer = Peer("p")
+        peer.has(REF, b"abc")
+        peer.is_dead = trouble == "dead"
+        peer.late, peer.damaged = ({REF.blob} if trouble == each else set() for each in ("late", "damaged"))
+        async with (
+            served(create_node_app(peer, SECRET, lambda: NOW)) as endpoint,
+            RemoteNode(endpoint, SECRET, lambda: NOW) as node,
+        ):
+            with pytest.raises(kind, match=why):
+                if work == "read":
+                    await node.read(REF, 0, 3, -1)
+                elif work == "blobs":
+                    await node.blobs(0, b"", 0)
+                else:
+                    await put(node, REF, b"abc")
+
+    asyncio.run(case())
