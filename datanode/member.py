@@ -209,6 +209,7 @@ class Member:
             while True:
                 try:
                     await copy.run()
+                    await self._store.sync()  # so that a start knows if something of it is lost
                     break
                 except OSError as error:
                     log_.warning("group %d cannot be copied and will be tried again: %s", number, error)

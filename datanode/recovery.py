@@ -105,18 +105,17 @@ def _release(volumes: Volumes, surplus: list[_Surplus]) -> None:
 
 
 def _remove_lost(index: BlobIndex, sizes: Mapping[int, int]) -> Counter[int]:
-    """Entries of records that end behind what is left of their volumes; counts those that had been synced. Their groups'
-    positions go with them: until the node has told what it lost, each start finds that the log has gone on without it."""
+    """Entries of records that end behind what is left of their volumes, by group. The groups' positions go with them: until
+    the node has told what it lost, each start finds that the log has gone on without it."""
     lost = Counter[int]()
     changes: list[Change] = []
     for group, blob, place in index.entries():
         end = place.offset + layout.record_bytes(place.length)
         if end <= sizes.get(place.volume, end):
             continue
-        if end <= index.synced(place.volume).end:
-            if not lost[group]:
-                index.forget_position(group)
-            lost[group] += 1
+        if not lost[group]:
+            index.forget_position(group)
+        lost[group] += 1
         changes.append(Change(group, blob, place, None))
         if len(changes) >= REMOVED_AT_ONCE:
             index.change(changes)

@@ -153,11 +153,11 @@ def test_a_file_that_is_missing_is_told_of_once(tmp_path: Path) -> None:
         for number in range(40):
             put(store, number, bytes(1_000), number // 20)
         asyncio.run(store.sync())
-        put(store, 50, bytes(1_000), 9)  # not synced: the log has it still
+        put(store, 50, bytes(1_000), 9)  # not synced; that the log has it still is not known to the volumes
     path = volume_of(tmp_path, 50)
     path.unlink()
     with opened(tmp_path) as store:
-        assert store.lost == {0: 5, 1: 5}
+        assert store.lost == {0: 5, 1: 5, 9: 1}
         assert len(store.blobs(0)) == len(store.blobs(1)) == 15
         assert store.groups() == {0, 1}
         assert store.usage().live_bytes == 30 * layout.record_bytes(1_000)

@@ -129,9 +129,12 @@ class Client:
         value = self._history.begins(key, deletes=kind == "delete")
         work = self._delete(key) if value is None else self._put(key, value, large=kind == "large")
         self.writing_since_s = self._network.loop.time()
-        if await self._ask(kind, work):
-            self._history.done(key, value)
+        is_done = await self._ask(kind, work)
         self.writing_since_s = None
+        if is_done:
+            self._history.done(key, value)
+            if self._rng.random() < 0.3:
+                await self._ask("read", self.read(key))
 
     async def _ask(self, kind: str, work: Coroutine[Any, Any, None], patience_s: float = PATIENCE_S) -> bool:
         """Whether it was done."""

@@ -85,7 +85,9 @@ class DataWorld:
     async def is_whole(self, since_s: float) -> bool:
         if any(each.writing_since_s is not None and each.writing_since_s <= since_s for each in self.clients):
             return False
-        return not await checks.not_whole(self.log, self.owner.placement(), self.hosts)
+        placement = self.owner.placement()
+        has_all = all(len(group.targets) == placement.copies for group in placement.groups)
+        return has_all and not await checks.not_whole(self.log, placement, self.hosts)
 
     # the acts
 

@@ -1,0 +1,222 @@
+"""Bugs planted into the data plane, each of which its simulation must catch."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from datanode import local, orphans, store
+from datanode.copy import GroupCopy
+from datanode.index import BlobIndex
+from datanode.leader import LeadingWriter
+from datanode.member import Member
+from datanode.replica import GroupReplica
+from datanode.service import NodeService
+from datanode.volume import Volume
+from processors.machine import decide, membership
+from processors.view import Readable
+from tests.simulation.data.world import DataWorld
+from topics import commands
+from topics.log import Record
+from topics.placement import Placement
+
+Patch = pytest.MonkeyPatch
+Plant = Callable[[Patch, DataWorld], None]
+
+
+def holder_has_not_synced(patch: Patch, world: object) -> None:
+    patch.setattr(LeadingWriter, "_holders", lambda writer, sending: [writer._own, *sending.values()])
+
+
+def quorum_of_one(patch: Patch, world: object) -> None:
+    patch.setattr(Placement, "quorum", 1)
+
+
+def told_before_it_is_settled(patch: Patch, world: object) -> None:
+    patch.setattr(GroupReplica, "settled", property(lambda replica: replica.position))
+
+
+def told_before_it_is_synced(patch: Patch, world: object) -> None:
+    async def settle(service: NodeService) -> None:
+        service.positions = {number: each.settled for number, each in service.member.replicas.items()}
+
+    patch.setattr(NodeService, "settle", settle)
+
+
+def copy_not_waited_for(patch: Patch, world: object) -> None:
+    async def run(copy: GroupCopy) -> None:
+        await copy._replica.started()
+
+    patch.setattr(GroupCopy, "run", run)
+
+
+def given_up_before_others_hold_it(patch: Patch, world: object) -> None:
+    patch.setattr(membership, "_settled", lambda wanted, holders: list(wanted) or holders)
+
+
+def given_up_while_others_fetch(patch: Patch, world: object) -> None:
+    async def others_have(member: Member, number: int) -> None: ...
+
+    patch.setattr(Member, "_others_have", others_have)
+
+
+def emptied_folder_still_holds(patch: Patch, world: object) -> None:
+    honest = membership._placed
+
+    def placed(*arguments: Any, emptied: object = (), **others: Any) -> Any:
+        return honest(*arguments, **others)
+
+    patch.setattr(membership, "_placed", placed)
+
+
+def release_leaves_what_is_wanted(patch: Patch, world: object) -> None:
+    honest = GroupReplica.consume
+
+    def consume(replica: GroupReplica, batch: Sequence[Record]) -> None:
+        wanted = dict(replica._wanted)
+        honest(replica, batch)
+        replica._wanted = wanted | replica._wanted
+
+    patch.setattr(GroupReplica, "consume", consume)
+
+
+def read_without_verification(patch: Patch, world: object) -> None:
+    def read(volume: Volume, blob: bytes, region: int, length: int, start: int, size: int) -> bytes:
+        return volume._file.read(size, region + store.layout.HEADER_BYTES + start).ljust(size, b"\0")
+
+    patch.setattr(Volume, "read", read)
+
+
+def claim_without_verification(patch: Patch, world: object) -> None:
+    patch.setattr(store.VolumeStore, "is_of", lambda volumes, group, blob, length, crc: volumes.has(group, blob))
+
+
+def read_ahead_of_its_claim(patch: Patch, world: object) -> None:
+    honest = local.LocalNode.read
+
+    async def read(node: local.LocalNode, ref: Any, start: int, size: int, position: int) -> bytes:
+        return await honest(node, ref, start, size, -1 if node._store.has(ref.group, ref.blob) else position)
+
+    patch.setattr(local.LocalNode, "read", read)
+
+
+def referred_blobs_are_orphans(patch: Patch, world: object) -> None:
+    honest = decide._decide
+
+    def decided(view: Readable, command: commands.Command) -> Any:
+        if isinstance(command.body, commands.ReleaseOrphans):
+            return decide.events.OrphansFound(command.body.blobs)
+        return honest(view, command)
+
+    patch.setattr(decide, "_decide", decided)
+
+
+def orphans_stay(patch: Patch, world: object) -> None:
+    patch.setattr(orphans, "minted_ms", lambda blob: 1 << 48)
+
+
+def gap_ignored(patch: Patch, world: object) -> None:
+    honest = GroupReplica.__init__
+
+    def init(replica: GroupReplica, *arguments: Any) -> None:
+        honest(replica, *arguments)
+        replica._on_gap = lambda: None
+
+    patch.setattr(GroupReplica, "__init__", init)
+
+
+def loss_forgotten(patch: Patch, world: object) -> None:
+    honest = store.recover
+
+    def recover(*arguments: Any) -> Any:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(BlobIndex, "forget_position", lambda *_: None)
+            return honest(*arguments)
+
+    patch.setattr(store, "recover", recover)
+
+
+def list_of_no_holder(patch: Patch, world: object) -> None:
+    """A new member copies from whoever is there."""
+    patch.setattr(Member, "holds", lambda member, group: True)
+    patch.setattr(Member, "_holders", Member.sources)
+
+
+def list_of_who_still_fetches(patch: Patch, world: object) -> None:
+    async def blobs(node: local.LocalNode, group: int, after: bytes, position: int) -> Any:
+        await node._reached(group, position - 1)
+        if not node._holds(group):
+            raise OSError
+        return node._store.blobs(group, after)
+
+    patch.setattr(local.LocalNode, "blobs", blobs)
+
+
+def taken_by_who_does_not_serve(patch: Patch, world: object) -> None:
+    honest = local.LocalNode.create
+
+    async def create(node: local.LocalNode, ref: Any, length: int, *, leads: bool) -> Any:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(local.LocalNode, "_serving", lambda *_: None)
+            return await honest(node, ref, length, leads=leads)
+
+    patch.setattr(local.LocalNode, "create", create)
+
+
+def blob_that_stands_aborted(patch: Patch, world: object) -> None:
+    honest = store.BlobWriter.abort
+
+    async def abort(writer: store.BlobWriter) -> None:
+        writer._stands = False
+        await honest(writer)
+
+    patch.setattr(store.BlobWriter, "abort", abort)
+
+
+def former_process_says_that_it_holds(patch: Patch, world: object) -> None:
+    honest = membership._hold
+
+    def hold(placement: Placement, body: commands.HoldGroup) -> Any:
+        node = placement.nodes.get(body.node)
+        return honest(placement, body if node is None else replace(body, boot=node.boot))
+
+    patch.setattr(membership, "_hold", hold)
+
+
+def lost_and_held_by_turns(patch: Patch, world: object) -> None:
+    async def say(member: Member, number: int, *, holds: bool) -> None:
+        while member._own.name in (group := member._map.current.groups[number]).members:
+            if (member._own.name in (group.holders or [])) == holds:
+                return
+            await member._submit(commands.HoldGroup(member._own.name, member._own.boot, number, holds))
+            await asyncio.sleep(1.0)
+
+    patch.setattr(Member, "_say", say)
+
+
+PLANTS: list[Plant] = [
+    holder_has_not_synced,
+    quorum_of_one,
+    told_before_it_is_settled,
+    told_before_it_is_synced,
+    copy_not_waited_for,
+    given_up_before_others_hold_it,
+    given_up_while_others_fetch,
+    emptied_folder_still_holds,
+    release_leaves_what_is_wanted,
+    read_without_verification,
+    claim_without_verification,
+    read_ahead_of_its_claim,
+    referred_blobs_are_orphans,
+    orphans_stay,
+    gap_ignored,
+    loss_forgotten,
+    list_of_no_holder,
+    list_of_who_still_fetches,
+    taken_by_who_does_not_serve,
+    blob_that_stands_aborted,
+    former_process_says_that_it_holds,
+    lost_and_held_by_turns,
+]
