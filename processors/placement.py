@@ -18,6 +18,7 @@ from topics.spec import TopicPartition
 AT = TopicPartition("placement", 0)
 LOOK_S = 0.05
 AGAIN_S = 0.5
+PUBLISH_EVERY_S = 30.0  # also where nothing is new: a late map of a former owner may have taken the place of this one
 log_ = logging.getLogger(__name__)
 
 
@@ -25,19 +26,19 @@ async def publish_placement(
     log: Log, owned: Callable[[], Readable | None], on_map: Callable[[Placement], None] = lambda _: None
 ) -> None:
     """For ever. `owned`: the control partition's view while it is owned here; `on_map` is told what was published."""
-    published = None
+    loop, published, again_s = asyncio.get_running_loop(), None, 0.0
     while True:
         view = owned()
         row = view.get(tables.PLACEMENT_KEY) if view is not None else None
         if view is None:
             published = None  # who owns it meanwhile may publish, and be cut off before it has
-        elif row is not None and row != published:
+        elif row is not None and (row != published or loop.time() > again_s):
             try:
                 found = tables.placement(view)
                 (offset,) = await log.append(AT, [Entry(b"map", placement.encode(found))], durable=True)
                 await log.trim(AT, offset)
                 on_map(found)
-                published = row
+                published, again_s = row, loop.time() + PUBLISH_EVERY_S
             except LogError as error:
                 log_.warning("the map of data nodes cannot be published and will be again: %s", error)
                 await asyncio.sleep(AGAIN_S)
