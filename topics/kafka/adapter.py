@@ -175,6 +175,9 @@ class KafkaLog:
         asked = [NewPartitions(self._name(spec.name), spec.partitions)]
         for future in self._admin.create_partitions(asked, operation_timeout=REQUEST_S).values():
             await _unless(KafkaError.INVALID_PARTITIONS, future, f"partitions cannot be added to topic {spec.name}")
+        known, self._producer = self._producer, None  # the next one asks which partitions there are
+        if known is not None:
+            await known.close()
 
     async def _unless_refused(self, looking: "asyncio.Task[None]") -> None:
         """A refusal is told beside what was asked, which only runs into its time."""
