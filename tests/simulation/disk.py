@@ -7,6 +7,7 @@ of their folder covered are lost or kept by themselves, too.
 
 import asyncio
 import random
+from collections.abc import Callable
 
 from topics.disk import File
 
@@ -102,6 +103,7 @@ class SimulatedDisk:
         self.skips_sync = False
         self.failures = 0
         self.is_frozen = False
+        self.when_created: Callable[[], None] = lambda: None  # a new file: a moment at which a crash does most harm
         self.capacity_bytes = 1 << 40
         self._files: dict[str, SimulatedFile] = {}
         self._removed: dict[str, SimulatedFile] = {}  # since the last sync of their folder
@@ -110,6 +112,8 @@ class SimulatedDisk:
 
     def open(self, path: str) -> File:
         self._removed.pop(path, None)
+        if path not in self._files:
+            self.when_created()
         return self._files.setdefault(path, SimulatedFile(self))
 
     def names(self, folder: str) -> list[str]:

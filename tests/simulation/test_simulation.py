@@ -15,9 +15,9 @@ SLICE = 25
 STORE_SEEDS, CLUSTER_SEEDS = 300, 150
 SEEDS_TO_CATCH_A_BUG = 500
 SEEN_AT = {  # seeds that caught a bug which few do: tried first, and all the others where they do not any more
-    "store journal_folder_not_synced_at_start": 190,
-    "store former_process_not_synced": 10,
-    "store failed_write_drops_promised_records": 17,
+    "store journal_folder_not_synced_at_start": 34,
+    "store former_process_not_synced": 134,
+    "store copies_trusted_unsynced": 12,
     "cluster lease_counted_from_its_acknowledgement": 155,
     "cluster predecessor_not_waited_for": 16,
     "cluster reply_of_a_dead_owner_lost": 23,

@@ -31,6 +31,7 @@ COMMANDS, FAULTS = 300, 5
 CLIENTS, KEYS_EACH = 4, 3
 BUCKETS = ("alpha", "beta")
 SEGMENT_BYTES, VOLUME_BYTES = 96 << 10, 256 << 10  # small, so that both roll many times
+LIVE_S = 120.0  # of virtual time, far more than a life takes: one that hangs has failed
 START_S = 1_700_000_000.0
 Value = int | None  # None: no such key
 
@@ -97,7 +98,7 @@ class World:
     def _incarnation(self, commands_until: int, *, crash: bool) -> None:
         loop = SimulatedLoop(self.rng, self.now_s)
         asyncio.set_event_loop(loop)
-        main = loop.create_task(self._live(loop, commands_until, crash=crash))
+        main = loop.create_task(asyncio.wait_for(self._live(loop, commands_until, crash=crash), LIVE_S))
         has_crashed = False
         try:
             loop.run_until_complete(main)
@@ -137,6 +138,7 @@ class World:
             loop.steps_left = self.rng.randrange(150)  # while it still recovers
         for disk in self.disks:
             disk.failures = 0
+            disk.when_created = lambda: self._crash_soon(loop) if crash else None
         store = self.store = self._open(lambda: int(loop.now_s * 1000))
         await store.start()
         await self._check_all(store)
@@ -162,6 +164,10 @@ class World:
         for task in subscribers:
             task.cancel()
         await store.stop()
+
+    def _crash_soon(self, loop: SimulatedLoop) -> None:
+        if self.rng.random() < 0.1:
+            loop.steps_left = self.rng.randrange(6)
 
     def _open(self, clock_ms: Callable[[], int]) -> Store:
         self.boots += 1
