@@ -204,6 +204,11 @@ class GroupReplica:
                 await self._take_from_log(blob, offset)
             elif not self._has(wanted):
                 await self._fetch.get(wanted, self._sources())
+        except OffsetTrimmed:  # what the node lost it wanted again, while the log went on without it: a holder has it
+            if not self._store.has(self.group, blob):
+                self._on_gap()
+            self._wanted.pop(blob, None)
+            return
         except (BlobUnavailable, OSError, LogError) as error:
             log_.debug("blob %s is fetched again: %s", blob.hex(), error)
             return

@@ -26,7 +26,6 @@ from topics.replies import Reply
 
 KEYS_EACH = 3
 PATIENCE_S = 30.0
-Value = int | None  # None: no such key
 
 
 class Gateways:
@@ -73,25 +72,28 @@ class History:
     """Of each key, what was acknowledged and what may come to be: a write that was given up may land late."""
 
     def __init__(self) -> None:
-        self.acknowledged: dict[str, Value] = {}
-        self.possible: dict[str, set[Value]] = {}
+        self.acknowledged: dict[str, int] = {}
+        self.possible: dict[str, set[int]] = {}
         self.reached: Counter[str] = Counter()
         self.unanswered: list[str] = []
         self.longest_s = 0.0
         self._last = 0
 
-    def begins(self, key: str, *, deletes: bool) -> Value:
+    def begins(self, key: str, *, deletes: bool) -> int:
+        """The value that stands for what is to be; below zero: for nothing."""
         self._last += 1
-        value = None if deletes else self._last
+        value = -self._last if deletes else self._last
         self.possible.setdefault(key, set()).add(value)
         return value
 
-    def done(self, key: str, value: Value) -> None:
+    def done(self, key: str, value: int) -> None:
         self.acknowledged[key] = value
         self.possible[key].discard(value)
 
-    def allowed(self, key: str) -> set[Value]:
-        return {self.acknowledged.get(key), *self.possible.get(key, ())}
+    def allowed(self, key: str) -> set[int | None]:
+        """None: no such key."""
+        values = {self.acknowledged.get(key, -1), *self.possible.get(key, ())}
+        return {value if value > 0 else None for value in values}
 
 
 class Client:
@@ -121,13 +123,13 @@ class Client:
                 await self._ask("read", self.read(other))
             case "leave":  # in the middle of an upload
                 value = self._history.begins(key, deletes=False)
-                await self._ask("left", self._put(key, value or 0, large=True), self._rng.random() * 0.1)
+                await self._ask("left", self._put(key, value, large=True), self._rng.random() * 0.1)
             case kind:
                 await self._write(kind, key)
 
     async def _write(self, kind: str, key: str) -> None:
         value = self._history.begins(key, deletes=kind == "delete")
-        work = self._delete(key) if value is None else self._put(key, value, large=kind == "large")
+        work = self._delete(key) if value < 0 else self._put(key, value, large=kind == "large")
         self.writing_since_s = self._network.loop.time()
         is_done = await self._ask(kind, work)
         self.writing_since_s = None
