@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from datanode import local, orphans, store
+from datanode import layout, local, orphans, recovery, store
 from datanode.copy import GroupCopy
 from datanode.index import BlobIndex
 from datanode.leader import LeadingWriter
@@ -18,7 +18,7 @@ from datanode.volume import Volume
 from processors.machine import decide, membership
 from processors.view import Readable
 from tests.simulation.data.world import DataWorld
-from topics import commands
+from topics import commands, events
 from topics.log import Record
 from topics.placement import Placement
 
@@ -40,7 +40,8 @@ def told_before_it_is_settled(patch: Patch, world: object) -> None:
 
 def told_before_it_is_synced(patch: Patch, world: object) -> None:
     async def settle(service: NodeService) -> None:
-        service.positions = {number: each.settled for number, each in service.member.replicas.items()}
+        for replica in service.member.replicas.values():
+            replica.synced = replica.settled
 
     patch.setattr(NodeService, "settle", settle)
 
@@ -84,7 +85,7 @@ def release_leaves_what_is_wanted(patch: Patch, world: object) -> None:
 
 def read_without_verification(patch: Patch, world: object) -> None:
     def read(volume: Volume, blob: bytes, region: int, length: int, start: int, size: int) -> bytes:
-        return volume._file.read(size, region + store.layout.HEADER_BYTES + start).ljust(size, b"\0")
+        return volume._file.read(size, region + layout.HEADER_BYTES + start).ljust(size, b"\0")
 
     patch.setattr(Volume, "read", read)
 
@@ -107,7 +108,7 @@ def referred_blobs_are_orphans(patch: Patch, world: object) -> None:
 
     def decided(view: Readable, command: commands.Command) -> Any:
         if isinstance(command.body, commands.ReleaseOrphans):
-            return decide.events.OrphansFound(command.body.blobs)
+            return events.OrphansFound(command.body.blobs)
         return honest(view, command)
 
     patch.setattr(decide, "_decide", decided)
@@ -128,7 +129,7 @@ def gap_ignored(patch: Patch, world: object) -> None:
 
 
 def loss_forgotten(patch: Patch, world: object) -> None:
-    honest = store.recover
+    honest = recovery.recover
 
     def recover(*arguments: Any) -> Any:
         with pytest.MonkeyPatch.context() as inner:
