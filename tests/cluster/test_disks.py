@@ -95,12 +95,6 @@ def lose_index(node: Role) -> None:
     shutil.rmtree(node.data / "index")
 
 
-def break_index(node: Role) -> None:
-    for path in (node.data / "index").iterdir():
-        if path.suffix in (".sst", ".log") and path.stat().st_size:
-            flip(path, random.Random(5))
-
-
 def lose_all_blobs(node: Role) -> None:
     shutil.rmtree(node.data / "index")
     shutil.rmtree(node.data / "volumes")
@@ -116,7 +110,7 @@ def flip(path: Path, rng: random.Random) -> None:
         file.write(bytes([byte ^ 1 << rng.randrange(8)]))
 
 
-@pytest.mark.parametrize("harm", [truncate, lose_a_volume, lose_index, break_index, lose_all_blobs])
+@pytest.mark.parametrize("harm", [truncate, lose_a_volume, lose_index, lose_all_blobs])
 def test_what_a_node_lost_comes_back(cluster: Cluster, harm: Callable[[Role], None]) -> None:
     objects = Objects(cluster, 60)
     wait_until_whole(cluster, WHOLE_S)
