@@ -145,16 +145,6 @@ def list_of_no_holder(patch: Patch, world: object) -> None:
     patch.setattr(Member, "_holders", Member.sources)
 
 
-def list_of_who_still_fetches(patch: Patch, world: object) -> None:
-    async def blobs(node: local.LocalNode, group: int, after: bytes, position: int) -> Any:
-        await node._reached(group, position - 1)
-        if not node._holds(group):
-            raise OSError
-        return node._store.blobs(group, after)
-
-    patch.setattr(local.LocalNode, "blobs", blobs)
-
-
 def taken_by_who_does_not_serve(patch: Patch, world: object) -> None:
     honest = local.LocalNode.create
 
@@ -215,7 +205,6 @@ PLANTS: list[Plant] = [
     gap_ignored,
     loss_forgotten,
     list_of_no_holder,
-    list_of_who_still_fetches,
     taken_by_who_does_not_serve,
     blob_that_stands_aborted,
     former_process_says_that_it_holds,

@@ -26,6 +26,7 @@ from topics.replies import Reply
 
 KEYS_EACH = 3
 PATIENCE_S = 30.0
+CHUNK_BYTES = 15_000  # of an upload
 
 
 class Gateways:
@@ -135,7 +136,7 @@ class Client:
         self.writing_since_s = None
         if is_done:
             self._history.done(key, value)
-            if self._rng.random() < 0.3:
+            if self._rng.random() < 0.5:
                 await self._ask("read", self.read(key))
 
     async def _ask(self, kind: str, work: Coroutine[Any, Any, None], patience_s: float = PATIENCE_S) -> bool:
@@ -214,10 +215,10 @@ SMALL_BYTES = 3_000
 
 def content(value: int, *, large: bool) -> bytes:
     """The payload that stands for a value."""
-    size = SMALL_BYTES + 1 + (value * 7919) % 150_000 if large else 8 + (value * 7919) % (SMALL_BYTES - 8)
+    size = SMALL_BYTES + 1 + (value * 7919) % 60_000 if large else 8 + (value * 7919) % (SMALL_BYTES - 8)
     return (value.to_bytes(8, "big") * (size // 8 + 1))[:size]
 
 
 async def _chunks(data: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(data), 20_000):
-        yield data[start : start + 20_000]
+    for start in range(0, len(data), CHUNK_BYTES):
+        yield data[start : start + CHUNK_BYTES]

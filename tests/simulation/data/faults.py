@@ -10,10 +10,12 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from processors.machine.rendezvous import is_candidate
 from tests.simulation.cluster.broker import Weather
 from tests.simulation.data.clients import Gateway
 from tests.simulation.data.host import ROOM_BYTES, Host
 from tests.simulation.data.network import Network
+from tests.simulation.data.owner import Owner
 from topics import commands
 from topics.memory import MemoryLog
 from topics.sender import CommandSender
@@ -30,6 +32,7 @@ class DataPlane(Protocol):
 
     rng: random.Random
     log: MemoryLog
+    owner: Owner
     network: Network
     weather: Weather
     hosts: list[Host]
@@ -167,7 +170,13 @@ class Faults:
             else:
                 file.cut(self._rng.randrange(file.size() + 1))
             self._in.note("volume cut")
-        self._loop.in_world(self._rng.random() * 2, host.start)
+
+        def start() -> None:
+            host.start()
+            if self._rng.random() < 0.3:  # and ends again, perhaps before it could tell
+                self._loop.in_world(self._rng.random(), lambda: host.stop_for(self._rng.random(), power=False))
+
+        self._loop.in_world(self._rng.random() * 2, start)
 
     async def _damage(self) -> None:
         host = self._rng.choice(self._in.hosts)
@@ -198,19 +207,22 @@ class Faults:
         self._in.note("storm")
 
     async def _stall(self) -> None:
-        """Nothing more is heard of a topic for a while."""
+        """Nothing more is heard of a topic for a while, mostly in bad weather."""
+        if self._rng.random() < 0.7:
+            await self._storm()
         machine = self._rng.choice(self._everybody())
         machine.connection.stalls[self._rng.choice(TOPICS)] = self._loop.time() + self._rng.random() * 8
         self._in.note("stall")
 
     async def _drain(self) -> None:
-        name = self._rng.choice(self._in.hosts).name
-        await self._say(commands.DrainNode(name, True))
-        self._loop.in_world(
-            self._rng.random() * 8,
-            lambda: self._say_soon(commands.DrainNode(name, False)),
-        )
-        self._in.note("drain")
+        """Not where it leaves fewer copies: an operator who does that has a node less to lose."""
+        placement = self._in.owner.placement()
+        left = [name for name, node in placement.nodes.items() if is_candidate(node)]
+        if len(left) > placement.copies:
+            name = self._rng.choice(left)
+            await self._say(commands.DrainNode(name, True))
+            self._loop.in_world(self._rng.random() * 8, lambda: self._say_soon(commands.DrainNode(name, False)))
+            self._in.note("drain")
 
     def _everybody(self) -> list[Host | Gateway]:
         return [*self._in.hosts, *self._in.gateways]

@@ -22,7 +22,7 @@ from tests.simulation.cluster.processes import ClusterLoop, Process
 CONNECT_S, READ_S = 2.0, 10.0  # as in `datanode.remote`
 IDLE_S = 5.0  # shorter than in `datanode.api`: a sender that vanished keeps a group from being whole for so long
 CHUNKS_MAX = 4
-LOST, DAMAGED = 0.04, 0.02  # of answers and of what is sent, in bad weather
+LOST, DAMAGED = 0.04, 0.04  # of answers and of what is sent, in bad weather
 T = TypeVar("T")
 
 
