@@ -8,21 +8,18 @@ from datanode.leader import LeadingWriter
 from datanode.node import BlobRef, BlobUnavailable, Nodes, Writer
 from datanode.placement import PlacementMap
 from datanode.replica import GroupReplica
-from datanode.store import BlobMissing, Held, VolumeStore
+from datanode.store import BlobMissing, BlobWriter, Held, VolumeStore
 
 BEHIND_S_MAX = 5.0  # how long a request waits for a record of `writes` that is on its way
 
 
 class LocalWriter:
-    """A blob into this node's volumes alone; aborted behind its commit, where others failed, it is released."""
+    """A blob into this node's volumes alone."""
 
-    def __init__(self, own: str, store: VolumeStore, ref: BlobRef, length: int) -> None:
+    def __init__(self, own: str, writer: BlobWriter) -> None:
         self._own = own
-        self._store = store
-        self._ref = ref
-        self._writer = store.create(ref.group, ref.blob, ref.partition, length)
-        self._is_committed = False
-        self.write = self._writer.write
+        self._writer = writer
+        self.write, self.abort = writer.write, writer.abort
 
     @property
     def crc32c(self) -> int:
@@ -33,14 +30,7 @@ class LocalWriter:
             await self._writer.commit()
         except BlobMissing as error:  # who sent it has given it up
             raise OSError(str(error)) from error
-        self._is_committed = True
         return [self._own]
-
-    async def abort(self) -> None:
-        if self._is_committed:
-            self._store.release(self._ref.group, [self._ref.blob])
-        else:
-            await self._writer.abort()
 
 
 class LocalNode:
@@ -65,7 +55,7 @@ class LocalNode:
 
     async def create(self, ref: BlobRef, length: int, *, leads: bool) -> Writer:
         self._serving(ref.group)  # what nobody follows here would stay for ever
-        local = LocalWriter(self._own, self._store, ref, length)
+        local = LocalWriter(self._own, self._store.create(ref.group, ref.blob, ref.partition, length))
         if not leads:
             return local
         placement = self._map.current

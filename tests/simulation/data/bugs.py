@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from datanode import layout, local, orphans, recovery, store
 from datanode.copy import GroupCopy
@@ -156,26 +155,6 @@ def taken_by_who_does_not_serve(patch: Patch, world: object) -> None:
     patch.setattr(local.LocalNode, "create", create)
 
 
-def blob_that_stands_aborted(patch: Patch, world: object) -> None:
-    honest = store.BlobWriter.abort
-
-    async def abort(writer: store.BlobWriter) -> None:
-        writer._stands = False
-        await honest(writer)
-
-    patch.setattr(store.BlobWriter, "abort", abort)
-
-
-def former_process_says_that_it_holds(patch: Patch, world: object) -> None:
-    honest = membership._hold
-
-    def hold(placement: Placement, body: commands.HoldGroup) -> Any:
-        node = placement.nodes.get(body.node)
-        return honest(placement, body if node is None else replace(body, boot=node.boot))
-
-    patch.setattr(membership, "_hold", hold)
-
-
 def lost_and_held_by_turns(patch: Patch, world: object) -> None:
     async def say(member: Member, number: int, *, holds: bool) -> None:
         while member._own.name in (group := member._map.current.groups[number]).members:
@@ -206,7 +185,5 @@ PLANTS: list[Plant] = [
     loss_forgotten,
     list_of_no_holder,
     taken_by_who_does_not_serve,
-    blob_that_stands_aborted,
-    former_process_says_that_it_holds,
     lost_and_held_by_turns,
 ]
