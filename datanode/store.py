@@ -240,8 +240,11 @@ class VolumeStore:
         return self.volumes.all[place.volume].has_whole(new.blob, place.offset, place.length)
 
     def _release_old(self, changes: Sequence[Change]) -> None:
-        for _, blob, old, _ in changes:
-            if old is not None and (volume := self.volumes.all.get(old.volume)) is not None:
+        """A power cut may have taken a record that the index has, and the new one may lie where it was: that stays."""
+        for _, blob, old, new in changes:
+            if old is None or (new is not None and (new.volume, new.offset) == (old.volume, old.offset)):
+                continue
+            if (volume := self.volumes.all.get(old.volume)) is not None:
                 volume.release(old.offset, blob, old.length)
 
     def _is_open(self, volume: Volume) -> bool:

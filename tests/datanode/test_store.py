@@ -61,6 +61,21 @@ def test_a_torn_tail_is_cut(tmp_path: Path, cut: int, with_index: bool) -> None:
         assert all(read(store, number, 10_000) == data for number, data in payloads.items())
 
 
+def test_a_record_written_where_its_lost_one_was_is_not_released_with_it(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        for number in range(ACTIVE_VOLUMES):
+            put(store, number, b"x" * 10_000)
+    for path in volumes(tmp_path):
+        os.truncate(path, 0)
+    with opened(tmp_path) as store:
+        for number in (1, 2, 3, 0):  # each into the volume where it was
+            put(store, number, b"x" * 10_000)
+        assert {store.index.find(0, blob(number)).offset for number in range(ACTIVE_VOLUMES)} == {0}  # type: ignore[union-attr]
+    shutil.rmtree(tmp_path / "index")
+    with opened(tmp_path) as store:
+        assert all(read(store, number, 10_000) == b"x" * 10_000 for number in range(ACTIVE_VOLUMES))
+
+
 def test_a_flipped_bit_is_never_served(tmp_path: Path) -> None:
     data = os.urandom(3 * layout.BLOCK_BYTES)
     with opened(tmp_path) as store:
