@@ -58,6 +58,11 @@ class Change(NamedTuple):
 class Table(Protocol):
     """An ordered map of bytes with atomic batches; RocksDB's, or a test's."""
 
+    @property
+    def damage(self) -> OSError | None:
+        """What was found damaged: only a start mends it."""
+        ...
+
     def get(self, key: bytes) -> bytes | None: ...
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]: ...
@@ -77,6 +82,10 @@ class BlobIndex:
         if table.get(b"v") != VERSION:
             self._convert()
         self._live = {int.from_bytes(key[1:], "big"): int.from_bytes(row, "big") for key, row in table.scan(b"l", b"m")}
+
+    @property
+    def damage(self) -> OSError | None:
+        return self._table.damage
 
     def find(self, group: int, blob: bytes) -> Place | None:
         row = self._table.get(_NAME.pack(b"b", group, blob))

@@ -2,7 +2,7 @@
 
 Settling: each second, and after many bytes, the volumes are synced and how far each group's log is in them is stored; only
 that is told to others. Damaged blobs are fetched from a peer and take their old place.
-Errors: a disk that cannot be synced is told and tried again; `NodeReplaced` ends the node.
+Errors: a disk that cannot be synced is told and tried again; `NodeReplaced`, and damage in the index, end the node.
 """
 
 import asyncio
@@ -87,7 +87,7 @@ class NodeService:
         return found
 
     async def run(self) -> None:
-        """For ever. Raises `NodeReplaced`."""
+        """For ever. Raises `NodeReplaced`, or `OSError` where the index is damaged: a start makes it anew."""
         work = (
             self.member.run(),
             self._keep_settled(),
@@ -126,6 +126,8 @@ class NodeService:
         last_s = loop.time()
         while True:
             await asyncio.sleep(SETTLE_LOOK_S)
+            if self.store.index.damage is not None:
+                raise self.store.index.damage
             replicas = [each for each in self.member.replicas.values() if each.is_started]
             waiting = sum(each.unsettled_records for each in replicas)
             waiting_bytes = sum(each.unsettled_bytes for each in replicas)

@@ -1,6 +1,7 @@
 """An ordered map of bytes in RocksDB, below the views and the blob index: atomic batches, not synced.
 
 What is kept in it can be made again (from the log, from the volumes); RocksDB's own write-ahead log spares a start that.
+So a database that was found damaged is removed at the next start; until then it gives what is whole.
 """
 
 import logging
@@ -15,6 +16,8 @@ CACHE_BYTES = 64 << 20  # shared by all partitions
 LOG_FILES_MAX = 2
 
 _DAMAGED = "Corruption"  # how RocksDB begins to tell of it
+_UNOPENED = (_DAMAGED, "MANIFEST")  # the second: the name of that file, in another one, has a flipped bit
+_MARK = "DAMAGED"  # a file: found so
 log_ = logging.getLogger(__name__)
 _cache = Cache(CACHE_BYTES)
 
@@ -40,16 +43,19 @@ class DatabaseDamaged(OSError):
 
 
 class RocksMap:
+    """`damage` is what was found damaged since the start: who can should start again."""
+
     def __init__(self, path: Path) -> None:
-        """A database that is damaged so much that it does not open is made anew: it is derived."""
+        self.damage: DatabaseDamaged | None = None
         self._path = path
+        if (path / _MARK).exists():
+            self._remove("it was found damaged")
         try:
             self._database = open_database(path)
         except Exception as error:
-            if _DAMAGED not in str(error):
+            if not any(sign in str(error) for sign in _UNOPENED):
                 raise
-            log_.error("%s is damaged and is made anew: %s", path, error)
-            shutil.rmtree(path)
+            self._remove(error)
             self._database = open_database(path)
 
     def get(self, key: bytes) -> bytes | None:
@@ -61,11 +67,17 @@ class RocksMap:
 
     def scan(self, start: bytes, end: bytes) -> Iterator[tuple[bytes, bytes]]:
         # compared here: an upper bound in ReadOptions is freed with them while the iterator still reads it
+        last = None
         try:
             for key, value in self._database.items(from_key=start):
                 if key >= end:
                     return
+                last = key
                 yield key, value
+            # `items` ends at a damaged block as it does behind the last key: only an iterator's status tells
+            rest = self._database.iter()
+            rest.seek(start if last is None else last + b"\0")
+            rest.status()
         except Exception as error:
             raise self._told(error) from error
 
@@ -76,7 +88,10 @@ class RocksMap:
                 batch.delete(key)
             else:
                 batch.put(key, value)
-        self._database.write(batch)
+        try:
+            self._database.write(batch)
+        except Exception as error:
+            raise self._told(error) from error
 
     def sync(self) -> None:
         """What was committed survives a power cut."""
@@ -85,8 +100,13 @@ class RocksMap:
     def close(self) -> None:
         self._database.close()
 
+    def _remove(self, why: object) -> None:
+        log_.error("%s is made anew: %s", self._path, why)
+        shutil.rmtree(self._path)
+
     def _told(self, error: Exception) -> Exception:
         if _DAMAGED not in str(error):
             return error
-        advice = "it is derived: stop bucketlog, remove the folder, and start again"
-        return DatabaseDamaged(f"{self._path} is damaged ({error}); {advice}")
+        (self._path / _MARK).touch()
+        self.damage = DatabaseDamaged(f"{self._path} is damaged ({error}): it is made anew when bucketlog starts again")
+        return self.damage

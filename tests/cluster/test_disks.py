@@ -138,6 +138,27 @@ def test_flipped_bits_are_never_served_and_are_repaired(cluster: Cluster) -> Non
     objects.check()
 
 
+def test_an_index_with_flipped_bits_is_made_anew(cluster: Cluster) -> None:
+    objects = Objects(cluster, 60)
+    wait_until_whole(cluster, WHOLE_S)
+    rng = random.Random(5)
+    for _ in range(max(1, FLIPS // 20)):
+        node = rng.choice(cluster.datanodes)
+        node.kill()
+        tables = [path for path in (node.data / "index").iterdir() if path.suffix in (".sst", ".log")]
+        for _ in range(5):
+            flip(rng.choice([path for path in tables if path.stat().st_size]), rng)
+        node.start()
+        objects.check()
+        time.sleep(5)  # a scrub, which reads all of the index
+        if not node.is_running():  # it has told of the damage and ended
+            node.start()
+        node.wait()
+        wait_until_whole(cluster, WHOLE_S)
+    check_disks(cluster)
+    objects.check()
+
+
 @contextmanager
 def small_disks(folders: list[Path]) -> Iterator[None]:
     """Each of `SMALL_DISK_MIB`."""

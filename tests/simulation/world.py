@@ -44,6 +44,7 @@ class MemoryTable(MemoryView):
     """Knob: `is_frozen`, as the disk's: its process is dead."""
 
     is_frozen = False
+    damage = None
 
     def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
         if not self.is_frozen:
