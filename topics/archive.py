@@ -28,9 +28,19 @@ class Archive:
             disk.sync_folder(folder)  # a killed process may not have got to it
             self._recover_last()
 
+    def cut_torn_tail(self) -> None:
+        """To be called before the first use. Whether the journal still has what is cut off is for the caller to know."""
+        if self._file is not None:
+            self._file.truncate(self._end)  # syncs, too
+
     @property
     def earliest(self) -> int | None:
         return self._firsts[0] if self._firsts else None
+
+    @property
+    def last(self) -> str:
+        """The path of the file that is written."""
+        return self._path(self._firsts[-1]) if self._firsts else self._folder
 
     async def append(self, records: Sequence[Record]) -> None:
         """Append what lies at or above `next_offset`; durable on return."""
@@ -103,8 +113,6 @@ class Archive:
         self.next_offset = self._firsts[-1]
         for frame in unpack(data):
             self._end, self.next_offset = frame.end, frame.record.offset + 1
-        # syncs too; what is cut off was torn while it was being archived: the journal still has it
-        self._file.truncate(self._end)
         self._durable = (self._end, self.next_offset)
 
     def _path(self, first: int) -> str:

@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
+from awscrt.checksums import crc32c
 
 from topics.archive import Archive
 from topics.disk import Disk
 from topics.frame import pack
 from topics.journal import CHECKPOINT_TOPIC, SEGMENT_BYTES, Checkpoint, Journal
-from topics.log import Entry, LogError, Record
+from topics.log import Entry, LogCorrupt, LogError, Record
 from topics.memory import check_size
 from topics.partition import Partition
 from topics.spec import TopicPartition, TopicSpec
@@ -60,7 +61,7 @@ class EmbeddedLog:
             self._manifest = _Manifest(uuid.uuid4().hex)
             self._save_manifest()
         else:
-            self._manifest = msgspec.json.decode(stored, type=_Manifest)
+            self._manifest = _parsed(stored)
         for spec in self._manifest.topics:
             self._numbers[spec.name] = len(self._numbers)
             self._add_partitions(spec, 0)
@@ -137,7 +138,7 @@ class EmbeddedLog:
             await self._synced()
         if self._writer is not None:
             await self._writer
-        self._journal.close()
+        await self._journal.close()
         for archive in self._archives.values():
             archive.close()
 
@@ -195,7 +196,8 @@ class EmbeddedLog:
             partition.drop_below(archive.next_offset)
         ends = {_name(at): partition.durable_below for at, partition in self._partitions.items()}
         earliest = {_name(at): partition.earliest for at, partition in self._partitions.items()}
-        await self._journal.roll(Checkpoint(ends, earliest, self._time_ms))
+        archived = {_name(at): archive.next_offset for at, archive in self._archives.items()}
+        await self._journal.roll(Checkpoint(ends, earliest, self._time_ms, archived))
         for number in list(self._journal.sealed):
             needed = any(end > self._partitions[at].floor for at, end in self._segment_ends.get(number, {}).items())
             if needed:
@@ -220,12 +222,17 @@ class EmbeddedLog:
         for partition in self._partitions.values():
             partition.made_durable(partition.next_offset)
             partition.trim(partition.earliest)
+        for archive in self._archives.values():
+            archive.cut_torn_tail()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         for at, partition in self._partitions.items():
             partition.next_offset = max(partition.next_offset, checkpoint.next_offsets.get(_name(at), 0))
             partition.earliest = max(partition.earliest, checkpoint.earliest.get(_name(at), 0))
         self._time_ms = max(self._time_ms, checkpoint.time_ms)
+        for at, archive in self._archives.items():
+            if archive.next_offset < checkpoint.archived.get(_name(at), 0):
+                raise LogCorrupt(f"{archive.last} is damaged or too short; restore the file from a copy")
 
     def _add_partitions(self, spec: TopicSpec, first: int) -> None:
         for number in range(first, spec.partitions):
@@ -237,13 +244,25 @@ class EmbeddedLog:
                 partition.earliest = archive.earliest or 0
 
     def _save_manifest(self) -> None:
-        self._disk.store(_MANIFEST, msgspec.json.encode(self._manifest))
+        data = msgspec.json.encode(self._manifest)
+        self._disk.store(_MANIFEST, data + b"\n%08x\n" % crc32c(data))
 
     def _partition(self, at: TopicPartition) -> Partition:
         try:
             return self._partitions[at]
         except KeyError:
             raise LogError(f"no partition {at.topic}:{at.partition}; create the topic first") from None
+
+
+def _parsed(stored: bytes) -> _Manifest:
+    """With its checksum in a second line; earlier ones are without. Raises `LogCorrupt`."""
+    data, _, crc = stored.partition(b"\n")
+    try:
+        if crc and crc != b"%08x\n" % crc32c(data):
+            raise ValueError("its checksum is another")
+        return msgspec.json.decode(data, type=_Manifest)
+    except ValueError as error:
+        raise LogCorrupt(f"{_MANIFEST} is damaged ({error}); restore the file from a copy") from error
 
 
 def _name(at: TopicPartition) -> str:

@@ -16,6 +16,10 @@ from topics.log import Record
 
 _PREFIX = struct.Struct("<II")
 _HEAD = struct.Struct("<HHQQI")
+_MARK_SIGN = struct.Struct("<HH")
+
+
+MARK_TOPIC = 0xFFFE  # of a frame without a record that begins a batch: all before it was durable
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -28,6 +32,12 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
 def pack(topic: int, partition: int, record: Record) -> bytes:
     body = _HEAD.pack(topic, partition, record.offset, record.time_ms, len(record.key)) + record.key + record.value
     return _PREFIX.pack(len(body), crc32c(body)) + body
+
+
+def first_end(data: bytes) -> int:
+    """Where the first frame says that it ends, whole or not; 0 where there is none."""
+    length = int.from_bytes(data[:4], "little")
+    return _PREFIX.size + length if length else 0
 
 
 def unpack(data: bytes, start: int = 0) -> Iterator[Frame]:
@@ -43,6 +53,24 @@ def unpack(data: bytes, start: int = 0) -> Iterator[Frame]:
         value_at = _HEAD.size + key_length
         yield Frame(topic, partition, Record(offset, time_ms, body[_HEAD.size : value_at], body[value_at:]), end)
         position = end
+
+
+def mark(position: int, nonce: int) -> bytes:
+    """The frame that begins a batch at `position`; nobody who sends records can know the nonce, and make one."""
+    return pack(MARK_TOPIC, 0, Record(position, nonce, b"", b""))
+
+
+def has_mark(data: bytes, start: int, nonce: int) -> bool:
+    """Whether a batch begins somewhere behind `start`."""
+    sign = _MARK_SIGN.pack(MARK_TOPIC, 0)
+    place = data.find(sign, start)
+    while place >= 0:
+        position = place - _PREFIX.size
+        expected = mark(position, nonce) if position >= start else b""
+        if expected and data[position : position + len(expected)] == expected:
+            return True
+        place = data.find(sign, place + 1)
+    return False
 
 
 def is_end(data: bytes, position: int) -> bool:
