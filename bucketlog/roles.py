@@ -27,7 +27,7 @@ from bucketlog.progress import partitions
 from bucketlog.server import Service
 from bucketlog.settings import Settings
 from bucketlog.status import Known
-from bucketlog.store import now_ms
+from bucketlog.store import now_ms, times
 from bucketlog.work import Work, may_be_mended
 from datanode.api import create_node_app
 from datanode.client import Blobs
@@ -36,7 +36,7 @@ from datanode.index import BlobIndex
 from datanode.placement import PlacementMap
 from datanode.remote import RemoteNodes
 from datanode.routing import has_quorum
-from datanode.service import NodeService, Times
+from datanode.service import NodeService
 from datanode.store import VolumeStore
 from gateway.context import Gateway
 from gateway.submit import Commander
@@ -149,8 +149,17 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
             logs_access=settings.access_log,
         )
         state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))
-        health = Health(work.needs_restart, lambda: [*work.ended(), *reads.unready(), *_unwritable(known.current)])
-        yield Service(create_front(made, log, state, of_gateway(settings, log, made), health))
+        stopping: list[str] = []
+
+        async def drain() -> None:
+            stopping.append("it stops")
+            await asyncio.sleep(settings.drain_s)
+
+        def unready() -> list[str]:
+            return [*stopping, *work.ended(), *reads.unready(), *_unwritable(known.current)]
+
+        health = Health(work.needs_restart, unready)
+        yield Service(create_front(made, log, state, of_gateway(settings, log, made), health), drain)
 
 
 def _unwritable(placement: Placement) -> list[str]:
@@ -249,15 +258,6 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         store.close()
         disk.close()
     folder.close()
-
-
-def times(settings: Settings) -> Times:
-    return Times(
-        settings.orphan_after_s,
-        settings.sweep_pace_s,
-        settings.copy_bytes_per_s,
-        scrub_every_s=settings.scrub_every_s,
-    )
 
 
 def _with_health(app: ASGIApp, metrics: Route, health: Health) -> ASGIApp:

@@ -50,17 +50,18 @@ class Service(NamedTuple):
     must_run: asyncio.Task[None] | None = None  # the role ends when this does
 
 
+OpenStore = Callable[[Sequence[Path], Settings], Store]
 Role = Callable[[Settings], AbstractAsyncContextManager[Service]]
 
 
-def serve(settings: Settings, open_: Callable[[Sequence[Path]], Store]) -> None:
+def serve(settings: Settings, open_: OpenStore) -> None:
     """Runs until a signal. Raises `FolderRefused`, `OSError` (the port), `ValueError` (settings), `LogError`."""
     folders = [DataFolder(path) for path in (settings.data, *settings.more_data)]
     root, is_new = credentials.load(settings, folders[0].path)
 
     @asynccontextmanager
     async def whole_store(settings: Settings) -> AsyncIterator[Service]:
-        store = open_([folder.path for folder in folders])
+        store = open_([folder.path for folder in folders], settings)
         gateway = Gateway(
             store.reads,
             store.blobs,
@@ -196,7 +197,7 @@ def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) 
     sys.stdout.flush()
 
 
-def run(settings: Settings, open_: Callable[[Sequence[Path]], Store] = open_store) -> int:
+def run(settings: Settings, open_: OpenStore = open_store) -> int:
     """`serve`, with each failure that an operator can mend as one line; the exit code."""
     return exit_code(lambda: serve(settings, open_))
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from bucketlog import identity
 from bucketlog.health import Health
+from bucketlog.settings import Settings
 from bucketlog.status import Heard, PartitionStatus
 from bucketlog.work import Work
 from datanode import client
@@ -61,14 +62,23 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def open_store(folders: Sequence[Path]) -> "Store":
+def times(settings: Settings) -> Times:
+    return Times(
+        settings.orphan_after_s,
+        settings.sweep_pace_s,
+        settings.copy_bytes_per_s,
+        scrub_every_s=settings.scrub_every_s,
+    )
+
+
+def open_store(folders: Sequence[Path], settings: Settings) -> "Store":
     """The store of data folders, on files and RocksDB. Raises `LogError`, `OSError`, `FolderRefused`."""
     views = [RocksMap(folders[0] / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
     first = OsDisk(folders[0])
     log = EmbeddedLog(first, now_ms)
     disks = [first, *(OsDisk(folder) for folder in folders[1:])]
     nodes = [_disk_node(folder, disk, log.identity) for folder, disk in zip(folders, disks, strict=True)]
-    return Store(log, nodes, views, now_ms)
+    return Store(log, nodes, views, now_ms, release_after_s=settings.release_after_s, times=times(settings))
 
 
 def _disk_node(folder: Path, disk: OsDisk, cluster: str) -> DiskNode:

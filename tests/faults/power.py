@@ -243,7 +243,7 @@ def main() -> None:
     parser.add_argument("--skip-sync", action="store_true")
     options = parser.parse_args()
     found = settings.load(None, {"data": options.data, "port": options.port})
-    raise SystemExit(server.run(found, lambda folders: open_store(folders, skips_sync=options.skip_sync)))
+    raise SystemExit(server.run(found, lambda folders, _: open_store(folders, skips_sync=options.skip_sync)))
 
 
 if __name__ == "__main__":

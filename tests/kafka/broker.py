@@ -76,10 +76,12 @@ class Broker:
         cluster: str = "",
         security: Security | None = None,
         proxy_port: int = 0,
+        host: str = "127.0.0.1",
     ) -> None:
         """With `security` users come in by `secure_port`; a proxy on `proxy_port` by `proxied_port`."""
         self.folder = folder
         self.node = node
+        self.host = host
         self.port = free_port()
         self.secure_port = free_port()
         self.proxied_port = free_port()
@@ -92,7 +94,7 @@ class Broker:
 
     @property
     def bootstrap(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self) -> "Broker":
         config = self.folder / "server.properties"
@@ -108,7 +110,7 @@ class Broker:
         deadline = time.monotonic() + START_S
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                socket.create_connection((self.host, self.port), timeout=1).close()
                 return self
             except OSError:
                 if time.monotonic() > deadline or (self.process is not None and self.process.poll() is not None):
@@ -148,8 +150,8 @@ class Broker:
             "process.roles": "broker,controller",
             "node.id": self.node,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listeners": f"PLAINTEXT://{self.host}:{self.port},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "advertised.listeners": f"PLAINTEXT://{self.host}:{self.port}",
             "listener.security.protocol.map": ",".join(f"{name}:{each}" for name, each in _PROTOCOLS.items()),
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",

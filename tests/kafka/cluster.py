@@ -30,18 +30,19 @@ START_S = 60
 class Role:
     """One process of the cluster; it may be killed, paused and started again."""
 
-    def __init__(self, name: str, data: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, name: str, data: Path, env: Mapping[str, str], host: str = "127.0.0.1") -> None:
         self.name = name
         self.data = data
+        self.host = host
         self.port = free_port()
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.endpoint = f"http://{host}:{self.port}"
         self.env = {**os.environ, **env}
         self.command = [BUCKETLOG]  # another build of it may take its place
         self.told: Path | None = None  # a file for what it tells of failures
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Role":
-        arguments = [*self.command, self.name, "--port", str(self.port)]
+        arguments = [*self.command, self.name, "--host", self.host, "--port", str(self.port)]
         if self.name != "gateway":
             arguments += ["--data", str(self.data)]
         with self.told.open("ab") if self.told else nullcontext() as told:
@@ -90,6 +91,14 @@ class Role:
         self.send(signal.SIGKILL)
         self._running().wait(15)
 
+    def recover(self, number: signal.Signals) -> None:
+        """From a signal that killed or stopped it."""
+        if number == signal.SIGSTOP:
+            self.send(signal.SIGCONT)
+        else:
+            self._running().wait(15)
+            self.start().wait()
+
     def stop(self) -> int:
         self.send(signal.SIGTERM)
         return self._running().wait(15)
@@ -110,8 +119,10 @@ class Cluster:
         datanodes: int = 1,
         replication: int = 1,
         env: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self._turn = 0
+        self._host = host
         self.bootstrap = bootstrap
         self.prefix = f"c{uuid.uuid4().hex[:8]}-"
         self.env = {
@@ -127,8 +138,8 @@ class Cluster:
         }
         self._folder = folder
         self.datanodes = [self.new_datanode(f"node{number}") for number in range(datanodes)]
-        self.processors = [Role("processor", folder / f"processor{number}", self.env) for number in range(processors)]
-        self.gateways = [Role("gateway", folder, self.env) for _ in range(gateways)]
+        self.processors = [Role("processor", folder / f"processor{number}", self.env, host) for number in range(processors)]
+        self.gateways = [Role("gateway", folder, self.env, host) for _ in range(gateways)]
 
     def __enter__(self) -> "Cluster":
         return self.start()
@@ -147,10 +158,10 @@ class Cluster:
             role.wait()
         return self
 
-    def new_datanode(self, name: str, domain: str = "") -> Role:
+    def new_datanode(self, name: str, domain: str = "", host: str = "") -> Role:
         """Not started."""
         env = {**self.env, "BUCKETLOG_NODE": name, "BUCKETLOG_FAILURE_DOMAIN": domain}
-        return Role("datanode", self._folder / name, env)
+        return Role("datanode", self._folder / name, env, host or self._host)
 
     @property
     def datanode(self) -> Role:
