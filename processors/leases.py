@@ -4,7 +4,8 @@ An owner says each second what it holds. What it said is good for `LEASE_S` from
 a higher epoch had spoken before it in the topic. A new owner speaks once, which makes void whatever an earlier one says
 later, and then waits until what they said before has lapsed or was given back: `LEASE_S` from when it was seen here, so
 that a new owner which has been following need not wait for one that fell silent long ago. Once it has waited it says so,
-and nobody need wait for those before it again.
+and nobody need wait for those before it again. What an owner said earlier and comes later is nothing to anybody: "I hold
+nothing" from before a claim is no leave to take over.
 A lease that no codec knows may be a newer release's, and may speak for any partition with any epoch. Whoever reads it
 takes it for both that matter: for the word of a later owner, so that nothing is held by a claim that was made before it was
 read (a claim made after that is behind whatever it spoke for); and for the word of an earlier one, which is waited for. So
@@ -43,10 +44,18 @@ class OwnerMap:
 
     def __init__(self) -> None:
         self.holders: dict[int, Holder] = {}
+        self._numbers: dict[str, int] = {}
+
+    def is_late(self, lease: Lease) -> bool:
+        """Whether its owner's later word is known already."""
+        return lease.number < self._numbers.get(lease.owner, 0)
 
     def fold(self, lease: Lease) -> set[int]:
-        """The partitions that this lease speaks for; the others in it are held by a higher epoch."""
-        counted = set()
+        """The partitions that this lease speaks for; the others in it are held by a higher epoch. None for a late one."""
+        counted = set[int]()
+        if self.is_late(lease):
+            return counted
+        self._numbers[lease.owner] = lease.number
         for partition, epoch in lease.epochs.items():
             known = self.holders.get(partition)
             if known is None or epoch >= known.epoch:
@@ -80,6 +89,7 @@ class Leases:
         self._others: dict[str, float] = {}  # owner → when it was heard
         self._counted: dict[int, set[int]] = {}  # offset of what was said here → the partitions that it counted for
         self._said_s = clock_s() - LEASE_S  # when what was said last, and is in the log, was said
+        self._number = 0  # of what was said last
         self._reached = 0  # below this offset everything is known
         self._moved = asyncio.Condition()
 
@@ -168,7 +178,9 @@ class Leases:
     async def _say(self) -> None:
         """Tell what is held, and wait until it is known what it is good for."""
         sent = self._clock_s()
-        lease = Lease(self._owner, self._endpoint, dict(self._epochs), self._taken & self._epochs.keys())
+        self._number += 1
+        held = self._taken & self._epochs.keys()
+        lease = Lease(self._owner, self._endpoint, dict(self._epochs), held, number=self._number)
         (offset,) = await self._log.append(AT, [Entry(b"", owners.encode(lease))], durable=True)
         await self._settled(offset + 1)
         self._said_s = sent
@@ -187,7 +199,7 @@ class Leases:
                 self._note_unknown()
             elif lease.owner == self._owner:
                 self._counted[offset] = self.map.fold(lease) - self._overtaken
-            else:
+            elif not self.map.is_late(lease):
                 self._note(lease, self.map.fold(lease))
             await self._move(offset + 1)
 

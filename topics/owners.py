@@ -17,6 +17,7 @@ class Lease(msgspec.Struct, frozen=True):
     epochs: dict[int, int]  # partition → epoch of the claim; without a partition once it is released
     held: set[int] = set()  # of these, where whoever owned them before can answer no read any more
     version: int = VERSION
+    number: int = 0  # of what this owner said, counted up; 0: it does not count
 
 
 _encoder = msgspec.json.Encoder()

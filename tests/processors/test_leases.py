@@ -209,3 +209,25 @@ def test_the_map_of_owners() -> None:
     assert (owned.endpoint(3), owned.endpoint(4)) == ("http://b", "http://a")
     assert owned.fold(Lease("a", "http://a", {})) == set()
     assert (owned.endpoint(3), owned.endpoint(4)) == ("http://b", None)
+
+
+def test_an_earlier_word_that_comes_late_gives_nothing_away() -> None:
+    known = OwnerMap()
+    assert known.fold(Lease("a", "http://a", {3: 1}, number=2)) == {3}
+    late = Lease("a", "http://a", {}, number=1)
+    assert known.is_late(late)
+    assert known.fold(late) == set()
+    assert known.endpoint(3) == "http://a"
+    assert known.fold(Lease("a", "http://a", {}, number=3)) == set()
+    assert known.endpoint(3) is None
+
+
+def test_an_owner_is_waited_for_though_its_earlier_word_comes_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(made: Bench) -> None:
+        here = await made.leases("b")
+        for lease in (Lease("a", "http://a", {3: 1}, {3}, number=2), Lease("a", "http://a", {}, number=1)):
+            await made.log.append(AT, [Entry(b"", owners.encode(lease))], durable=True)
+        await made.heard()
+        assert await here.take(3, 2)
+
+    assert bench(case, monkeypatch) == [LEASE_S]

@@ -72,8 +72,8 @@ REPLIES = {
         "R1", "SlowDown", "why", "5d41", "null", 1_000, 5, Checksum("CRC32", "AAAAAA==")
     ),
 }
-LEASE = owners.Lease("ab", "http://10.0.0.7:9002", {0: 3, 16: 1}, {16})
-LEASE_BYTES = b'{"owner":"ab","endpoint":"http://10.0.0.7:9002","epochs":{"0":3,"16":1},"held":[16],"version":1}'
+LEASE = owners.Lease("ab", "http://10.0.0.7:9002", {0: 3, 16: 1}, {16}, number=7)
+LEASE_BYTES = b'{"owner":"ab","endpoint":"http://10.0.0.7:9002","epochs":{"0":3,"16":1},"held":[16],"version":1,"number":7}'
 
 
 @pytest.mark.parametrize(("data", "reply"), REPLIES.items())

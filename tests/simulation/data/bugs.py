@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from datanode import layout, local, orphans, recovery, store
+from datanode import layout, orphans, recovery, store
 from datanode.copy import GroupCopy
 from datanode.index import BlobIndex
 from datanode.leader import LeadingWriter
 from datanode.member import Member
 from datanode.replica import GroupReplica
-from datanode.service import NodeService
 from datanode.volume import Volume
 from processors.machine import decide, membership
 from processors.view import Readable
@@ -37,14 +36,6 @@ def told_before_it_is_settled(patch: Patch, world: object) -> None:
     patch.setattr(GroupReplica, "settled", property(lambda replica: replica.position))
 
 
-def told_before_it_is_synced(patch: Patch, world: object) -> None:
-    async def settle(service: NodeService) -> None:
-        for replica in service.member.replicas.values():
-            replica.synced = replica.settled
-
-    patch.setattr(NodeService, "settle", settle)
-
-
 def copy_not_waited_for(patch: Patch, world: object) -> None:
     async def run(copy: GroupCopy) -> None:
         await copy._replica.started()
@@ -54,21 +45,6 @@ def copy_not_waited_for(patch: Patch, world: object) -> None:
 
 def given_up_before_others_hold_it(patch: Patch, world: object) -> None:
     patch.setattr(membership, "_settled", lambda wanted, holders: list(wanted) or holders)
-
-
-def given_up_while_others_fetch(patch: Patch, world: object) -> None:
-    async def others_have(member: Member, number: int) -> None: ...
-
-    patch.setattr(Member, "_others_have", others_have)
-
-
-def emptied_folder_still_holds(patch: Patch, world: object) -> None:
-    honest = membership._placed
-
-    def placed(*arguments: Any, emptied: object = (), **others: Any) -> Any:
-        return honest(*arguments, **others)
-
-    patch.setattr(membership, "_placed", placed)
 
 
 def release_leaves_what_is_wanted(patch: Patch, world: object) -> None:
@@ -93,15 +69,6 @@ def claim_without_verification(patch: Patch, world: object) -> None:
     patch.setattr(store.VolumeStore, "is_of", lambda volumes, group, blob, length, crc: volumes.has(group, blob))
 
 
-def read_ahead_of_its_claim(patch: Patch, world: object) -> None:
-    honest = local.LocalNode.read
-
-    async def read(node: local.LocalNode, ref: Any, start: int, size: int, position: int) -> bytes:
-        return await honest(node, ref, start, size, -1 if node._store.has(ref.group, ref.blob) else position)
-
-    patch.setattr(local.LocalNode, "read", read)
-
-
 def referred_blobs_are_orphans(patch: Patch, world: object) -> None:
     honest = decide._decide
 
@@ -117,16 +84,6 @@ def orphans_stay(patch: Patch, world: object) -> None:
     patch.setattr(orphans, "minted_ms", lambda blob: 1 << 48)
 
 
-def gap_ignored(patch: Patch, world: object) -> None:
-    honest = GroupReplica.__init__
-
-    def init(replica: GroupReplica, *arguments: Any) -> None:
-        honest(replica, *arguments)
-        replica._on_gap = lambda: None
-
-    patch.setattr(GroupReplica, "__init__", init)
-
-
 def loss_forgotten(patch: Patch, world: object) -> None:
     honest = recovery.recover
 
@@ -136,23 +93,6 @@ def loss_forgotten(patch: Patch, world: object) -> None:
             return honest(*arguments)
 
     patch.setattr(store, "recover", recover)
-
-
-def list_of_no_holder(patch: Patch, world: object) -> None:
-    """A new member copies from whoever is there."""
-    patch.setattr(Member, "holds", lambda member, group: True)
-    patch.setattr(Member, "_holders", Member.sources)
-
-
-def taken_by_who_does_not_serve(patch: Patch, world: object) -> None:
-    honest = local.LocalNode.create
-
-    async def create(node: local.LocalNode, ref: Any, length: int, *, leads: bool) -> Any:
-        with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(local.LocalNode, "_serving", lambda *_: None)
-            return await honest(node, ref, length, leads=leads)
-
-    patch.setattr(local.LocalNode, "create", create)
 
 
 def lost_and_held_by_turns(patch: Patch, world: object) -> None:
@@ -170,20 +110,13 @@ PLANTS: list[Plant] = [
     holder_has_not_synced,
     quorum_of_one,
     told_before_it_is_settled,
-    told_before_it_is_synced,
     copy_not_waited_for,
     given_up_before_others_hold_it,
-    given_up_while_others_fetch,
-    emptied_folder_still_holds,
     release_leaves_what_is_wanted,
     read_without_verification,
     claim_without_verification,
-    read_ahead_of_its_claim,
     referred_blobs_are_orphans,
     orphans_stay,
-    gap_ignored,
     loss_forgotten,
-    list_of_no_holder,
-    taken_by_who_does_not_serve,
     lost_and_held_by_turns,
 ]
