@@ -43,6 +43,7 @@ class Liveness:
         self._heard = {} if heard is None else heard
         self._last_ms = 0
         self._since_ms = 0  # nothing was missed since then
+        self._later: dict[str, tuple[str, str]] = {}  # node → the process that is registered, and one that was heard
         self._refusals: dict[tuple[str, str], str] = {}  # node and incarnation → why what it says is passed over
 
     def noted(self, time_ms: int) -> None:
@@ -55,7 +56,7 @@ class Liveness:
         """Why the node is refused, if it is and that is news; else empty."""
         self.noted(time_ms)
         why = self._refusal(time_ms, beat, placement)
-        if not why:
+        if not why and not self._is_about_to_be_replaced(beat, placement):
             self._heard[beat.node] = Heard(time_ms, beat)
         is_news = why != "" and self._refusals.get((beat.node, beat.incarnation)) != why
         self._refusals[beat.node, beat.incarnation] = why
@@ -84,6 +85,17 @@ class Liveness:
             is_old = self._last_ms - each.time_ms > self._limits.grace_ms + self._limits.out_ms
             if each.beat.cluster != self._cluster or (is_old and name not in placement.nodes):
                 del self._heard[name]
+
+    def _is_about_to_be_replaced(self, beat: Heartbeat, placement: Placement) -> bool:
+        """By a later process that was heard; both beat each second, and this one could be the latest at every tick."""
+        known, last = placement.nodes.get(beat.node), self._heard.get(beat.node)
+        if known is None:
+            return False
+        if beat.boot != known.boot:
+            self._later[beat.node] = known.boot, beat.boot
+        if beat.boot != known.boot or last is None or self._last_ms - last.time_ms > self._limits.grace_ms:
+            return False
+        return self._later.get(beat.node) == (known.boot, last.beat.boot)
 
     def _refusal(self, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
         if beat.cluster != self._cluster:

@@ -8,7 +8,7 @@ import pytest
 from processors.liveness import SKEW_MS_MAX, Limits, Liveness, trimmable
 from topics import commands
 from topics.commands import Mark, MarkNode
-from topics.heartbeats import Heartbeat
+from topics.heartbeats import Heard, Heartbeat
 from topics.placement import Group, Node, Placement, State
 
 GRACE, OUT = 15_000, 600_000
@@ -201,3 +201,22 @@ def test_writes_are_trimmed_below_what_the_latest_heartbeats_say() -> None:
     bench.hear("b", positions={0: 9})
     bench.hear("a", positions={0: 7})
     assert bench.liveness.trimmable(bench.placement) == {0: 7}
+
+
+def test_a_later_process_is_registered_though_the_former_one_is_always_heard_last() -> None:
+    bench = Bench()
+    bench.passes(3, well="ab")
+    bench.second += 1
+    bench.hear("b", boot="2", endpoint="http://later")
+    bench.hear("b")
+    assert [body.boot for body in bench.judge() if isinstance(body, commands.RegisterNode)] == ["2"]
+
+
+def test_what_was_heard_of_a_process_before_it_was_replaced_is_overwritten() -> None:
+    earlier = Bench(cluster(node("b", boot="0")))
+    heard = {"b": Heard(earlier._now, beat("b", earlier._now, boot="0"))}
+    bench = Bench(cluster(node("b")))
+    bench.liveness = Liveness("cluster", Limits(GRACE, OUT), heard)
+    bench.hear("b")
+    assert heard["b"].beat.boot == "1"
+    assert bench.judge() == []
