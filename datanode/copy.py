@@ -1,7 +1,8 @@
 """A group's blobs from a node that has all of them: what a new member does before it counts as a holder.
 
-It follows `writes` already; so all that is older than where it started is in a holder's list. Blobs that are here are
-passed over, so that a copy that was broken off goes on where it was. A blob that no holder has any more, of those that are
+It follows `writes` already; so all that is older than where it started is in a holder's list. Blobs that are here with the
+holder's bytes are passed over, so that a copy that was broken off goes on where it was; one with others came damaged
+ahead of its claim, which this node has missed, and is fetched anew. A blob that no holder has any more, of those that are
 down neither, was released meanwhile, or is lost; it is told and passed over.
 """
 
@@ -43,7 +44,7 @@ class GroupCopy:
         while begins != (begins := await self._replica.started()):  # once more if the log was trimmed under the replica
             after = b""
             while page := await self._page(after, begins):
-                missing = [held for held in page if not self._store.has(self._replica.group, held.blob)]
+                missing = [held for held in page if not self._has(held)]
                 await self._get_all(missing, begins - 1)
                 after = page[-1].blob
 
@@ -66,10 +67,20 @@ class GroupCopy:
         group = self._replica.group
         wanted = Wanted(group, held.blob, held.partition, held.length, position=position)
         try:
-            while not self._store.has(group, held.blob):
+            while not self._has(held):
                 await self._fetch.get(wanted, self._holders())
                 if self._store.is_arriving(group, held.blob):
                     await asyncio.sleep(LOOK_S)  # from a leader, which may break it off
         except BlobUnavailable as error:
             log_.warning("blob %s was released, or is lost: %s", held.blob.hex(), error)
         self.remaining -= 1
+
+    def _has(self, held: Held) -> bool:
+        group = self._replica.group
+        if held.crc32c is None or not self._store.has(group, held.blob):
+            return self._store.has(group, held.blob)
+        if self._store.is_of(group, held.blob, held.length, held.crc32c):
+            return True
+        log_.error("blob %s of group %d is not what a holder has, and is fetched anew", held.blob.hex(), group)
+        self._store.release(group, [held.blob])
+        return False

@@ -72,6 +72,8 @@ class LocalNode:
         replica = self._replicas.get(ref.group)
         if replica is not None and replica.wants(ref.blob):  # what came meanwhile, if it did, was not compared to its claim
             raise OSError(f"blob {ref.blob.hex()} is still to be fetched by {self._own}")
+        if replica is not None and 0 <= position < replica.begins and not self._holds(ref.group):
+            raise OSError(f"blob {ref.blob.hex()} is still to be compared with a holder's by {self._own}")
         try:
             return await self._store.read(ref.group, ref.blob, start, size)
         except BlobCorrupt as error:
@@ -88,7 +90,7 @@ class LocalNode:
             raise OSError(f"{self._own} does not have all of group {group}")
         if self._serving(group).settled < position:
             raise OSError(f"{self._own} still fetches blobs of group {group}")
-        return self._store.blobs(group, after)
+        return await self._store.blobs_checked(group, after)
 
     async def _reached(self, group: int, position: int) -> None:
         """What is there ahead of its record may not be what was sent. Raises `OSError`."""

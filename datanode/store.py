@@ -23,6 +23,7 @@ from topics.disk import Disk
 
 __all__ = ["ACTIVE_VOLUMES", "VOLUME_BYTES", "BlobExists", "BlobMissing", "BlobWriter", "DiskFull", "VolumeStore"]
 READ_INLINE_BYTES_MAX = 256 << 10  # below this a hand-over to a thread costs more than the read
+PAGE_BLOBS = 1_000
 DROPPED_AT_ONCE = 200  # blobs: ~2 ms of the loop
 
 
@@ -45,6 +46,7 @@ class Held(NamedTuple):
     blob: bytes
     length: int
     partition: int
+    crc32c: int | None = None  # of the payload, as its checksums tell, where it was asked for and they are sound
 
 
 class Usage(NamedTuple):
@@ -142,18 +144,18 @@ class VolumeStore:
     def is_of(self, group: int, blob: bytes, length: int, crc32c: int) -> bool:
         """Whether a blob is here with these bytes, as far as its checksums tell."""
         place = self.index.find(group, blob)
-        volume = self.volumes.all.get(place.volume) if place else None
-        if place is None or volume is None or place.length != length:
-            return False
-        try:
-            return volume.crc32c(blob, place.offset, length) == crc32c
-        except layout.BlobCorrupt:
-            return False
+        return place is not None and place.length == length and self._crc32c(blob, place) == crc32c
 
-    def blobs(self, group: int, after: bytes = b"", limit: int = 1000) -> list[Held]:
+    def blobs(self, group: int, after: bytes = b"", limit: int = PAGE_BLOBS) -> list[Held]:
         """In the order of their ids, above `after`."""
         page = self.index.page(group, after, limit, group)
         return [Held(blob, place.length, place.partition) for _, blob, place in page]
+
+    async def blobs_checked(self, group: int, after: bytes) -> list[Held]:
+        """The same with their checksums."""
+        page = self.index.page(group, after, PAGE_BLOBS, group)
+        crcs = await asyncio.to_thread(lambda: [self._crc32c(entry.blob, entry.place) for entry in page])
+        return [Held(blob, at.length, at.partition, crc) for (_, blob, at), crc in zip(page, crcs, strict=True)]
 
     def groups(self) -> set[int]:
         """Those that the node holds a blob or a position of."""
@@ -249,6 +251,16 @@ class VolumeStore:
 
     def _is_open(self, volume: Volume) -> bool:
         return self.volumes.all.get(volume.number) is volume
+
+    def _crc32c(self, blob: bytes, place: Place) -> int | None:
+        volume = self.volumes.all.get(place.volume)
+        if volume is None:
+            return None
+        try:
+            with volume.held():
+                return volume.crc32c(blob, place.offset, place.length)
+        except (layout.BlobCorrupt, VolumeRetired):
+            return None
 
     def _damaged(self, entries: Sequence[Entry]) -> list[Entry]:
         return [entry for entry in entries if not self._is_sound(entry.blob, entry.place)]

@@ -86,7 +86,7 @@ async def waits_for_a_position_of_writes(node: DataNode, parts: Parts) -> None:
     await parts.log.append(AT, [Entry(OTHER.blob, writes.payload(5, b"other"))], durable=False)
     await parts.log.append(AT, [Entry(REF.blob, writes.payload(3, b"abc"))], durable=False)
     assert await reading == b"abc"
-    assert await listing == [Held(REF.blob, 3, 3), Held(OTHER.blob, 5, 5)]
+    assert await listing == [Held(REF.blob, 3, 3, crc32c(b"abc")), Held(OTHER.blob, 5, 5, crc32c(b"other"))]
 
 
 async def tells_that_a_blob_is_gone_only_of_a_group_that_it_holds(node: DataNode, _: Parts) -> None:
@@ -100,7 +100,10 @@ async def tells_that_a_blob_is_gone_only_of_a_group_that_it_holds(node: DataNode
 async def lists_a_group_in_pages(node: DataNode, _: Parts) -> None:
     for number in (3, 1, 2):
         await put(node, BlobRef(0, blob(number), number), bytes(number))
-    assert await node.blobs(0, blob(1), 0) == [Held(blob(2), 2, 2), Held(blob(3), 3, 3)]
+    assert await node.blobs(0, blob(1), 0) == [
+        Held(blob(2), 2, 2, crc32c(bytes(2))),
+        Held(blob(3), 3, 3, crc32c(bytes(3))),
+    ]
     assert await node.blobs(0, blob(3), 0) == []
 
 

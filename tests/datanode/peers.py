@@ -50,7 +50,7 @@ class Peer:
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
         await self.answers("blobs")
         held = sorted(item for item in self.held[group].items() if item[0] > after)
-        return [Held(blob, len(data), partition) for blob, (partition, data) in held[: self.page]]
+        return [Held(blob, len(data), partition, crc32c(data)) for blob, (partition, data) in held[: self.page]]
 
     async def answers(self, call: str) -> None:
         self.asked.append(call)

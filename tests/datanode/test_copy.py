@@ -8,6 +8,7 @@ import pytest
 
 from datanode.copy import GroupCopy
 from datanode.replica import GroupReplica
+from datanode.store import NewBlob
 from tests.datanode.bench import OWN, Bench, bench, payload, ref, release
 from tests.datanode.stores import blob, names
 from topics import writes
@@ -140,5 +141,18 @@ def test_what_the_log_lost_under_the_replica_is_copied_too() -> None:
             await running
             assert replica.begins == 1
             assert names(made.store) == [blob(1), blob(2)]
+
+    bench(case)
+
+
+def test_what_came_damaged_ahead_of_a_claim_that_was_missed_is_fetched_anew() -> None:
+    async def case(made: Bench) -> None:
+        hold(made, "p", 1, 2)
+        for number, data in ((1, b"data of 1"), (2, b"DATA of 2")):
+            made.store.put_all([NewBlob(0, blob(number), 3, data)])
+        async with copying(made) as (copy, _):
+            await copy.run()
+            assert await made.has(2, b"data of 2")
+            assert made.peers["p"].asked.count("read") == 1
 
     bench(case)
