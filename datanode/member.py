@@ -27,7 +27,7 @@ from topics.spec import TopicPartition
 AGAIN_S = 1.0  # until what was said is said again, if the map does not show it
 COPY_AGAIN_S = 2.0
 LAST = b"\xff" * 16  # no blob's id is above it
-WELCOME_S = 30.0  # within which a node that is well is in the map
+WELCOME_S = 20.0  # within which a node that is well is in the map
 Submit = Callable[[commands.Body], Awaitable[None]]
 log_ = logging.getLogger(__name__)
 

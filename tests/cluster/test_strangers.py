@@ -14,7 +14,7 @@ from tests.kafka.cluster import BUCKETLOG, Cluster, Role
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
 TIMES = {"BUCKETLOG_GRACE_S": "3"}
-WITHIN_S = 30.0
+WITHIN_S = 40.0
 
 
 @pytest.fixture(scope="module")

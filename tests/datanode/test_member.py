@@ -319,7 +319,7 @@ def test_who_is_not_welcome_is_told_what_to_look_at(caplog: pytest.LogCaptureFix
             await asyncio.sleep(2)
 
     bench(case)
-    assert "data node own is not in the cluster's map after 30 s" in caplog.text
+    assert "data node own is not in the cluster's map after 20 s" in caplog.text
 
 
 def test_a_record_that_nobody_knows_stops_its_group_alone(caplog: pytest.LogCaptureFixture) -> None:
