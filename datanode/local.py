@@ -72,8 +72,6 @@ class LocalNode:
         replica = self._replicas.get(ref.group)
         if replica is not None and replica.wants(ref.blob):  # what came meanwhile, if it did, was not compared to its claim
             raise OSError(f"blob {ref.blob.hex()} is still to be fetched by {self._own}")
-        if replica is not None and 0 <= position < replica.begins and not self._holds(ref.group):
-            raise OSError(f"blob {ref.blob.hex()} is still to be compared with a holder's by {self._own}")
         try:
             return await self._store.read(ref.group, ref.blob, start, size)
         except BlobCorrupt as error:

@@ -9,11 +9,10 @@ import pytest
 from datanode.local import BEHIND_S_MAX, LocalNode
 from datanode.node import BlobUnavailable
 from datanode.replica import GroupReplica
-from datanode.store import BlobExists, NewBlob
+from datanode.store import BlobExists
 from tests.datanode.bench import OWN, Bench, bench, claim, payload, ref
 from tests.datanode.nodes import put
 from tests.datanode.stores import blob, names
-from topics.spec import TopicPartition
 
 DATA = bytes(range(256)) * 400
 
@@ -97,22 +96,6 @@ def test_what_comes_damaged_behind_its_claim_check_is_not_given() -> None:
                 await own.node.read(ref(1), 0, 3, 0)
             await asyncio.sleep(1)
             assert await own.node.read(ref(1), 0, 3, 0) == b"one"
-
-    bench(case)
-
-
-def test_what_was_claimed_before_its_time_is_given_only_by_who_holds_the_group() -> None:
-    async def case(made: Bench) -> None:
-        end = await made.writes(payload(1, b"one"), payload(2, b"two"))
-        await made.log.trim(TopicPartition("writes", 0), end - 1)
-        made.store.put_all([NewBlob(0, blob(1), 3, b"ONE")])
-        async with local(made) as own:
-            own.holds = False
-            with pytest.raises(OSError, match="still to be compared with a holder's"):
-                await own.node.read(ref(1), 0, 3, end - 2)
-            assert await own.node.read(ref(2), 0, 3, end - 1) == b"two"
-            own.holds = True
-            assert await own.node.read(ref(1), 0, 3, end - 2) == b"ONE"
 
     bench(case)
 
