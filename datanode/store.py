@@ -9,8 +9,8 @@ the disk gives them.
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from datanode import layout
 from datanode.index import BlobIndex, Change, Entry, Place
@@ -25,6 +25,7 @@ __all__ = ["ACTIVE_VOLUMES", "VOLUME_BYTES", "BlobExists", "BlobMissing", "BlobW
 READ_INLINE_BYTES_MAX = 256 << 10  # below this a hand-over to a thread costs more than the read
 PAGE_BLOBS = 1_000
 DROPPED_AT_ONCE = 200  # blobs: ~2 ms of the loop
+T = TypeVar("T")
 
 
 class BlobMissing(Exception):
@@ -253,27 +254,27 @@ class VolumeStore:
         return self.volumes.all.get(volume.number) is volume
 
     def _crc32c(self, blob: bytes, place: Place) -> int | None:
-        volume = self.volumes.all.get(place.volume)
-        if volume is None:
-            return None
         try:
-            with volume.held():
-                return volume.crc32c(blob, place.offset, place.length)
-        except (layout.BlobCorrupt, VolumeRetired):
+            return self._looked_at(place, lambda volume: volume.crc32c(blob, place.offset, place.length))
+        except layout.BlobCorrupt:
             return None
 
     def _damaged(self, entries: Sequence[Entry]) -> list[Entry]:
         return [entry for entry in entries if not self._is_sound(entry.blob, entry.place)]
 
     def _is_sound(self, blob: bytes, place: Place) -> bool:
+        return bool(self._looked_at(place, lambda volume: volume.has_live(blob, place.offset, place.length)))
+
+    def _looked_at(self, place: Place, look: Callable[[Volume], T]) -> T | None:
+        """What a look into a place's volume finds, perhaps in a thread; None where the volume is gone."""
         volume = self.volumes.all.get(place.volume)
         if volume is None:
-            return False
+            return None
         try:
             with volume.held():
-                return volume.has_live(blob, place.offset, place.length)
+                return look(volume)
         except VolumeRetired:
-            return False
+            return None
 
 
 class BlobWriter:

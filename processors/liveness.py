@@ -56,8 +56,8 @@ class Liveness:
         """Why the node is refused, if it is and that is news; else empty."""
         self.noted(time_ms)
         why = self._refusal(time_ms, beat, placement)
-        if not why and not self._is_about_to_be_replaced(beat, placement):
-            self._heard[beat.node] = Heard(time_ms, beat)
+        if not why:
+            self._note(time_ms, beat, placement.nodes.get(beat.node))
         is_news = why != "" and self._refusals.get((beat.node, beat.incarnation)) != why
         self._refusals[beat.node, beat.incarnation] = why
         return why if is_news else ""
@@ -86,16 +86,17 @@ class Liveness:
             if each.beat.cluster != self._cluster or (is_old and name not in placement.nodes):
                 del self._heard[name]
 
-    def _is_about_to_be_replaced(self, beat: Heartbeat, placement: Placement) -> bool:
-        """By a later process that was heard; both beat each second, and this one could be the latest at every tick."""
-        known, last = placement.nodes.get(beat.node), self._heard.get(beat.node)
-        if known is None:
-            return False
-        if beat.boot != known.boot:
+    def _note(self, time_ms: int, beat: Heartbeat, known: Node | None) -> None:
+        """As the latest of its node; but not in the place of a later process's, which is to be registered: both beat each
+        second, and the registered one could be the latest at every tick."""
+        last = self._heard.get(beat.node)
+        if known is not None and beat.boot != known.boot:
             self._later[beat.node] = known.boot, beat.boot
-        if beat.boot != known.boot or last is None or self._last_ms - last.time_ms > self._limits.grace_ms:
-            return False
-        return self._later.get(beat.node) == (known.boot, last.beat.boot)
+        elif known is not None and last is not None:
+            is_recent = self._last_ms - last.time_ms <= self._limits.grace_ms
+            if is_recent and self._later.get(beat.node) == (known.boot, last.beat.boot):
+                return
+        self._heard[beat.node] = Heard(time_ms, beat)
 
     def _refusal(self, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
         if beat.cluster != self._cluster:

@@ -16,10 +16,8 @@ from topics.log import Record
 
 _PREFIX = struct.Struct("<II")
 _HEAD = struct.Struct("<HHQQI")
-_MARK_SIGN = struct.Struct("<HH")
-
-
 MARK_TOPIC = 0xFFFE  # of a frame without a record that begins a batch: all before it was durable
+_MARK_SIGN = struct.pack("<HH", MARK_TOPIC, 0)
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -62,14 +60,12 @@ def mark(position: int, nonce: int) -> bytes:
 
 def has_mark(data: bytes, start: int, nonce: int) -> bool:
     """Whether a batch begins somewhere behind `start`."""
-    sign = _MARK_SIGN.pack(MARK_TOPIC, 0)
-    place = data.find(sign, start)
+    place = data.find(_MARK_SIGN, start + _PREFIX.size)
     while place >= 0:
         position = place - _PREFIX.size
-        expected = mark(position, nonce) if position >= start else b""
-        if expected and data[position : position + len(expected)] == expected:
+        if data.startswith(mark(position, nonce), position):
             return True
-        place = data.find(sign, place + 1)
+        place = data.find(_MARK_SIGN, place + 1)
     return False
 
 
