@@ -2,7 +2,8 @@
 
     PUT /groups/{g}/blobs/{id}?partition=P&leads=0|1   the payload, with Content-Length; 201 when it is durable, with its
                                                        crc32c and who has synced it. leads=1: the node forwards it
-    GET /groups/{g}/blobs/{id}?position=N              Range: bytes=a-b; 206 with verified bytes and their crc32c
+    GET /groups/{g}/blobs/{id}?position=N&crc32c=C     Range: bytes=a-b; 206 with verified bytes and their crc32c. With C,
+                                                       that of the whole payload, no other bytes are given
     GET /groups/{g}/blobs?after=ID&position=N          a page of what the node has of a group it holds, as msgpack
 
 401 not signed as it must be; 404 no such blob, or damaged bytes, which are never sent; 409 the blob is there already, or
@@ -59,10 +60,13 @@ def create_node_app(node: DataNode, secret: ClusterSecret, now_s: Callable[[], f
             return refusal
         if not _BLOB.fullmatch(request.path_params["blob"]):
             return _refuse(404, "a blob's id is 32 hexadecimal digits")
-        partition = request.query_params.get("partition", "255")
+        partition, crc = request.query_params.get("partition", "255"), request.query_params.get("crc32c", "")
         if not re.fullmatch(r"\d{1,3}", partition) or int(partition) > 255:
             return _refuse(416, "partition is a number up to 255")
-        ref = BlobRef(request.path_params["group"], bytes.fromhex(request.path_params["blob"]), int(partition))
+        if not re.fullmatch(r"([0-9a-f]{8})?", crc):
+            return _refuse(416, "crc32c is 8 hexadecimal digits")
+        group, name = request.path_params["group"], bytes.fromhex(request.path_params["blob"])
+        ref = BlobRef(group, name, int(partition), int(crc, 16) if crc else None)
         return await (_put(node, ref, request) if request.method == "PUT" else _get(node, ref, request))
 
     async def blobs(request: Request) -> Response:

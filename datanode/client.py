@@ -65,7 +65,7 @@ class Blobs:
 
     async def read(self, extent: Extent, start: int, size: int) -> bytes:
         """Verified bytes. Raises `BlobUnavailable` where every node said that it has none, or `OSError`."""
-        ref = BlobRef(extent.group, bytes.fromhex(extent.blob), writes.UNKNOWN_PARTITION)
+        ref = BlobRef(extent.group, bytes.fromhex(extent.blob), writes.UNKNOWN_PARTITION, extent.crc32c)
         names = self._routes.readers(ref)
         if len(names) == 1:
             return await self._routes.node(names[0]).read(ref, start, size, extent.position)

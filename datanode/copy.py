@@ -44,13 +44,16 @@ class GroupCopy:
         while begins != (begins := await self._replica.started()):  # once more if the log was trimmed under the replica
             after = b""
             while page := await self._page(after, begins):
-                missing = [held for held in page if not self._has(held)]
-                await self._get_all(missing, begins - 1)
+                await self._get_all([each for each in self._wanted(page, begins - 1) if not self._fetch.is_here(each)])
                 after = page[-1].blob
 
-    async def _get_all(self, missing: Sequence[Held], position: int) -> None:
+    def _wanted(self, page: Sequence[Held], position: int) -> list[Wanted]:
+        group = self._replica.group
+        return [Wanted(group, h.blob, h.partition, h.length, (), h.crc32c, position) for h in page]
+
+    async def _get_all(self, missing: Sequence[Wanted]) -> None:
         self.remaining = len(missing)
-        for failure in await asyncio.gather(*(self._get(held, position) for held in missing), return_exceptions=True):
+        for failure in await asyncio.gather(*map(self._get, missing), return_exceptions=True):
             if failure is not None:  # all others were taken
                 raise failure
 
@@ -63,24 +66,12 @@ class GroupCopy:
                 failure = error
         raise failure
 
-    async def _get(self, held: Held, position: int) -> None:
-        group = self._replica.group
-        wanted = Wanted(group, held.blob, held.partition, held.length, position=position)
+    async def _get(self, wanted: Wanted) -> None:
         try:
-            while not self._has(held):
+            while not self._fetch.is_here(wanted):
                 await self._fetch.get(wanted, self._holders())
-                if self._store.is_arriving(group, held.blob):
+                if self._store.is_arriving(wanted.group, wanted.blob):
                     await asyncio.sleep(LOOK_S)  # from a leader, which may break it off
         except BlobUnavailable as error:
-            log_.warning("blob %s was released, or is lost: %s", held.blob.hex(), error)
+            log_.warning("blob %s was released, or is lost: %s", wanted.blob.hex(), error)
         self.remaining -= 1
-
-    def _has(self, held: Held) -> bool:
-        group = self._replica.group
-        if held.crc32c is None or not self._store.has(group, held.blob):
-            return self._store.has(group, held.blob)
-        if self._store.is_of(group, held.blob, held.length, held.crc32c):
-            return True
-        log_.error("blob %s of group %d is not what a holder has, and is fetched anew", held.blob.hex(), group)
-        self._store.release(group, [held.blob])
-        return False

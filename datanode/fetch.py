@@ -3,6 +3,7 @@ faster than the operator allows, so that clients do not notice.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from datanode.store import BlobExists, BlobMissing, VolumeStore
 
 WINDOW_BYTES = 1 << 20
 AT_ONCE = 8
+log_ = logging.getLogger(__name__)
 
 
 class Wanted(NamedTuple):
@@ -20,7 +22,7 @@ class Wanted(NamedTuple):
     partition: int
     length: int
     holders: tuple[str, ...] = ()  # names that are known to have it
-    crc32c: int = 0  # where it was claimed
+    crc32c: int | None = None  # where it is known
     position: int = -1  # of `writes`, that a source must have consumed: what is ahead of its claim may be damaged
 
 
@@ -48,6 +50,16 @@ class Fetch:
         self._slots = asyncio.Semaphore(AT_ONCE)
         self.fetched_bytes = 0
 
+    def is_here(self, wanted: Wanted) -> bool:
+        """Whether the blob is here as it is wanted. One with other bytes came damaged, and goes."""
+        if wanted.crc32c is None or not self._store.has(wanted.group, wanted.blob):
+            return self._store.has(wanted.group, wanted.blob)
+        if self._store.is_of(wanted.group, wanted.blob, wanted.length, wanted.crc32c):
+            return True
+        log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), wanted.group)
+        self._store.release(wanted.group, [wanted.blob])
+        return False
+
     async def get(self, wanted: Wanted, sources: Sequence[str], *, replace: bool = False) -> None:
         """The blob into the volumes, durable on return. `replace`: one that is here, but damaged.
 
@@ -74,7 +86,7 @@ class Fetch:
         if not endpoint:
             raise BlobUnavailable(f"node {name} is not known")
         node = self._nodes(endpoint)
-        ref = BlobRef(wanted.group, wanted.blob, wanted.partition)
+        ref = BlobRef(wanted.group, wanted.blob, wanted.partition, wanted.crc32c)
         first = await _read(node, ref, 0, min(WINDOW_BYTES, wanted.length), wanted.position)
         writer = self._store.create(wanted.group, wanted.blob, wanted.partition, wanted.length, replace=replace)
         try:

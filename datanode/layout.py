@@ -12,6 +12,7 @@ length): its records are of group 0 and an unknown partition.
 """
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 from awscrt.checksums import combine_crc32c, crc32c
@@ -89,10 +90,11 @@ def block_crcs(payload: bytes | memoryview) -> list[int]:
     return [crc32c(payload[at : at + BLOCK_BYTES]) for at in range(0, len(payload), BLOCK_BYTES)]
 
 
-def combined(crcs: list[int], length: int) -> int:
-    """The crc32c of a payload of `length` bytes, from those of its blocks."""
+@lru_cache(maxsize=64)  # whoever reads a large blob in pieces asks for each of them: 1 ms for 64 MiB
+def payload_crc32c(blob: bytes, footer: bytes, length: int) -> int:
+    """Of a payload of `length` bytes, from the crcs of its blocks. Raises `BlobCorrupt`."""
     crc = 0
-    for number, each in enumerate(crcs):
+    for number, each in enumerate(parse_footer(blob, footer)):
         crc = combine_crc32c(crc, each, min(BLOCK_BYTES, length - number * BLOCK_BYTES))
     return crc
 

@@ -73,7 +73,7 @@ class LocalNode:
         if replica is not None and replica.wants(ref.blob):  # what came meanwhile, if it did, was not compared to its claim
             raise OSError(f"blob {ref.blob.hex()} is still to be fetched by {self._own}")
         try:
-            return await self._store.read(ref.group, ref.blob, start, size)
+            return await self._store.read(ref.group, ref.blob, start, size, ref.crc32c)
         except BlobCorrupt as error:
             self._on_damaged(ref.group, ref.blob)
             raise BlobUnavailable(str(error)) from error

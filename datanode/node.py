@@ -2,7 +2,7 @@
 node of this process, `datanode.remote.RemoteNode` asks one over HTTP.
 
 Rules: nobody can read a blob before its writer's `commit` returned, and it is durable then; a writer ends with `commit` or
-`abort`, exactly one. What `read` returns was verified.
+`abort`, exactly one. What `read` returns was verified, from end to end where the reader tells the payload's crc32c.
 Errors: `BlobUnavailable` for what is missing or damaged on the node, `BlobExists` for one that is there or arriving,
 `OSError` for a node that cannot be reached or a disk that cannot be written, `TimeoutError` (an `OSError`) for one that is
 behind, `ValueError` for lengths that do not fit.
@@ -22,6 +22,7 @@ class BlobRef(NamedTuple):
     group: int  # replication group
     blob: bytes  # UUIDv7
     partition: int  # of the metadata that may refer to it
+    crc32c: int | None = None  # of the payload, where it is known: a node that has other bytes does not give them
 
 
 class Writer(Protocol):

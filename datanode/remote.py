@@ -48,7 +48,8 @@ class RemoteNode:
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         if size <= 0:
             raise ValueError("a read asks for at least one byte")
-        target, range_ = f"{_path(ref)}?position={position}", f"bytes={start}-{start + size - 1}"
+        known = "" if ref.crc32c is None else f"&crc32c={ref.crc32c:08x}"
+        target, range_ = f"{_path(ref)}?position={position}{known}", f"bytes={start}-{start + size - 1}"
         status, data, crc = await self._get(target, range_)
         if status == 416:
             raise ValueError(data.decode().strip())

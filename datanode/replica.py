@@ -142,7 +142,7 @@ class GroupReplica:
                     wanted = Wanted(
                         self.group, record.key, claim.partition, claim.length, tuple(claim.holders), claim.crc32c
                     )
-                    if not self._has(wanted):
+                    if not self._fetch.is_here(wanted):
                         self._want(record.key, record.offset, wanted)
                 case writes.Release():
                     payloads.pop(record.key, None)
@@ -159,15 +159,6 @@ class GroupReplica:
             self._store.release(self.group, released)
         self.unsettled_records += len(batch)
         self._move(batch[-1][0].offset + 1)
-
-    def _has(self, wanted: Wanted) -> bool:
-        """Whether the blob is here as it was claimed. What came damaged from who forwarded it goes."""
-        if self._store.is_of(self.group, wanted.blob, wanted.length, wanted.crc32c):
-            return True
-        if self._store.has(self.group, wanted.blob):
-            log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), self.group)
-            self._store.release(self.group, [wanted.blob])
-        return False
 
     def _want(self, blob: bytes, offset: int, wanted: Wanted | None) -> None:
         self._wanted[blob] = (offset, wanted)
@@ -202,7 +193,7 @@ class GroupReplica:
                 return
             if wanted is None:
                 await self._take_from_log(blob, offset)
-            elif not self._has(wanted):
+            elif not self._fetch.is_here(wanted):
                 await self._fetch.get(wanted, self._sources())
         except OffsetTrimmed:  # what the node lost it wanted again, while the log went on without it: a holder has it
             if not self._store.has(self.group, blob):
@@ -214,7 +205,7 @@ class GroupReplica:
             return
         if blob not in self._wanted:  # released while it came
             self._store.release(self.group, [blob])
-        elif self._store.has(self.group, blob) if wanted is None else self._has(wanted):
+        elif self._store.has(self.group, blob) if wanted is None else self._fetch.is_here(wanted):
             del self._wanted[blob]
 
     async def _take_from_log(self, blob: bytes, offset: int) -> None:

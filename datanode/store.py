@@ -118,8 +118,11 @@ class VolumeStore:
     def is_arriving(self, group: int, blob: bytes) -> bool:
         return (group, blob) in self._arriving
 
-    async def read(self, group: int, blob: bytes, start: int, size: int) -> bytes:
-        """Verified bytes of a blob. Raises `BlobMissing`, `BlobCorrupt`, or `ValueError` for bytes outside of it."""
+    async def read(self, group: int, blob: bytes, start: int, size: int, crc32c: int | None = None) -> bytes:
+        """Verified bytes of a blob, which has this crc32c where one is given.
+
+        Raises `BlobMissing`, `BlobCorrupt`, or `ValueError` for bytes outside of it.
+        """
         while True:
             place = self.index.find(group, blob)
             volume = self.volumes.all.get(place.volume) if place else None
@@ -129,8 +132,8 @@ class VolumeStore:
                 raise ValueError(f"blob {blob.hex()} has {place.length} bytes, not {start + size}")
             try:
                 if size <= READ_INLINE_BYTES_MAX:
-                    return volume.read(blob, place.offset, place.length, start, size)
-                return await asyncio.to_thread(_read, volume, blob, place, start, size)
+                    return volume.read(blob, place.offset, place.length, start, size, crc32c)
+                return await asyncio.to_thread(_read, volume, blob, place, start, size, crc32c)
             except (layout.BlobCorrupt, VolumeRetired):
                 if self.index.find(group, blob) == place:
                     raise
@@ -323,6 +326,6 @@ class BlobWriter:
             self._store.arrived(self)
 
 
-def _read(volume: Volume, blob: bytes, place: Place, start: int, size: int) -> bytes:
+def _read(volume: Volume, blob: bytes, place: Place, start: int, size: int, crc32c: int | None) -> bytes:
     with volume.held():
-        return volume.read(blob, place.offset, place.length, start, size)
+        return volume.read(blob, place.offset, place.length, start, size, crc32c)

@@ -108,8 +108,11 @@ class Volume:
     def header(self, at: int) -> layout.Header | None:
         return layout.parse_header(self._file.read(layout.HEADER_BYTES, at))
 
-    def read(self, blob: bytes, region: int, length: int, start: int, size: int) -> bytes:
-        """`size` bytes of the payload from `start`, verified. Raises `BlobCorrupt`."""
+    def read(self, blob: bytes, region: int, length: int, start: int, size: int, crc32c: int | None = None) -> bytes:
+        """`size` bytes of the payload from `start`, verified; of one with this crc32c, where it is given.
+
+        Raises `BlobCorrupt`.
+        """
         first = start // layout.BLOCK_BYTES
         last = layout.blocks(start + size)
         from_, to = first * layout.BLOCK_BYTES, min(last * layout.BLOCK_BYTES, length)
@@ -123,13 +126,14 @@ class Volume:
         crcs = layout.parse_footer(blob, foot)
         if len(data) != to - from_ or layout.block_crcs(memoryview(data)) != crcs[first:last]:
             raise layout.BlobCorrupt(f"blob {blob.hex()} in volume {self.number} is damaged")
+        if crc32c is not None and layout.payload_crc32c(blob, foot, length) != crc32c:
+            raise layout.BlobCorrupt(f"blob {blob.hex()} in volume {self.number} has other bytes than it is known by")
         return data if len(data) == size else data[start - from_ : start - from_ + size]
 
     def crc32c(self, blob: bytes, region: int, length: int) -> int:
         """Of a whole payload, by the checksums of its blocks. Raises `BlobCorrupt` where those are damaged."""
         at, size = region + layout.HEADER_BYTES + length, layout.footer_bytes(length)
-        crcs = layout.parse_footer(blob, self._file.read(size, at))
-        return layout.combined(crcs, length)
+        return layout.payload_crc32c(blob, self._file.read(size, at), length)
 
     def has_whole(self, blob: bytes, region: int, length: int) -> bool:
         """Payload and footer; what they are of is known from elsewhere."""

@@ -132,6 +132,16 @@ async def writes_many_at_once(node: DataNode, _: Parts) -> None:
         assert await node.read(ref, 0, len(data), -1) == data
 
 
+async def gives_no_other_bytes_than_the_payload_is_known_by(node: DataNode, parts: Parts) -> None:
+    for size in (5, 65_536, 700_001):
+        ref, data = BlobRef(0, blob(size), 3), os.urandom(size)
+        await put(node, ref, data)
+        assert await node.read(ref._replace(crc32c=crc32c(data)), size - 5, 5, -1) == data[-5:]
+        for start in (0, size - 5):
+            with pytest.raises(BlobUnavailable, match="other bytes"):
+                await node.read(ref._replace(crc32c=crc32c(data) ^ 1), start, 5, -1)
+
+
 async def never_serves_damaged_bytes_and_tells_of_them(node: DataNode, parts: Parts) -> None:
     data = os.urandom(200_000)
     await put(node, REF, data)
@@ -157,6 +167,7 @@ CASES: list[Case] = [
     lists_no_group_that_it_still_copies,
     leads_a_write_alone_where_one_copy_is_enough,
     writes_many_at_once,
+    gives_no_other_bytes_than_the_payload_is_known_by,
     never_serves_damaged_bytes_and_tells_of_them,
 ]
 

@@ -142,7 +142,7 @@ def test_a_read_under_way_outlives_the_file(tmp_path: Path, monkeypatch: pytest.
     honest = Volume.read
     is_reading, may_read = threading.Event(), threading.Event()
 
-    def slow(volume: Volume, name: bytes, region: int, length: int, start: int, size: int) -> bytes:
+    def slow(volume: Volume, name: bytes, region: int, length: int, start: int, size: int, *_: object) -> bytes:
         if size == 300_000 and not is_reading.is_set():
             is_reading.set()
             assert may_read.wait(10)

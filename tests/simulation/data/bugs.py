@@ -59,10 +59,19 @@ def release_leaves_what_is_wanted(patch: Patch, world: object) -> None:
 
 
 def read_without_verification(patch: Patch, world: object) -> None:
-    def read(volume: Volume, blob: bytes, region: int, length: int, start: int, size: int) -> bytes:
+    def read(volume: Volume, blob: bytes, region: int, length: int, start: int, size: int, *_: object) -> bytes:
         return volume._file.read(size, region + layout.HEADER_BYTES + start).ljust(size, b"\0")
 
     patch.setattr(Volume, "read", read)
+
+
+def other_bytes_are_given(patch: Patch, world: object) -> None:
+    honest = store.VolumeStore.read
+
+    async def read(volumes: store.VolumeStore, group: int, blob: bytes, start: int, size: int, *_: object) -> bytes:
+        return await honest(volumes, group, blob, start, size)
+
+    patch.setattr(store.VolumeStore, "read", read)
 
 
 def claim_without_verification(patch: Patch, world: object) -> None:
@@ -114,6 +123,7 @@ PLANTS: list[Plant] = [
     given_up_before_others_hold_it,
     release_leaves_what_is_wanted,
     read_without_verification,
+    other_bytes_are_given,
     claim_without_verification,
     referred_blobs_are_orphans,
     orphans_stay,
