@@ -3,17 +3,16 @@
 import os
 import random
 import shutil
-import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster.machine import needs_root, small_disks
 from tests.cluster.state import state, wait_until_whole
 from tests.cluster.volumes import differences, look
 from tests.kafka.cluster import Cluster, Role
@@ -159,23 +158,10 @@ def test_an_index_with_flipped_bits_is_made_anew(cluster: Cluster) -> None:
     objects.check()
 
 
-@contextmanager
-def small_disks(folders: list[Path]) -> Iterator[None]:
-    """Each of `SMALL_DISK_MIB`."""
-    for folder in folders:
-        folder.mkdir(parents=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK_MIB}m", "tmpfs", str(folder)], check=True)
-    try:
-        yield
-    finally:
-        for folder in folders:
-            subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="mounts small disks")
+@needs_root
 def test_a_full_disk_turns_its_node_read_only_and_costs_no_answer(tmp_path: Path, kafka: str) -> None:
     folders = [tmp_path / f"node{number}" for number in range(NODES)]
-    with small_disks(folders), Cluster(tmp_path, kafka, gateways=1, datanodes=NODES, env=TIMES) as cluster:
+    with small_disks(folders, SMALL_DISK_MIB), Cluster(tmp_path, kafka, gateways=1, datanodes=NODES, env=TIMES) as cluster:
         wait_until_whole(cluster, WHOLE_S)
         ballast = folders[1] / "ballast"
         ballast.write_bytes(bytes(BALLAST_MIB << 20))

@@ -1,68 +1,128 @@
-"""Two faults at once, of data nodes, gateways and processors: nothing acknowledged is lost, and all goes on."""
+"""Two faults at once, of data nodes, gateways, processors, brokers: nothing acknowledged is lost, and all goes on."""
 
 import os
 import random
+import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
+from tests.cluster.machine import HERE, THERE, Namespace, namespace, needs_root, small_disks
 from tests.cluster.outcome import CLIENTS, PAUSE_S, TIMES, WHOLE_S, check_all, report
 from tests.cluster.state import wait_until_whole
 from tests.faults.workload import start_clients, stop_clients
+from tests.kafka.broker import Broker
+from tests.kafka.brokers import bootstrap, brokers, wait_until_in_sync
 from tests.kafka.cluster import Cluster, Role
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
-ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of two pairs each
-OUTAGE_S = 15.0  # until another processor owns the partitions of one that died
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster, needs_root]
+ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))
+PAIRS_EACH = 3  # of a round: ten go through all of them
+OUTAGE_S = 15.0  # until another processor owns the partitions of one that died, or the brokers have new leaders
 ANSWERED = 0.9
-AWAY_S = (2.0, 20.0)
-Fault = Callable[[Cluster], tuple[Role, signal.Signals]]
+AWAY_S, GATEWAY_AWAY_S = (2.0, 20.0), 1.0  # half of the clients know no other gateway
+DISK_MIB, LEFT_MIB = 1024, 4
 
 
-def data_node_killed(cluster: Cluster) -> tuple[Role, signal.Signals]:
-    return cluster.datanodes[0], signal.SIGKILL
+class Fault(NamedTuple):
+    what: str
+    on: str  # two at once are on different ones
+    harm: Callable[[], object]
+    heal: Callable[[], object]
 
 
-def another_data_node_killed(cluster: Cluster) -> tuple[Role, signal.Signals]:
-    return cluster.datanodes[1], signal.SIGKILL
+class Site(NamedTuple):
+    cluster: Cluster
+    brokers: Sequence[Broker]
+    far: Namespace  # of the data node of that name
 
 
-def data_node_paused(cluster: Cluster) -> tuple[Role, signal.Signals]:
-    return cluster.datanodes[2], signal.SIGSTOP
+@contextmanager
+def site(folder: Path) -> Iterator[Site]:
+    with namespace() as far, brokers(folder, 3, HERE) as made:
+        cluster = Cluster(folder, bootstrap(made), datanodes=3, replication=3, env=TIMES, host=HERE)
+        cut_off = cluster.new_datanode("far", host=THERE)
+        cut_off.command = far.run(*cut_off.command)
+        cluster.datanodes.append(cut_off)
+        with small_disks([node.data for node in cluster.datanodes], DISK_MIB), cluster:
+            yield Site(cluster, made, far)
 
 
-def gateway_killed(cluster: Cluster) -> tuple[Role, signal.Signals]:
-    return cluster.gateways[0], signal.SIGKILL
+def killed(role: Role, on: str) -> Fault:
+    return Fault(f"{on} killed", on, role.kill, lambda: role.start().wait())
 
 
-def processor_killed(cluster: Cluster) -> tuple[Role, signal.Signals]:
-    return cluster.processors[0], signal.SIGKILL
+def paused(role: Role, on: str) -> Fault:
+    return Fault(f"{on} paused", on, lambda: role.send(signal.SIGSTOP), lambda: role.send(signal.SIGCONT))
 
 
-FAULTS: list[Fault] = [data_node_killed, another_data_node_killed, data_node_paused, gateway_killed, processor_killed]
+def cut_off(far: Namespace) -> Fault:
+    return Fault("far cut off", "far", lambda: far.set_link("down"), lambda: far.set_link("up"))
 
 
-def test_any_two_may_fail_at_once(tmp_path: Path, kafka: str) -> None:
-    rng, pairs = random.Random(3), list(combinations(FAULTS, 2))
-    rng.shuffle(pairs)
-    with Cluster(tmp_path, kafka, datanodes=4, env=TIMES) as cluster:
+def filled(disk: Path) -> Fault:
+    ballast = disk / "ballast"
+
+    def fill() -> None:
+        with ballast.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, shutil.disk_usage(disk).free - (LEFT_MIB << 20)))
+
+    return Fault(f"disk of {disk.name} full", disk.name, fill, ballast.unlink)
+
+
+def broker_killed(made: Sequence[Broker], rng: random.Random) -> Fault:
+    down: list[Broker] = []
+
+    def harm() -> None:
+        down.append(rng.choice(made))
+        down[0].kill()
+
+    def heal() -> None:
+        down.pop().start().wait()
+        wait_until_in_sync(made)
+
+    return Fault("broker killed", "broker", harm, heal)
+
+
+def faults(site: Site, rng: random.Random) -> list[Fault]:
+    one, two, three, _ = site.cluster.datanodes
+    return [
+        killed(one, "node0"),
+        killed(two, "node1"),
+        paused(two, "node1"),
+        filled(three.data),
+        cut_off(site.far),
+        killed(site.cluster.gateways[0], "gateway"),
+        killed(site.cluster.processors[0], "processor"),
+        broker_killed(site.brokers, rng),
+    ]
+
+
+def test_any_two_may_fail_at_once(tmp_path: Path) -> None:
+    rng = random.Random(3)
+    with site(tmp_path) as made:
+        cluster = made.cluster
         wait_until_whole(cluster, WHOLE_S)
+        pairs = [pair for pair in combinations(faults(made, rng), 2) if pair[0].on != pair[1].on]
+        rng.shuffle(pairs)
         clients = start_clients(cluster, CLIENTS, PAUSE_S)
-        for pair in (pairs * ROUNDS)[: 2 * ROUNDS]:
+        for number in range(PAIRS_EACH * ROUNDS):
+            pair = pairs[number % len(pairs)]
             time.sleep(rng.uniform(2, 4))
-            harmed = [fault(cluster) for fault in pair]
-            for role, number in harmed:
-                role.send(number)
+            for fault in pair:
+                fault.harm()
             away_s = rng.uniform(*AWAY_S)
-            time.sleep(1.0 if gateway_killed in pair else away_s)  # half of the clients know no other gateway
-            for role, number in harmed:
-                role.recover(number)
+            time.sleep(GATEWAY_AWAY_S if "gateway" in (each.on for each in pair) else away_s)
+            for fault in pair:
+                fault.heal()
             time.sleep(rng.uniform(8, 12))
-            print(*(fault.__name__ for fault in pair), [round(each.longest_outage_s, 1) for each in clients])
+            print(*(fault.what for fault in pair), [round(each.longest_outage_s, 1) for each in clients], sep=", ")
         stop_clients(clients)
         outage_s = report(clients, "two at once", ANSWERED)
         check_all(cluster, clients)

@@ -1,56 +1,21 @@
 """Brokers that go away under a cluster: the only one, and any one of three."""
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from confluent_kafka.admin import AdminClient
 
 from tests.faults.workload import check, check_stream, start_clients, stop_clients
-from tests.kafka.broker import Broker
+from tests.kafka.brokers import bootstrap, brokers, wait_until_in_sync
 from tests.kafka.cluster import Cluster
-from tests.server import free_port
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 OUTAGE_S = 15.0  # that a client may see when one of three brokers was killed
 LOAD_S = 2.0
-
-
-@contextmanager
-def brokers(folder: Path, count: int) -> Iterator[list[Broker]]:
-    voters = {node: free_port() for node in range(1, count + 1)}
-    made = [Broker(folder / f"broker{node}", node=node, voters=voters, cluster="bucketlogTestCluster01") for node in voters]
-    try:
-        for each in made:
-            each.start()
-        for each in made:
-            each.wait()
-        yield made
-    finally:
-        for each in made:
-            each.kill()
-
-
-def bootstrap(made: list[Broker]) -> str:
-    return ",".join(each.bootstrap for each in made)
-
-
-def wait_until_in_sync(servers: str, replicas: int) -> None:
-    """Each partition of each topic has all its replicas."""
-    admin = AdminClient({"bootstrap.servers": servers})
-    deadline = time.monotonic() + 60
-    while True:
-        topics = admin.list_topics(timeout=10).topics.values()
-        if all(len(each.isrs) == replicas for topic in topics for each in topic.partitions.values()):
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 def refused(s3: Any, key: str, body: bytes) -> None:
@@ -92,7 +57,7 @@ def test_any_one_of_three_brokers_may_be_killed(tmp_path: Path) -> None:
             broker.kill()
             time.sleep(OUTAGE_S + LOAD_S)
             broker.start().wait()
-            wait_until_in_sync(bootstrap(made), len(made))
+            wait_until_in_sync(made)
             time.sleep(LOAD_S)
             longest.append(max(client.longest_outage_s for client in clients))
         stop_clients(clients)
