@@ -49,6 +49,7 @@ class Settings(BaseSettings):
     release_after_s: float = Field(default=60, ge=0)  # until replaced blobs go: a GET may still be reading them
     orphan_after_s: float = Field(default=6 * 3600, gt=0)  # the age at which a blob that nothing refers to is an orphan
     sweep_pace_s: float = Field(default=1, gt=0)  # between two questions for orphans
+    sweep_every_s: float = Field(default=86_400, gt=0)  # from one question about all blobs to the next
     scrub_every_s: float = Field(default=14 * 86_400, gt=0)  # from the start of one reading of all blobs to the next
     copy_bytes_per_s: float = Field(default=256e6, gt=0)  # that a data node takes from others, to copy and to mend
 

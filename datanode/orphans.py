@@ -4,7 +4,8 @@ away kept although it was released.
 Nothing is removed here. A node asks the partition that a blob's header names, by a command that lists many; the partition
 decides in the order of its log what nothing refers to, and its releases come by `writes`. Only blobs older than any
 request are asked for (by the time in their id, a UUIDv7), and what is asked for too early is harmless: a later command that
-names it is rejected. The sweep goes round slowly and for ever.
+names it is rejected. A blob is asked for when it has come of age, then once in each slow round over all of them, for what
+was released while the node could not hear of it.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 from datanode.member import Submit
-from datanode.store import VolumeStore
+from datanode.store import Held, VolumeStore
 from topics import commands
 from topics.log import LogError
 from topics.spec import CONTROL_PARTITION
@@ -21,6 +22,8 @@ from topics.spec import CONTROL_PARTITION
 ORPHAN_AFTER_S = 6 * 3600.0  # no request takes longer
 BATCH = 500  # blobs in one command
 PACE_S = 1.0  # between two batches
+EVERY_S = 86_400.0  # from the start of one round to the next
+LOOK_SHARE = 0.01  # of that age: how often to look who has reached it
 log_ = logging.getLogger(__name__)
 
 
@@ -36,26 +39,36 @@ async def sweep(
     clock_ms: Callable[[], int],
     orphan_after_s: float = ORPHAN_AFTER_S,
     pace_s: float = PACE_S,
+    every_s: float = EVERY_S,
 ) -> None:
     """For ever, over the groups that are held."""
+    loop, again_s = asyncio.get_running_loop(), 0.0
+    asked: dict[int, bytes] = {}  # group → the blob up to which it was asked for, in this round
     while True:
-        await asyncio.sleep(pace_s)
-        for group in list(groups()):
-            after = b""
-            while page := store.blobs(group, after, BATCH):
-                below_ms = clock_ms() - int(orphan_after_s * 1000)
-                old = [held for held in page if minted_ms(held.blob) < below_ms]
-                by_partition: dict[int, list[tuple[int, str]]] = defaultdict(list)
-                for held in old:
-                    if held.partition < CONTROL_PARTITION:
-                        by_partition[held.partition].append((group, held.blob.hex()))
-                try:
-                    for partition, blobs in by_partition.items():
-                        await submit(commands.ReleaseOrphans(partition, blobs))
-                except LogError as error:
-                    log_.warning("orphans cannot be asked for now: %s", error)
-                if old:
+        await asyncio.sleep(max(pace_s, orphan_after_s * LOOK_SHARE))
+        if loop.time() >= again_s:
+            asked, again_s = {}, loop.time() + every_s
+        held = list(groups())
+        asked = {group: blob for group, blob in asked.items() if group in held}  # who is no holder may miss releases
+        for group in held:
+            try:
+                while old := _come_of_age(store, group, asked.get(group, b""), clock_ms() - int(orphan_after_s * 1000)):
+                    await _ask(group, old, submit)
+                    asked[group] = old[-1].blob
                     await asyncio.sleep(pace_s)
-                if len(old) < len(page):
-                    break  # ids rise with time: all others are younger
-                after = page[-1].blob
+            except LogError as error:
+                log_.warning("orphans cannot be asked for now: %s", error)
+
+
+def _come_of_age(store: VolumeStore, group: int, after: bytes, below_ms: int) -> list[Held]:
+    """A batch of those that were minted before that: the first ones, as ids rise with time."""
+    return [held for held in store.blobs(group, after, BATCH) if minted_ms(held.blob) < below_ms]
+
+
+async def _ask(group: int, blobs: Iterable[Held], submit: Submit) -> None:
+    by_partition: dict[int, list[tuple[int, str]]] = defaultdict(list)
+    for held in blobs:
+        if held.partition < CONTROL_PARTITION:
+            by_partition[held.partition].append((group, held.blob.hex()))
+    for partition, named in by_partition.items():
+        await submit(commands.ReleaseOrphans(partition, named))

@@ -17,7 +17,7 @@ from datanode.index import Entry
 from datanode.local import LocalNode
 from datanode.member import Identity, Member, Submit
 from datanode.node import BlobUnavailable, Nodes
-from datanode.orphans import ORPHAN_AFTER_S, PACE_S, sweep
+from datanode.orphans import EVERY_S, ORPHAN_AFTER_S, PACE_S, sweep
 from datanode.placement import PlacementMap
 from datanode.scrub import Scrubber
 from datanode.store import VolumeStore
@@ -38,6 +38,7 @@ class Times(NamedTuple):
 
     orphan_after_s: float = ORPHAN_AFTER_S
     sweep_pace_s: float = PACE_S
+    sweep_every_s: float = EVERY_S
     copy_bytes_per_s: float = COPY_BYTES_PER_S
     compact_every_s: float = compaction.PERIOD_S
     scrub_every_s: float = scrub.PERIOD_S
@@ -173,4 +174,6 @@ class NodeService:
 
     async def _sweep(self) -> None:
         held = lambda: [number for number in self.member.replicas if self.member.holds(number)]  # noqa: E731
-        await sweep(self.store, held, self._submit, self._clock_ms, self._times.orphan_after_s, self._times.sweep_pace_s)
+        times = self._times
+        paces = times.orphan_after_s, times.sweep_pace_s, times.sweep_every_s
+        await sweep(self.store, held, self._submit, self._clock_ms, *paces)

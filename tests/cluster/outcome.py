@@ -13,7 +13,12 @@ CLIENTS, PAUSE_S = 8, 0.05  # leaves time for all roles and the broker on a mach
 OUTAGE_S = float(os.environ.get("BUCKETLOG_TEST_OUTAGE_S", "2"))
 ANSWERED = 0.99
 WHOLE_S = 120.0
-TIMES = {"BUCKETLOG_RELEASE_AFTER_S": "2", "BUCKETLOG_ORPHAN_AFTER_S": "8", "BUCKETLOG_SWEEP_PACE_S": "0.2"}
+TIMES = {
+    "BUCKETLOG_RELEASE_AFTER_S": "2",
+    "BUCKETLOG_ORPHAN_AFTER_S": "8",
+    "BUCKETLOG_SWEEP_PACE_S": "0.2",
+    "BUCKETLOG_SWEEP_EVERY_S": "1",
+}
 SWEPT_S = 12.0  # until orphans are old enough and were asked for
 
 

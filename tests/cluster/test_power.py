@@ -18,7 +18,12 @@ from tests.kafka.cluster import Cluster, Role
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
 CUTS = int(os.environ.get("BUCKETLOG_TEST_NODE_CUTS", "4"))
 WHOLE_S = 120.0
-TIMES = {"BUCKETLOG_RELEASE_AFTER_S": "1", "BUCKETLOG_ORPHAN_AFTER_S": "8", "BUCKETLOG_SWEEP_PACE_S": "0.2"}
+TIMES = {
+    "BUCKETLOG_RELEASE_AFTER_S": "1",
+    "BUCKETLOG_ORPHAN_AFTER_S": "8",
+    "BUCKETLOG_SWEEP_PACE_S": "0.2",
+    "BUCKETLOG_SWEEP_EVERY_S": "1",
+}
 SWEPT_S = 12.0
 
 

@@ -12,6 +12,8 @@ from topics.commands import ReleaseOrphans
 from topics.writes import UNKNOWN_PARTITION
 
 AFTER_S = 1_000.0
+PACE_S = 10.0
+EVERY_S = 100.0
 
 
 def minted(age_s: float, number: int = 0) -> bytes:
@@ -25,7 +27,7 @@ def put(made: Bench, *blobs: bytes, group: int = 0, partition: int = 3) -> None:
 
 @asynccontextmanager
 async def sweeping(made: Bench, *groups: int) -> AsyncIterator[None]:
-    running = asyncio.create_task(sweep(made.store, lambda: groups, made.submit, now_ms, AFTER_S, 10))
+    running = asyncio.create_task(sweep(made.store, lambda: groups, made.submit, now_ms, AFTER_S, PACE_S, EVERY_S))
     yield
     assert not running.done()
     running.cancel()
@@ -50,18 +52,32 @@ def test_the_old_blobs_of_a_held_group_are_asked_for_of_their_partitions() -> No
     bench(case)
 
 
-def test_a_blob_is_asked_for_when_it_has_come_of_age_and_again_in_the_next_round() -> None:
+def test_a_blob_is_asked_for_when_it_has_come_of_age_and_again_in_the_next_round_over_all() -> None:
     async def case(made: Bench) -> None:
-        young = minted(AFTER_S - 55)
-        put(made, young)
+        old, young = minted(AFTER_S + 1), minted(AFTER_S - 55)
+        put(made, old, young)
         async with sweeping(made, 0):
             await asyncio.sleep(51)
-            assert made.said == []
-            await asyncio.sleep(10)
-            assert made.said == [asked(young)]
+            assert made.said == [asked(old)]
             await asyncio.sleep(30)
-            assert len(made.said) > 1
-            assert all(body == asked(young) for body in made.said)
+            assert made.said == [asked(old), asked(young)]
+            await asyncio.sleep(EVERY_S)
+            assert made.said == [asked(old), asked(young), asked(old, young)]
+
+    bench(case)
+
+
+def test_the_blobs_of_a_group_that_was_not_held_are_asked_for_again_when_it_is() -> None:
+    async def case(made: Bench) -> None:
+        put(made, minted(AFTER_S + 1))
+        groups = [0]
+        running = asyncio.create_task(sweep(made.store, lambda: groups, made.submit, now_ms, AFTER_S, PACE_S, 1e9))
+        for expected in (1, 1, 2):
+            await asyncio.sleep(2 * PACE_S + 1)
+            assert len(made.said) == expected
+            groups[:] = [] if groups else [0]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     bench(case)
 
@@ -84,11 +100,11 @@ def test_many_are_asked_for_slowly() -> None:
         put(made, minted(AFTER_S + 1), group=2)
         async with sweeping(made, 0, 1, 2):
             sizes = []
-            for _ in range(5):
-                await asyncio.sleep(10.1)
+            for _ in range(6):
+                await asyncio.sleep(PACE_S + 0.1)
                 sizes.append([len(body.blobs) for body in made.said if isinstance(body, ReleaseOrphans)])
                 made.said.clear()
-            assert sizes == [[BATCH], [BATCH], [1], [1], [1]]
+            assert sizes == [[BATCH], [BATCH], [1], [1], [1], []]
 
     bench(case)
 
@@ -98,9 +114,9 @@ def test_what_cannot_be_asked_for_now_is_asked_for_in_the_next_round() -> None:
         put(made, minted(AFTER_S + 1))
         made.unsaid = 1
         async with sweeping(made, 0):
-            await asyncio.sleep(15)
+            await asyncio.sleep(PACE_S + 1)
             assert made.said == []
-            await asyncio.sleep(30)
-            assert made.said
+            await asyncio.sleep(PACE_S)
+            assert len(made.said) == 1
 
     bench(case)

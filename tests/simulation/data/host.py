@@ -21,7 +21,7 @@ from topics.sender import CommandSender
 SECRET = ClusterSecret(b"a secret of a simulated cluster")
 VOLUME_BYTES, RESERVE_BYTES = 256 << 10, 32 << 10
 ROOM_BYTES = 1 << 40
-TIMES = Times(orphan_after_s=8.0, sweep_pace_s=1.0, compact_every_s=3.0, scrub_every_s=3.0)
+TIMES = Times(orphan_after_s=8.0, sweep_pace_s=1.0, sweep_every_s=5.0, compact_every_s=3.0, scrub_every_s=3.0)
 REPLACED_AGAIN_S = 1.0
 
 
