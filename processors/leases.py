@@ -10,11 +10,14 @@ A lease that no codec knows may be a newer release's, and may speak for any part
 takes it for both that matter: for the word of a later owner, so that nothing is held by a claim that was made before it was
 read (a claim made after that is behind whatever it spoke for); and for the word of an earlier one, which is waited for. So
 skipping it is safe; it costs each owner a claim and `LEASE_S`.
+An owner that is silent for `LEASE_S` can answer nothing any more, and another stands in for it. Silence counts only while
+what is said here comes through, so that a topic that stood still makes nobody silent.
 Clocks: only differences of one machine's own clock are used, one that goes on while the machine sleeps.
 """
 
 import asyncio
 import contextlib
+import hashlib
 import logging
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -27,6 +30,7 @@ from topics.spec import EVENTS, TopicPartition
 
 AT = TopicPartition("owners", 0)
 LET_GO_S = 2.0
+SILENT_S = 2 * RENEW_S  # at most one word was lost, or late
 log_ = logging.getLogger(__name__)
 
 
@@ -87,6 +91,8 @@ class Leases:
         self._unknown_lapses = 0.0  # when what nobody here can read has lapsed
         self._overtaken: set[int] = set()  # may have been, by what nobody here can read
         self._others: dict[str, float] = {}  # owner → when it was heard
+        self._silent_s: dict[str, float] = {}  # owner → for how long it was not heard while this one was
+        self._own_heard_s = clock_s()
         self._counted: dict[int, set[int]] = {}  # offset of what was said here → the partitions that it counted for
         self._said_s = clock_s() - LEASE_S  # when what was said last, and is in the log, was said
         self._number = 0  # of what was said last
@@ -162,6 +168,21 @@ class Leases:
         """Whether no other owner was heard lately that could take over."""
         return self._clock_s() - max(self._others.values(), default=0.0) > LEASE_S
 
+    async def orphaned(self) -> set[int]:
+        """Returns when there are partitions whose owner fell silent and for which this one is to stand in."""
+        async with self._moved:
+            return await self._moved.wait_for(
+                lambda: {number for number, held in self.map.holders.items() if self._is_to_stand_in(number, held)}
+            )
+
+    def _is_to_stand_in(self, partition: int, held: Holder) -> bool:
+        if held.has_let_go or held.owner == self._owner or self._silent_s.get(held.owner, 0.0) < LEASE_S:
+            return False
+        if self._clock_s() < self._unknown_lapses:  # what nobody here can read may be of its next owner
+            return False
+        there = [owner for owner in self._others if self._silent_s[owner] < SILENT_S]
+        return max([*there, self._owner], key=lambda owner: _weight(partition, owner)) == self._owner
+
     async def run(self) -> None:
         """Renew and follow for ever."""
         following = asyncio.create_task(self._follow())
@@ -198,6 +219,7 @@ class Leases:
             if lease is None:
                 self._note_unknown()
             elif lease.owner == self._owner:
+                self._note_own()
                 self._counted[offset] = self.map.fold(lease) - self._overtaken
             elif not self.map.is_late(lease):
                 self._note(lease, self.map.fold(lease))
@@ -206,8 +228,9 @@ class Leases:
     def _note(self, lease: Lease, counted: set[int]) -> None:
         """What another owner said: when it has lapsed, and that what is held here may be held no more."""
         self._others[lease.owner] = self._clock_s()
+        self._silent_s[lease.owner] = 0.0
         if not lease.endpoint:
-            del self._others[lease.owner]
+            del self._others[lease.owner], self._silent_s[lease.owner]
         for partition in counted:
             if partition in lease.held:
                 self._lapses.pop(partition, None)  # it has waited for them
@@ -216,6 +239,13 @@ class Leases:
         for partition, lapses in self._lapses.items():
             if partition not in lease.epochs:
                 lapses.pop(lease.owner, None)
+
+    def _note_own(self) -> None:
+        now_s = self._clock_s()
+        passed_s = min(now_s - self._own_heard_s, SILENT_S)
+        self._own_heard_s = now_s
+        for owner in self._silent_s:
+            self._silent_s[owner] += passed_s
 
     def _note_unknown(self) -> None:
         self._until.clear()
@@ -238,3 +268,8 @@ async def leases(log: Log, start: int) -> AsyncIterator[tuple[int, Lease | None]
                 log_.error("a lease is unknown, every partition is claimed again: %s", error)
                 lease = None
             yield record.offset, lease
+
+
+def _weight(partition: int, owner: str) -> bytes:
+    """Rendezvous hashing: all agree on who stands in, and it is not one for all."""
+    return hashlib.blake2b(f"{partition} {owner}".encode(), digest_size=8).digest()

@@ -1,14 +1,15 @@
 """What one process does with the partitions: it follows each (a warm follower), and owns those that it was assigned.
 
 An owner has a runtime, started by a claim and held by a lease. What it is not assigned any more it goes on to own until
-another has claimed it, so that there is always somebody who answers: the log and the lease see to it that no two do. A
-partition whose view does not fit the log, or that no codec can read, stops loudly; the others go on.
+another has claimed it; and the partitions of one that fell silent are taken before the group has missed it. So there is
+always somebody who answers: the log and the lease see to it that no two do. A partition whose view does not fit the log, or
+that no codec can read, stops loudly; the others go on.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from processors.leases import Leases
 from processors.replica import Replica, ViewMismatch
@@ -36,6 +37,7 @@ class Ownership:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._assigned: set[int] = set()
         self._owning: set[int] = set()  # or trying to
+        self._standing_in: asyncio.Task[None] | None = None
         self._changing = asyncio.Lock()
         self.stopped: dict[int, Exception] = {}  # what is neither owned nor followed any more, and why
         self.runtimes: dict[int, PartitionRuntime] = {}  # of what is owned now
@@ -45,9 +47,10 @@ class Ownership:
         return {number: runtime.decided_below for number, runtime in self.runtimes.items()}
 
     def start(self) -> None:
-        """Follow every partition."""
+        """Follow every partition, and take those whose owners fall silent."""
         for number in self.replicas:
             self._run(number, self._follow)
+        self._standing_in = asyncio.create_task(self._stand_in(), name="standing in")
 
     def is_followed(self, number: int) -> bool:
         """Whether the partition's view still goes with the log."""
@@ -57,11 +60,7 @@ class Ownership:
     async def gained(self, partitions: set[int]) -> None:
         async with self._changing:
             self._assigned |= partitions
-            for number in partitions:
-                if number not in self._owning or self._tasks[number].done():
-                    await self._stop(number)
-                    self._owning.add(number)
-                    self._run(number, self._own)
+            await self._take(partitions)
 
     async def lost(self, partitions: set[int]) -> None:
         """Somebody else may be assigned these, and will claim them."""
@@ -77,6 +76,9 @@ class Ownership:
 
     async def close(self) -> None:
         """Returns when nothing of this process can be in the log or in an answer any more."""
+        if self._standing_in is not None:
+            self._standing_in.cancel()
+            await asyncio.gather(self._standing_in, return_exceptions=True)
         await asyncio.gather(*(self._stop(number) for number in set(self.replicas)))
         await self._leases.leave()
         for view in self.views.values():
@@ -86,7 +88,23 @@ class Ownership:
         """Why it should not be relied on: what stopped, and views that a takeover would wait for."""
         behind = [number for number, replica in self.replicas.items() if not replica.is_current]
         stopped = [f"partition {number} stopped: {error}" for number, error in self.stopped.items()]
-        return stopped + ([f"views are being brought up to date: {', '.join(map(str, behind))}"] if behind else [])
+        return stopped + ([f"views are being brought up to date: {_listed(behind)}"] if behind else [])
+
+    async def _take(self, partitions: set[int]) -> None:
+        for number in partitions:
+            if number not in self._owning or self._tasks[number].done():
+                await self._stop(number)
+                self._owning.add(number)
+                self._run(number, self._own)
+
+    async def _stand_in(self) -> None:
+        while True:
+            orphaned = await self._leases.orphaned()
+            async with self._changing:
+                if fresh := {number for number in orphaned if number not in self._owning and self.is_followed(number)}:
+                    log_.warning("the owner of partitions %s fell silent, and is replaced", _listed(fresh))
+                    await self._take(fresh)
+            await asyncio.sleep(AGAIN_S)
 
     def _run(self, number: int, work: Callable[[int], Awaitable[None]]) -> None:
         self.stopped.pop(number, None)
@@ -111,8 +129,8 @@ class Ownership:
                 await asyncio.sleep(AGAIN_S)
 
     async def _own(self, number: int) -> None:
-        """As long as the partition is assigned, and on until another claims it; then follow it."""
-        while number in self._assigned:
+        """Until another claims the partition, or it cannot be claimed; again while it is assigned; then follow it."""
+        while True:
             try:
                 await self._claim_and_run(number)
             except LogError as error:
@@ -124,6 +142,8 @@ class Ownership:
                 if number in self._assigned:  # if it is not, the group tells before the time is over
                     log_.warning("partition %d was claimed by another: %s", number, error)
                     await asyncio.sleep(FENCED_AGAIN_S)
+            if number not in self._assigned:
+                break
         self._owning.discard(number)
         await self._follow(number)
 
@@ -156,3 +176,7 @@ class Ownership:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+
+def _listed(partitions: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(partitions)))

@@ -200,6 +200,61 @@ def test_what_nobody_can_read_ends_what_is_held_until_a_new_claim_has_waited(mon
     assert bench(case, monkeypatch) == [LEASE_S]
 
 
+def test_who_stands_in_for_one_that_fell_silent_is_one_of_those_that_did_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    partitions = range(16)
+
+    async def case(at: Bench) -> None:
+        here, there = await at.leases("b"), await at.leases("c")
+        await at.say("a", dict.fromkeys(partitions, 1))
+        orphans = [asyncio.create_task(each.orphaned()) for each in (here, there)]
+        for _ in range(int(LEASE_S / RENEW_S)):
+            assert not any(each.done() for each in orphans)
+            at.now_s += RENEW_S
+            await here._say()
+            await there._say()
+            await at.heard()
+        mine, theirs = await asyncio.gather(*orphans)
+        assert mine | theirs == set(partitions)
+        assert not mine & theirs
+        assert mine
+        assert theirs
+
+    bench(case, monkeypatch)
+
+
+async def _stand_still(at: Bench) -> None:
+    at.now_s += 10 * LEASE_S
+
+
+async def _be_unreadable(at: Bench) -> None:
+    at.now_s += LEASE_S - RENEW_S
+    await at.log.append(AT, [Entry(b"", b'{"version": 99}')], durable=True)
+    at.now_s += RENEW_S
+
+
+async def _let_go(at: Bench) -> None:
+    await at.say("a", {})
+    at.now_s += 10 * LEASE_S
+
+
+@pytest.mark.parametrize("befall", [_stand_still, _be_unreadable, _let_go])
+def test_nobody_stands_in(befall: Callable[[Bench], Awaitable[None]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the topic stood still, where the next owner may speak what is not understood, where it was given back."""
+
+    async def case(at: Bench) -> None:
+        here = await at.leases("b")
+        await at.say("a", {3: 1})
+        orphaned = asyncio.create_task(here.orphaned())
+        await befall(at)
+        for _ in range(2):
+            await here._say()
+            await at.heard()
+        assert not orphaned.done()
+        orphaned.cancel()
+
+    bench(case, monkeypatch)
+
+
 def test_the_map_of_owners() -> None:
     owned = OwnerMap()
     assert owned.endpoint(3) is None

@@ -1,17 +1,18 @@
 """What one process does with partitions: it follows, owns, gives back, and stops what it cannot read."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 from processors.leases import Leases
 from processors.machine import tables
 from processors.memory import MemoryView
 from processors.ownership import Ownership
+from tests import virtual
 from tests.processors.bench import COMMANDS, Sent, bucket
 from topics import commands, spec
 from topics.log import Entry
 from topics.memory import MemoryLog
+from topics.owners import LEASE_S, RENEW_S
 from topics.spec import TopicPartition
 
 WAIT_S = 5.0
@@ -20,10 +21,13 @@ WAIT_S = 5.0
 class Process:
     def __init__(self, log: MemoryLog, name: str) -> None:
         self.sent = Sent()
-        self.leases = Leases(log, name, f"http://{name}", time.monotonic)
+        self.leases = Leases(log, name, f"http://{name}", asyncio.get_running_loop().time)
         self.ownership = Ownership(log, lambda _: MemoryView(), name, self.leases, self.sent)
         self.ownership.start()
         self._renewing = asyncio.create_task(self.leases.run())
+
+    def fall_silent(self) -> None:
+        self._renewing.cancel()
 
     async def close(self) -> None:
         await self.ownership.close()
@@ -129,6 +133,28 @@ def test_who_is_alone_leaves_at_once() -> None:
         assert first.leases.is_held(0)
 
     two(case)
+
+
+def test_another_takes_what_the_owner_of_fell_silent() -> None:
+    async def case() -> None:
+        log = MemoryLog("the log", lambda: 1_000)
+        await log.create_topics(spec.CLUSTER)
+        first, second = Process(log, "a"), Process(log, "b")
+        await first.ownership.gained({0})
+        await asyncio.sleep(2 * LEASE_S)
+        assert (first.leases.is_held(0), 0 in second.ownership.runtimes) == (True, False)
+        first.fall_silent()
+        await first.ownership.lost({0})
+        await asyncio.sleep(LEASE_S - RENEW_S)
+        assert 0 not in second.ownership.runtimes
+        await asyncio.sleep(3 * RENEW_S)
+        assert second.leases.is_held(0)
+        await ask(log, "R1", "x")
+        await second.sent.told("R1")
+        await first.close()
+        await second.close()
+
+    virtual.run(case())
 
 
 def test_what_no_codec_knows_stops_one_partition() -> None:

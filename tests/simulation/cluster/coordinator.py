@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from processors.ownership import Ownership
 from tests.simulation.cluster.processes import Process
 
-SESSION_S, HEARTBEAT_S = 6.0, 1.0
+SESSION_S, HEARTBEAT_S = 10.0, 1.0
 CHECK_S = 0.25
 
 

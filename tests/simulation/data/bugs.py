@@ -65,15 +65,6 @@ def read_without_verification(patch: Patch, world: object) -> None:
     patch.setattr(Volume, "read", read)
 
 
-def other_bytes_are_given(patch: Patch, world: object) -> None:
-    honest = store.VolumeStore.read
-
-    async def read(volumes: store.VolumeStore, group: int, blob: bytes, start: int, size: int, *_: object) -> bytes:
-        return await honest(volumes, group, blob, start, size)
-
-    patch.setattr(store.VolumeStore, "read", read)
-
-
 def claim_without_verification(patch: Patch, world: object) -> None:
     patch.setattr(store.VolumeStore, "is_of", lambda volumes, group, blob, length, crc: volumes.has(group, blob))
 
@@ -123,7 +114,6 @@ PLANTS: list[Plant] = [
     given_up_before_others_hold_it,
     release_leaves_what_is_wanted,
     read_without_verification,
-    other_bytes_are_given,
     claim_without_verification,
     referred_blobs_are_orphans,
     orphans_stay,
