@@ -50,8 +50,8 @@ class ExtentWriter:
         """Raises `OSError` where no node takes it."""
         try:
             await self._create()
-        except OSError:
-            await self._again()
+        except OSError as error:
+            await self._again(error)
 
     async def write(self, data: bytes) -> None:
         """Raises `OSError` where it cannot be sent to any group."""
@@ -61,8 +61,8 @@ class ExtentWriter:
         self._has_sent = True
         try:
             await self._within(self._current.write(data))
-        except OSError:
-            await self._again()
+        except OSError as error:
+            await self._again(error)
 
     async def commit(self) -> Extent:
         """Raises `OSError` where no group took it, or `LogError`."""
@@ -70,8 +70,8 @@ class ExtentWriter:
             try:
                 holders = await self._within(self._current.commit())
                 break
-            except OSError:
-                await self._again()
+            except OSError as error:
+                await self._again(error)
         if self._current.crc32c != self._crc32c:
             raise OSError("the data nodes have other bytes than were sent")
         claim = writes.claim(writes.Claim(self._partition, self._length, self._crc32c, holders))
@@ -95,19 +95,19 @@ class ExtentWriter:
         node = self._routes.node(self._leader)
         self._writer = await self._within(node.create(self._ref, self._length, leads=True))
 
-    async def _again(self) -> None:
+    async def _again(self, failure: OSError) -> None:
         """Another group, from the first byte. Raises `NoNode` where the bytes are gone, or all attempts."""
         while True:
             await self._leave()
             if (self._kept is None and self._has_sent) or self._attempts >= ATTEMPTS:
-                raise NoNode(f"data node {self._leader} failed in the middle of a payload")
+                raise NoNode(f"data node {self._leader or '(none)'} did not take a payload: {failure!r}")
             try:
                 await self._create()
                 for chunk in self._kept or []:
                     await self._within(self._current.write(chunk))
-            except OSError:
-                continue
-            return
+                return
+            except OSError as error:
+                failure = error
 
     async def _leave(self) -> None:
         """A commit whose answer was lost may stand: its blob is given back."""

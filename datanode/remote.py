@@ -112,12 +112,18 @@ class RemoteWriter:
 
     async def _hand_over(self, chunk: bytes | None) -> None:
         """Pass a chunk to the request under way, unless that has ended: then raise what ended it."""
+        if not self._answer.done() and not self._chunks.full():
+            self._chunks.put_nowait(chunk)
+            return
         putting = asyncio.create_task(self._chunks.put(chunk))
-        await asyncio.wait([putting, self._answer], return_when=asyncio.FIRST_COMPLETED)
-        if not putting.done():
+        try:
+            await asyncio.wait([putting, self._answer], return_when=asyncio.FIRST_COMPLETED)
+            if putting.done():
+                return
+        finally:
             putting.cancel()
-            await self._answer
-            raise OSError("the node answered before it had all bytes")
+        await self._answer
+        raise OSError("the node answered before it had all bytes")
 
     async def _body(self) -> AsyncIterator[bytes]:
         while (chunk := await self._chunks.get()) is not None:
