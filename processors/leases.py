@@ -10,8 +10,8 @@ A lease that no codec knows may be a newer release's, and may speak for any part
 takes it for both that matter: for the word of a later owner, so that nothing is held by a claim that was made before it was
 read (a claim made after that is behind whatever it spoke for); and for the word of an earlier one, which is waited for. So
 skipping it is safe; it costs each owner a claim and `LEASE_S`.
-An owner that is silent for `LEASE_S` can answer nothing any more, and another stands in for it. Silence counts only while
-what is said here comes through, so that a topic that stood still makes nobody silent.
+A partition for which nobody spoke for `LEASE_S` is answered by nobody, and another stands in for its owner; sooner where
+that one let go of it. Silence counts only while what is said here comes through: a topic that stood still is none.
 Clocks: only differences of one machine's own clock are used, one that goes on while the machine sleeps.
 """
 
@@ -91,7 +91,7 @@ class Leases:
         self._unknown_lapses = 0.0  # when what nobody here can read has lapsed
         self._overtaken: set[int] = set()  # may have been, by what nobody here can read
         self._others: dict[str, float] = {}  # owner → when it was heard
-        self._silent_s: dict[str, float] = {}  # owner → for how long it was not heard while this one was
+        self._silent_s: dict[int, float] = {}  # partition → for how long nobody spoke for it, while this one was heard
         self._own_heard_s = clock_s()
         self._counted: dict[int, set[int]] = {}  # offset of what was said here → the partitions that it counted for
         self._said_s = clock_s() - LEASE_S  # when what was said last, and is in the log, was said
@@ -169,18 +169,19 @@ class Leases:
         return self._clock_s() - max(self._others.values(), default=0.0) > LEASE_S
 
     async def orphaned(self) -> set[int]:
-        """Returns when there are partitions whose owner fell silent and for which this one is to stand in."""
+        """Returns when there are partitions that nobody speaks for any more, and for which this one is to stand in."""
         async with self._moved:
             return await self._moved.wait_for(
                 lambda: {number for number, held in self.map.holders.items() if self._is_to_stand_in(number, held)}
             )
 
     def _is_to_stand_in(self, partition: int, held: Holder) -> bool:
-        if held.has_let_go or held.owner == self._owner or self._silent_s.get(held.owner, 0.0) < LEASE_S:
+        now_s, silent_s = self._clock_s(), self._silent_s.get(partition, 0.0)
+        if silent_s < (SILENT_S if held.has_let_go else LEASE_S):
             return False
-        if self._clock_s() < self._unknown_lapses:  # what nobody here can read may be of its next owner
+        if now_s < self._unknown_lapses:  # what nobody here can read may be of its next owner
             return False
-        there = [owner for owner in self._others if self._silent_s[owner] < SILENT_S]
+        there = [owner for owner, heard_s in self._others.items() if now_s - heard_s < SILENT_S]
         return max([*there, self._owner], key=lambda owner: _weight(partition, owner)) == self._owner
 
     async def run(self) -> None:
@@ -219,8 +220,9 @@ class Leases:
             if lease is None:
                 self._note_unknown()
             elif lease.owner == self._owner:
-                self._note_own()
-                self._counted[offset] = self.map.fold(lease) - self._overtaken
+                counted = self.map.fold(lease)
+                self._counted[offset] = counted - self._overtaken
+                self._note_own(counted)
             elif not self.map.is_late(lease):
                 self._note(lease, self.map.fold(lease))
             await self._move(offset + 1)
@@ -228,9 +230,9 @@ class Leases:
     def _note(self, lease: Lease, counted: set[int]) -> None:
         """What another owner said: when it has lapsed, and that what is held here may be held no more."""
         self._others[lease.owner] = self._clock_s()
-        self._silent_s[lease.owner] = 0.0
+        self._silent_s |= dict.fromkeys(counted, 0.0)
         if not lease.endpoint:
-            del self._others[lease.owner], self._silent_s[lease.owner]
+            del self._others[lease.owner]
         for partition in counted:
             if partition in lease.held:
                 self._lapses.pop(partition, None)  # it has waited for them
@@ -240,12 +242,13 @@ class Leases:
             if partition not in lease.epochs:
                 lapses.pop(lease.owner, None)
 
-    def _note_own(self) -> None:
+    def _note_own(self, counted: set[int]) -> None:
         now_s = self._clock_s()
         passed_s = min(now_s - self._own_heard_s, SILENT_S)
         self._own_heard_s = now_s
-        for owner in self._silent_s:
-            self._silent_s[owner] += passed_s
+        for partition in self._silent_s:
+            self._silent_s[partition] += passed_s
+        self._silent_s |= dict.fromkeys(counted, 0.0)
 
     def _note_unknown(self) -> None:
         self._until.clear()

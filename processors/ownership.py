@@ -102,7 +102,7 @@ class Ownership:
             orphaned = await self._leases.orphaned()
             async with self._changing:
                 if fresh := {number for number in orphaned if number not in self._owning and self.is_followed(number)}:
-                    log_.warning("the owner of partitions %s fell silent, and is replaced", _listed(fresh))
+                    log_.warning("nobody speaks for partitions %s any more: they are taken", _listed(fresh))
                     await self._take(fresh)
             await asyncio.sleep(AGAIN_S)
 

@@ -105,7 +105,7 @@ def test_a_large_one_is_not_sent_again() -> None:
         await writer.write(bytes(RESEND_BYTES_MAX))
         for peer in made.peers.all.values():
             peer.is_dead = True
-        with pytest.raises(NoNode, match="q did not take a payload: .*is gone"):
+        with pytest.raises(NoNode, match=r"q did not take a payload: .*is gone"):
             await writer.write(b"x")
         await writer.abort()
         assert [type(write) for _, _, write in await said(made)] == [writes.Release]
