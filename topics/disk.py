@@ -127,8 +127,11 @@ class OsDisk:
         return OsFile(target, self._threads)
 
     def names(self, folder: str) -> list[str]:
-        path = self._root / folder
-        return sorted(entry.name for entry in path.iterdir() if entry.is_file()) if path.is_dir() else []
+        try:
+            with os.scandir(self._root / folder) as entries:
+                return sorted(entry.name for entry in entries if entry.is_file())
+        except FileNotFoundError:
+            return []
 
     def load(self, path: str) -> bytes | None:
         target = self._root / path

@@ -139,11 +139,12 @@ class PowerDisk:
         """New names and removals are stable from here on."""
         if self.skips_sync:
             return
+        there = set(self.live.names(folder))
         for name in self.stable.names(folder):
             path = self._stable_root / folder / name
             if name.endswith(".part"):
                 path.replace(path.with_suffix(""))
-            elif name not in self.live.names(folder):
+            elif name not in there:
                 path.unlink()
 
     def free_bytes(self) -> int:
