@@ -27,7 +27,6 @@ SEEN_AT = {  # seeds that caught a bug which few do: tried first, and all the ot
     "cluster clock_ahead_held_against_deadlines": 31,
     "cluster displacement_not_noticed": 19,
     "cluster unknown_lease_left_out": 74,
-    "cluster late_word_counts": 642,
     "data holder_has_not_synced": 185,
     "data quorum_of_one": 12,
     "data told_before_it_is_settled": 31,

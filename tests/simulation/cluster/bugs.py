@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from processors.leases import Leases, OwnerMap
+from processors.leases import Leases
 from processors.machine import decide
 from processors.runtime import PartitionRuntime
 from processors.view import Readable
@@ -90,10 +90,6 @@ def unknown_lease_left_out(patch: Patch, world: object) -> None:
     patch.setattr(Leases, "_note_unknown", lambda leases: None)
 
 
-def late_word_counts(patch: Patch, world: object) -> None:
-    patch.setattr(OwnerMap, "is_late", lambda known, lease: False)
-
-
 PLANTS: list[Plant] = [
     lease_ignored,
     lease_counted_from_its_acknowledgement,
@@ -104,7 +100,6 @@ PLANTS: list[Plant] = [
     clock_ahead_held_against_deadlines,
     displacement_not_noticed,
     unknown_lease_left_out,
-    late_word_counts,
     bugs.claim_skipped,
     bugs.cause_ignored,
     bugs.void_record_folded_as_ours,
