@@ -20,7 +20,7 @@ SEEN_AT = {  # seeds that caught a bug which few do: tried first, and all the ot
     "store journal_folder_not_synced_at_start": 34,
     "store former_process_not_synced": 134,
     "store copies_trusted_unsynced": 12,
-    "cluster lease_counted_from_its_acknowledgement": 155,
+    "cluster lease_counted_from_its_acknowledgement": 233,
     "cluster predecessor_not_waited_for": 16,
     "cluster reply_of_a_dead_owner_lost": 23,
     "cluster told_again_while_the_predecessor_answers": 215,
