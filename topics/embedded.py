@@ -13,18 +13,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
-from awscrt.checksums import crc32c
 
 from topics.archive import Archive
 from topics.disk import Disk
-from topics.frame import pack
+from topics.frame import merged, pack
 from topics.journal import CHECKPOINT_TOPIC, SEGMENT_BYTES, Checkpoint, Journal
 from topics.log import Entry, LogCorrupt, LogError, Record
 from topics.memory import check_size
 from topics.partition import Partition
+from topics.seal import sealed, unsealed
 from topics.spec import TopicPartition, TopicSpec
 
-_MANIFEST = "log.json"
+MANIFEST = "log.json"
 UNSYNCED_BYTES_MAX = 8 << 20  # beyond this an append waits for a sync first
 
 
@@ -56,7 +56,7 @@ class EmbeddedLog:
         self._waiters: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
         self._time_ms = 0
-        stored = disk.load(_MANIFEST)
+        stored = disk.load(MANIFEST)
         if stored is None:
             self._manifest = _Manifest(uuid.uuid4().hex)
             self._save_manifest()
@@ -244,8 +244,7 @@ class EmbeddedLog:
                 partition.earliest = archive.earliest or 0
 
     def _save_manifest(self) -> None:
-        data = msgspec.json.encode(self._manifest)
-        self._disk.store(_MANIFEST, data + b"\n%08x\n" % crc32c(data))
+        self._disk.store(MANIFEST, sealed(msgspec.json.encode(self._manifest)))
 
     def _partition(self, at: TopicPartition) -> Partition:
         try:
@@ -254,15 +253,30 @@ class EmbeddedLog:
             raise LogError(f"no partition {at.topic}:{at.partition}; create the topic first") from None
 
 
-def _parsed(stored: bytes) -> _Manifest:
-    """With its checksum in a second line; earlier ones are without. Raises `LogCorrupt`."""
-    data, _, crc = stored.partition(b"\n")
+def mended(path: str, copies: Sequence[bytes]) -> bytes:
+    """What copies of one of the log's files come to that differ: a power cut tore them, or a bit in one flipped.
+
+    They were written alike. Of two whole manifests the longer has topics that nobody was told of yet.
+    """
+    if path != MANIFEST:
+        return merged(copies)
+    return max((each for each in copies if _is_whole(each)), key=len, default=copies[0])
+
+
+def _is_whole(stored: bytes) -> bool:
     try:
-        if crc and crc != b"%08x\n" % crc32c(data):
-            raise ValueError("its checksum is another")
-        return msgspec.json.decode(data, type=_Manifest)
+        _parsed(stored)
+    except LogCorrupt:
+        return False
+    return True
+
+
+def _parsed(stored: bytes) -> _Manifest:
+    """Raises `LogCorrupt`."""
+    try:
+        return msgspec.json.decode(unsealed(stored), type=_Manifest)
     except ValueError as error:
-        raise LogCorrupt(f"{_MANIFEST} is damaged ({error}); restore the file from a copy") from error
+        raise LogCorrupt(f"{MANIFEST} is damaged ({error}); restore the file from a copy") from error
 
 
 def _name(at: TopicPartition) -> str:

@@ -7,7 +7,7 @@ are filled with zeros ahead of the writer.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from awscrt.checksums import crc32c
@@ -72,3 +72,20 @@ def has_mark(data: bytes, start: int, nonce: int) -> bool:
 def is_end(data: bytes, position: int) -> bool:
     """Whether the file ends cleanly at `position`: nothing, or the zeros of the end mark."""
     return not any(data[position : position + _PREFIX.size])
+
+
+def merged(copies: Sequence[bytes]) -> bytes:
+    """Of copies that were written alike and are whole in places: each frame that any has, as far as one follows another."""
+    best, end = copies[0], 0
+    while True:
+        reached, copy = max(((_run_end(each, end), each) for each in copies), key=lambda found: found[0])
+        if reached == end:
+            return best
+        best, end = best[:end] + copy[end:], reached
+
+
+def _run_end(data: bytes, start: int) -> int:
+    end = start
+    for frame in unpack(data, start):
+        end = frame.end
+    return end
