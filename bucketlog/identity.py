@@ -4,7 +4,9 @@ An emptied folder is another node, whatever its name. A folder whose blobs belon
 with another name, is refused: its blobs would pass for what they are not.
 """
 
+import contextlib
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -44,6 +46,16 @@ def load(folder: Path, name: str, cluster: str) -> Identity:
             f"data folder {folder} is that of node {kept.name}, not {name}; name it so, or use another folder"
         )
     return Identity(kept.name, kept.incarnation, uuid.uuid4().hex)
+
+
+def check_same_cluster(folders: Sequence[Path]) -> None:
+    """Before anything is written to them. Raises `FolderRefused` for folders of two clusters."""
+    by_cluster: dict[str, Path] = {}
+    for folder in folders:
+        with contextlib.suppress(OSError):  # a new one, or its disk fails: whoever opens it tells
+            by_cluster.setdefault(_decode(folder, (folder / _FILE).read_bytes()).cluster, folder)
+    if len(by_cluster) > 1:
+        raise FolderRefused(f"data folders {' and '.join(map(str, by_cluster.values()))} belong to different stores")
 
 
 def _decode(folder: Path, stored: bytes) -> _Kept:

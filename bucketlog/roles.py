@@ -121,7 +121,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
     secret = cluster_secret(settings)
     if not (settings.access_key_id and settings.secret_access_key.get_secret_value()):
         raise ValueError("set BUCKETLOG_ACCESS_KEY_ID and BUCKETLOG_SECRET_ACCESS_KEY, the same at every gateway")
-    root, _ = credentials.load(settings, settings.data)
+    root, _ = credentials.load(settings, [settings.data])
     async with AsyncExitStack() as stack:
         log = await stack.enter_async_context(opened_log(settings))
         nodes = await stack.enter_async_context(RemoteNodes(secret))

@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bucketlog import credentials, logs
-from bucketlog.folder import DataFolder, FolderRefused
+from bucketlog.folder import FolderRefused, usable
 from bucketlog.front import create_front
 from bucketlog.metrics.composed import of_store
 from bucketlog.protocol import BoundedProtocol
@@ -56,8 +56,9 @@ Role = Callable[[Settings], AbstractAsyncContextManager[Service]]
 
 def serve(settings: Settings, open_: OpenStore) -> None:
     """Runs until a signal. Raises `FolderRefused`, `OSError` (the port), `ValueError` (settings), `LogError`."""
-    folders = [DataFolder(path) for path in (settings.data, *settings.more_data)]
-    root, is_new = credentials.load(settings, folders[0].path)
+    logs.configure(settings)
+    folders = usable([settings.data, *settings.more_data])
+    root, is_new = credentials.load(settings, [folder.path for folder in folders])
 
     @asynccontextmanager
     async def whole_store(settings: Settings) -> AsyncIterator[Service]:

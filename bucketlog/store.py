@@ -1,6 +1,7 @@
 """The whole store in one process on the embedded log: what `bucketlog serve` runs, without its HTTP server.
 
-Each disk is a data node of its own; with several, payloads are replicated over them. Log and views are on the first.
+Each disk is a data node of its own; with several, payloads are replicated over them, and the log is on up to three. So the
+store starts without a disk that fails. The views are on the first: what one of an earlier start lacks comes from the log.
 """
 
 import asyncio
@@ -8,9 +9,9 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bucketlog import identity
 from bucketlog.health import Health
@@ -35,9 +36,12 @@ from processors.runtime import PartitionRuntime
 from processors.view import View
 from topics import commands, spec
 from topics.commands import Mark
+from topics.copies import LABEL
 from topics.disk import Disk, OsDisk
-from topics.embedded import EmbeddedLog
+from topics.embedded import MANIFEST, EmbeddedLog, mended
+from topics.journal import SEGMENT_BYTES
 from topics.log import LogError
+from topics.mirror import MirroredDisk
 from topics.placement import COPIES
 from topics.rocksdb import RocksMap
 from topics.sender import CommandSender
@@ -45,6 +49,7 @@ from topics.spec import CONTROL_PARTITION, TopicPartition
 
 GATEWAY = "local"
 TRIM_EVERY_S = 0.5
+T = TypeVar("T")
 log_ = logging.getLogger(__name__)
 
 
@@ -74,12 +79,41 @@ def times(settings: Settings) -> Times:
 
 def open_store(folders: Sequence[Path], settings: Settings) -> "Store":
     """The store of data folders, on files and RocksDB. Raises `LogError`, `OSError`, `FolderRefused`."""
-    views = [RocksMap(folders[0] / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
-    first = OsDisk(folders[0])
-    log = EmbeddedLog(first, now_ms)
-    disks = [first, *(OsDisk(folder) for folder in folders[1:])]
-    nodes = [_disk_node(folder, disk, log.identity) for folder, disk in zip(folders, disks, strict=True)]
+    identity.check_same_cluster(folders)
+    disks = {folder: OsDisk(folder) for folder in folders}
+    log = open_log({str(folder): disk for folder, disk in disks.items()})
+    nodes = list(_of_usable(folders, lambda folder: _disk_node(folder, disks[folder], log.identity)))
+    views = next(_of_usable(folders, _views), None)
+    if not nodes or views is None:
+        raise OSError("no data folder can be used; mount or replace the disks")
     return Store(log, nodes, views, now_ms, release_after_s=settings.release_after_s, times=times(settings))
+
+
+def open_log(
+    disks: Mapping[str, Disk], segment_bytes: int = SEGMENT_BYTES, clock_ms: Callable[[], int] = now_ms
+) -> EmbeddedLog:
+    """On up to three disks, by their names; on one alone that never was one of several, without a mirror."""
+    if len(disks) == 1 and (disk := next(iter(disks.values()))).load(LABEL) is None:
+        return EmbeddedLog(disk, clock_ms, segment_bytes=segment_bytes)
+    mirror = MirroredDisk(disks, MANIFEST, mended)
+    log = EmbeddedLog(mirror, clock_ms, segment_bytes=segment_bytes)
+    mirror.admit()
+    return log
+
+
+def _of_usable(folders: Iterable[Path], open_: Callable[[Path], T]) -> Iterator[T]:
+    """What is opened in each folder; one whose disk fails is left out, and it is told."""
+    for folder in folders:
+        try:
+            found = open_(folder)
+        except OSError as error:
+            log_.critical("data folder %s cannot be used: %s; replace the disk, and start again", folder, error)
+        else:
+            yield found
+
+
+def _views(folder: Path) -> list[RocksMap]:
+    return [RocksMap(folder / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
 
 
 def _disk_node(folder: Path, disk: OsDisk, cluster: str) -> DiskNode:

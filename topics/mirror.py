@@ -1,8 +1,8 @@
 """The log's files on several disks, as one `Disk`: any of them may fail or be lost, and the log goes on.
 
-Rules: what is written goes to all disks in use (`topics/copies.py`) and is durable when it is on all; what is read comes from
-the first. At a start the members' copies are made the same, each file before it is read: a power cut tears every copy
-otherwise, and a bit in one may have flipped. A disk that is new, or was left out, is given what it lacks on the way.
+Rules: what is written goes to all disks in use (`topics/copies.py`) and is durable when it is on all of them; what is read
+comes from the first. At a start the members' copies are made the same, each file before it is read: a power cut tears every
+copy otherwise, and a bit in one may have flipped. A disk that is new, or was left out, is given what it lacks on the way.
 Assumptions: who uses it asks, at its start, for the names of all its folders, and then calls `admit`.
 """
 

@@ -54,7 +54,7 @@ class RocksMap:
             self._database = open_database(path)
         except Exception as error:
             if not any(sign in str(error) for sign in _UNOPENED):
-                raise
+                raise OSError(str(error)) from error  # the disk's, or what it has is no database
             self._remove(error)
             self._database = open_database(path)
 

@@ -82,7 +82,7 @@ def kept_secret(path: Path) -> str:
 
 def kept_keys(folder: Path) -> dict[str, str]:
     """As `bucketlog serve` makes and keeps them."""
-    root, _ = credentials.load(Settings(), folder)
+    root, _ = credentials.load(Settings(), [folder])
     return {"BUCKETLOG_ACCESS_KEY_ID": root.access_key, "BUCKETLOG_SECRET_ACCESS_KEY": root.secret(root.access_key) or ""}
 
 
