@@ -48,11 +48,12 @@ class Copies:
         self._id = labels[0].mirror if labels else uuid.uuid4().hex
         self.members = [copies[name] for name in current][:LOG_COPIES]
         self.joining: list[Copy] = []
-        for id_, name in self._generation.members.items():
-            if id_ not in {copy.id for copy in self.members}:
-                _tell(name, "it is missing, or it cannot be read")
+        others = [copy for copy in copies.values() if copy not in self.members]
+        for name in self._generation.members.values():
+            if name not in disks:
+                _tell(name, "it is missing")
         self._begin()
-        for copy in [each for each in copies.values() if each not in self.members][: LOG_COPIES - len(self.members)]:
+        for copy in others[: LOG_COPIES - len(self.members)]:
             self._join(copy)
 
     @property

@@ -1,0 +1,323 @@
+"""The embedded log on several disks: one fails, is lost, is torn by a power cut, flips a bit; and what is refused."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.simulation.disk import SimulatedDisk
+from tests.topics.fused import Fuse, FusedDisk
+from topics.disk import Disk
+from topics.embedded import MANIFEST, EmbeddedLog, mended
+from topics.log import Entry, LogCorrupt, LogError
+from topics.mirror import MirroredDisk
+from topics.spec import TopicPartition, TopicSpec, Visible
+
+COMMANDS, EVENTS = TopicPartition("commands", 0), TopicPartition("events", 0)
+SPECS = (TopicSpec("commands", 1, Visible.APPENDED, kept=False), TopicSpec("events", 1, Visible.DURABLE, kept=True))
+SEGMENT_BYTES = 4_000  # a roll each third round
+FOLDERS = ("journal", "archive/events/0000")
+FULL = OSError(28, "No space left on device")
+Disks = dict[str, SimulatedDisk]
+
+
+class Store:
+    """A log on a mirror, and the values that it acknowledged."""
+
+    def __init__(self, disks: Mapping[str, Disk]) -> None:
+        self.disk = MirroredDisk(disks, MANIFEST, mended)
+        self.log = EmbeddedLog(self.disk, lambda: 1, segment_bytes=SEGMENT_BYTES)
+        self.disk.admit()
+
+    async def fill(self, first: int, rounds: int = 12) -> list[bytes]:
+        """Those that it took."""
+        await self.log.create_topics(SPECS)
+        taken = []
+        for number in range(first, first + rounds):
+            await self.log.append(COMMANDS, [Entry(b"", b"%02d" % number + bytes(200))], durable=False)
+            try:
+                await self.log.append(EVENTS, [Entry(b"", b"%02d" % number + bytes(1_000))], durable=True)
+                taken.append(b"%02d" % number)
+            except LogError:
+                continue
+        return taken
+
+    async def takes(self) -> bool:
+        """Whether it takes one more; what it refuses it does not have."""
+        try:
+            await self.log.append(EVENTS, [Entry(b"", b"no")], durable=True)
+        except LogError:
+            return False
+        return True
+
+    async def values(self) -> list[bytes]:
+        found: list[bytes] = []
+        offset = 0
+        while batch := await self.log.read(EVENTS, offset):
+            found += [each.value[:2] for each in batch]
+            offset = batch[-1].offset + 1
+        return found
+
+
+def new_disks(names: str = "ab", seed: int = 1) -> Disks:
+    return {name: SimulatedDisk(random.Random(f"{seed}{name}")) for name in names}
+
+
+def filled(disks: Mapping[str, Disk], first: int = 0, rounds: int = 12) -> list[bytes]:
+    """A process that writes, and ends without a word."""
+
+    async def run() -> list[bytes]:
+        return await Store(disks).fill(first, rounds)
+
+    return asyncio.run(run())
+
+
+def seen(disks: Mapping[str, Disk]) -> list[bytes]:
+    async def run() -> list[bytes]:
+        store = Store(disks)
+        await store.log.create_topics(SPECS)
+        found = await store.values()
+        await store.log.close()
+        return found
+
+    return asyncio.run(run())
+
+
+def contents(disk: SimulatedDisk) -> dict[str, bytes]:
+    return {path: bytes(file.data) for folder in FOLDERS for path, file in disk.files(folder).items()}
+
+
+def members(disks: Mapping[str, Disk]) -> list[str]:
+    """Of a start without any new disk."""
+    return MirroredDisk(disks, MANIFEST, mended).members
+
+
+@pytest.fixture(autouse=True)
+def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    caplog.set_level(logging.CRITICAL)
+    yield caplog
+
+
+def test_each_disk_has_all() -> None:
+    disks = new_disks("abc")
+    taken = filled(disks)
+    assert len(taken) == 12
+    assert contents(disks["a"]) == contents(disks["b"]) == contents(disks["c"])
+    assert {path.partition("/")[0] for path in contents(disks["a"])} == {"journal", "archive"}
+    for lost in "abc":
+        assert seen({name: disk for name, disk in disks.items() if name != lost}) == taken
+        disks |= new_disks(lost)
+        assert seen(disks) == taken  # it is a member again
+        assert contents(disks["a"]) == contents(disks["b"]) == contents(disks["c"])
+
+
+def test_at_most_three_disks_have_it_and_a_fourth_takes_the_place_of_one_that_is_missing() -> None:
+    disks = new_disks("abcd")
+    taken = filled(disks)
+    assert contents(disks["d"]) == {}
+    assert seen({name: disks[name] for name in "bcd"}) == taken
+    assert contents(disks["d"]) == contents(disks["b"])
+    assert seen(disks) == taken
+    assert members(disks) == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("broken", "ab")
+def test_a_disk_that_breaks_at_any_moment_is_left_out(broken: str, told: pytest.LogCaptureFixture) -> None:
+    unbroken = Fuse()
+    filled({name: FusedDisk(disk, unbroken if name == broken else Fuse()) for name, disk in new_disks().items()})
+    assert unbroken.spent > 70
+    for left in range(unbroken.spent):
+        disks, fuse = new_disks(), Fuse(left)
+        told.clear()
+        taken = filled({name: FusedDisk(disk, fuse if name == broken else Fuse()) for name, disk in disks.items()})
+        assert len(taken) == 12
+        assert [f"without its copy on {broken}" in line for line in told.messages] == [True], left
+        [other] = set(disks) - {broken}
+        assert seen({other: disks[other]}) == taken
+        assert seen(disks) == taken  # the broken one is whole again, and stale
+        assert contents(disks["a"]) == contents(disks["b"])
+
+
+def test_a_process_that_ends_at_any_moment_of_a_copy_leaves_it_stale() -> None:
+    def prepared() -> tuple[Disks, list[bytes]]:
+        """a and c went on without b."""
+        disks = new_disks("abc")
+        taken = filled(disks)
+        return disks, taken + filled(disks | {"b": FusedDisk(disks["b"], Fuse(0))}, 12)
+
+    disks, taken = prepared()
+    unbroken = Fuse()
+    asyncio.run(Store({name: FusedDisk(disk, unbroken) for name, disk in disks.items()}).log.close())
+    for left in range(unbroken.spent):
+        disks, taken = prepared()
+        fuse = Fuse(left, RuntimeError("the process ended"))
+        with pytest.raises(RuntimeError, match="the process ended"):
+            seen({name: FusedDisk(disk, fuse) for name, disk in disks.items()})
+        for disk in disks.values():
+            disk.power_cut()
+        with pytest.raises(LogError, match=r"may lack|never whole"):
+            Store({"b": disks["b"]})
+        some = ("abc", "ab", "bc")[left % 3]
+        assert seen({name: disks[name] for name in some}) == taken, left
+        assert contents(disks[some[0]]) == contents(disks[some[-1]])
+
+
+def test_power_cuts_that_tear_each_disk_otherwise() -> None:
+    for seed in range(60):
+        disks, taken = new_disks("abc", seed), list[bytes]()
+        for _ in range(3):
+            taken += filled(disks, len(taken), 4)
+            for disk in disks.values():
+                disk.power_cut()
+            assert seen(disks) == taken
+            assert contents(disks["a"]) == contents(disks["b"]) == contents(disks["c"])
+
+
+def test_what_only_one_disk_has_of_the_last_batch_comes_to_all() -> None:
+    """The process ended while the others wrote it: nobody was told of it, and from here on nobody may lose it."""
+    for first in "ab":
+        disks = new_disks()
+        filled(disks, rounds=2)
+        fuse = Fuse(error=RuntimeError("the process ended"))
+        slow = {name: disk if name == first else FusedDisk(disk, fuse) for name, disk in disks.items()}
+
+        async def run(slow: Mapping[str, Disk] = slow, fuse: Fuse = fuse) -> None:
+            store = Store(slow)
+            await store.log.create_topics(SPECS)
+            fuse.left = 0
+            await store.log.append(EVENTS, [Entry(b"", b"xx" + bytes(100))], durable=True)
+
+        with pytest.raises(LogError):
+            asyncio.run(run())
+        assert seen(disks) == [b"00", b"01", b"xx"]
+        for name in disks:
+            assert seen({name: disks[name]} | new_disks("c")) == [b"00", b"01", b"xx"]
+
+
+@pytest.mark.parametrize("harmed", "ab")
+def test_bits_that_flipped_on_one_disk_are_mended_from_another(harmed: str) -> None:
+    disks = new_disks()
+    taken = filled(disks)
+    for folder in FOLDERS:
+        for path in disks[harmed].files(folder):
+            before = contents(disks[harmed])
+            used = len(before[path].rstrip(b"\0"))
+            for at in (3, used // 2, used - 1):
+                disks[harmed].files(folder)[path].flip(at, 1)
+            assert seen(disks) == taken
+            assert contents(disks["a"]) == contents(disks["b"])
+            assert contents(disks[harmed])[path][:used] == before[path][:used]
+
+
+def test_damage_to_both_in_different_places_is_mended() -> None:
+    disks = new_disks()
+    taken = filled(disks)
+    path = max(path for path in contents(disks["a"]) if path.startswith("archive"))
+    used = len(contents(disks["a"])[path])
+    disks["a"].files(FOLDERS[1])[path].flip(used // 4, 1)
+    disks["b"].files(FOLDERS[1])[path].flip(used * 3 // 4, 1)
+    assert seen(disks) == taken
+    disks["a"].files(FOLDERS[1])[path].flip(used // 4, 1)
+    disks["b"].files(FOLDERS[1])[path].flip(used // 4, 1)
+    with pytest.raises(LogCorrupt):
+        seen(disks)
+
+
+def test_a_flipped_bit_is_mended_when_an_archive_is_read() -> None:
+    async def run() -> None:
+        disks = new_disks()
+        store = Store(disks)
+        taken = await store.fill(0)
+        path = min(disks["a"].files(FOLDERS[1]))
+        disks["a"].files(FOLDERS[1])[path].flip(100, 1)
+        assert await store.values() == taken
+        assert contents(disks["a"]) == contents(disks["b"])
+        await store.log.close()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("path", [MANIFEST, "mirror.json"])
+@pytest.mark.parametrize("harmed", "ab")
+def test_a_flipped_bit_in_a_small_file_is_mended(harmed: str, path: str) -> None:
+    disks = new_disks()
+    taken = filled(disks)
+    stored = disks[harmed].load(path)
+    assert stored is not None
+    for at in range(len(stored) - 1):
+        disks[harmed].store(path, stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :])
+        assert seen(disks) == taken
+        assert disks["a"].load(MANIFEST) == disks["b"].load(MANIFEST)
+        assert members(disks) == ["a", "b"] or members(disks) == ["b", "a"]
+
+
+def test_a_full_disk_is_not_left_out() -> None:
+    for full in "ab":
+        disks = new_disks()
+
+        async def run(disks: Disks = disks, full: str = full) -> list[bytes]:
+            fuse = Fuse(error=FULL)
+            store = Store({name: FusedDisk(disk, fuse if name == full else Fuse()) for name, disk in disks.items()})
+            taken = await store.fill(0, 4)
+            fuse.left = 0
+            assert not await store.takes()
+            fuse.left = None
+            taken += await store.fill(4, 4)
+            assert store.disk.members == ["a", "b"]
+            assert await store.values() == taken
+            return taken
+
+        taken = asyncio.run(run())
+        assert seen(disks) == taken
+
+
+def test_the_last_disk_is_not_left_out() -> None:
+    disks, fuse = new_disks(), Fuse()
+    fused = {name: FusedDisk(disk, fuse) for name, disk in disks.items()}
+
+    async def run() -> None:
+        store = Store(fused)
+        await store.fill(0, 4)
+        fuse.left = 0
+        assert not await store.takes()
+        assert store.disk.members == ["a", "b"]  # it failed on both: which of them is to blame nobody knows
+
+    asyncio.run(run())
+    disks = new_disks()
+
+    async def run_one_after_the_other() -> None:
+        first, second = Fuse(), Fuse()
+        store = Store({"a": FusedDisk(disks["a"], first), "b": FusedDisk(disks["b"], second)})
+        await store.fill(0, 4)
+        first.left = 0
+        assert await store.fill(4, 4)
+        assert store.disk.members == ["b"]
+        second.left = 0
+        assert not await store.takes()
+        assert store.disk.members == ["b"]
+
+    asyncio.run(run_one_after_the_other())
+
+
+def test_what_cannot_be_known_is_refused_and_left_as_it_is() -> None:
+    disks, others = new_disks("abc"), new_disks("xy")
+    taken = filled(disks)
+    filled(others)
+    before = [contents(disk) for disk in (*disks.values(), *others.values())]
+    for wrong in ({"c": disks["c"]}, {"c": disks["c"]} | new_disks("n"), disks | others):
+        with pytest.raises(LogError, match=r"may lack the end of the log|logs of their own"):
+            Store(wrong)
+    assert [contents(disk) for disk in (*disks.values(), *others.values())] == before
+    assert seen(disks) == taken
+
+
+def test_a_log_of_one_disk_comes_to_others() -> None:
+    disks = new_disks("a")
+    log = EmbeddedLog(disks["a"], lambda: 1, segment_bytes=SEGMENT_BYTES)
+    asyncio.run(log.create_topics(SPECS))
+    asyncio.run(log.append(EVENTS, [Entry(b"", b"00")], durable=True))
+    disks |= new_disks("bc")
+    assert seen(disks) == [b"00"]
+    assert seen({name: disks[name] for name in "bc"}) == [b"00"]
