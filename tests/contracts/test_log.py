@@ -9,11 +9,13 @@ import msgspec
 import pytest
 
 from tests.topics.full import FullDisk
-from topics.embedded import EmbeddedLog
+from topics.disk import Disk, OsDisk
+from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.log import VALUE_BYTES_MAX, Entry, Log, LogError, OffsetTrimmed, RecordTooLarge
 from topics.memory import MemoryLog
+from topics.mirror import MirroredDisk
 from topics.spec import TopicPartition, TopicSpec, Visible
 
 AT = TopicPartition("commands", 1)
@@ -40,8 +42,14 @@ class Harness:
         if self.kind == "kafka":
             self._open.append(await KafkaLog.open(self._kafka))
             return self._open[-1]
-        self._disks.append(FullDisk(self._root))
-        return EmbeddedLog(self._disks[-1], lambda: 1, segment_bytes=20_000)
+        self._disks.append(FullDisk(self._root / "0"))
+        if self.kind == "embedded":
+            return EmbeddedLog(self._disks[-1], lambda: 1, segment_bytes=20_000)
+        disks: dict[str, Disk] = {"whole": OsDisk(self._root / "1"), "full": self._disks[-1]}
+        mirror = MirroredDisk(disks, MANIFEST, mended)
+        log = EmbeddedLog(mirror, lambda: 1, segment_bytes=20_000)
+        mirror.admit()
+        return log
 
     async def reopen(self, log: Log) -> Log:
         if isinstance(log, EmbeddedLog):
@@ -262,7 +270,7 @@ def _run(case: Case, harness: Harness) -> None:
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("kind", ["memory", "embedded"])
+@pytest.mark.parametrize("kind", ["memory", "embedded", "mirrored"])
 @pytest.mark.parametrize("case", [*CASES, *FAILURES], ids=lambda case: case.__name__)
 def test_log(kind: str, case: Case, tmp_path: Path) -> None:
     _run(case, Harness(kind, tmp_path))

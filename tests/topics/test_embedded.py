@@ -6,15 +6,28 @@ from pathlib import Path
 import pytest
 
 from tests.topics.full import FullDisk
-from topics.disk import OsDisk
-from topics.embedded import EmbeddedLog
+from topics.disk import Disk, OsDisk
+from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.log import Entry, LogError
+from topics.mirror import MirroredDisk
 from topics.spec import TopicPartition, TopicSpec, Visible
 
 COMMANDS, EVENTS = TopicPartition("commands", 0), TopicPartition("events", 0)
 SPECS = (TopicSpec("commands", 1, Visible.APPENDED, kept=False), TopicSpec("events", 1, Visible.DURABLE, kept=True))
 ROUNDS = 12
 SEGMENT_BYTES = 4_000  # a roll each third round
+
+
+def opened(disk: Disk, root: Path, others: int) -> EmbeddedLog:
+    """On it alone, or as a mirror with others, which are never full."""
+    if not others:
+        return EmbeddedLog(disk, lambda: 1, segment_bytes=SEGMENT_BYTES)
+    mirror = MirroredDisk(
+        {"full": disk} | {str(each): OsDisk(root / str(each)) for each in range(others)}, MANIFEST, mended
+    )
+    log = EmbeddedLog(mirror, lambda: 1, segment_bytes=SEGMENT_BYTES)
+    mirror.admit()
+    return log
 
 
 async def values(log: EmbeddedLog, at: TopicPartition) -> list[bytes]:
@@ -43,11 +56,12 @@ async def fill(log: EmbeddedLog) -> tuple[list[bytes], list[bytes]]:
     return sent, taken
 
 
+@pytest.mark.parametrize("others", [0, 1])
 @pytest.mark.parametrize("left", range(46))
-def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, tmp_path: Path) -> None:
+def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, others: int, tmp_path: Path) -> None:
     async def run() -> None:
-        disk = FullDisk(tmp_path)
-        log = EmbeddedLog(disk, lambda: 1, segment_bytes=SEGMENT_BYTES)
+        disk = FullDisk(tmp_path / "full")
+        log = opened(disk, tmp_path, others)
         await log.create_topics(SPECS)
         disk.left = left
         sent, taken = await fill(log)
@@ -57,8 +71,8 @@ def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, tmp_path: Pat
         await log.close()
         disk.close()
 
-        disk_again = OsDisk(tmp_path)
-        again = EmbeddedLog(disk_again, lambda: 1, segment_bytes=SEGMENT_BYTES)
+        disk_again = OsDisk(tmp_path / "full")
+        again = opened(disk_again, tmp_path, others)
         assert (await values(again, COMMANDS), await values(again, EVENTS)) == (sent, taken)
         await again.append(EVENTS, [Entry(b"", b"zz")], durable=True)
         assert await values(again, EVENTS) == [*taken, b"zz"]
