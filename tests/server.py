@@ -34,7 +34,8 @@ class Server:
     ) -> None:
         self.data = data
         bucketlog = [str(Path(sys.executable).with_name("bucketlog")), "serve"]
-        self._command = [*([sys.executable, "-m", module] if module else bucketlog), *flags]
+        self._command = [sys.executable, "-m", module] if module else bucketlog
+        self.flags = flags
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._env = {
@@ -47,7 +48,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Server":
-        arguments = [*self._command, "--data", str(self.data), "--port", str(self.port)]
+        arguments = [*self._command, *self.flags, "--data", str(self.data), "--port", str(self.port)]
         with ExitStack() as opened:
             stderr = opened.enter_context(self._stderr.open("ab")) if self._stderr else None
             self.process = subprocess.Popen(arguments, env=self._env, stdout=subprocess.DEVNULL, stderr=stderr)

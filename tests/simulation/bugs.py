@@ -15,10 +15,13 @@ from processors.reads import ViewReads
 from processors.runtime import PartitionRuntime
 from processors.view import Overlay
 from tests.simulation.world import World
+from topics import copies, generation
 from topics.embedded import EmbeddedLog
 from topics.events import Claimed, Decision
+from topics.generation import Found, Standing
 from topics.journal import Journal
 from topics.log import Entry, Record
+from topics.mirror import MirroredFile
 from topics.reader import ReaderState
 
 Patch = pytest.MonkeyPatch
@@ -117,10 +120,33 @@ def journal_folder_not_synced_at_start(patch: Patch, world: World) -> None:
 
     def recover(journal: Journal) -> Any:
         with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(world.disk, "sync_folder", lambda folder: None)
+            for disk in world.disks:
+                inner.setattr(disk, "sync_folder", lambda folder: None)
             yield from honest(journal)
 
     patch.setattr(Journal, "recover", recover)
+
+
+def stale_disk_wins(patch: Patch, world: World) -> None:
+    honest = generation.standing
+
+    def standing(disks: Sequence[Found], ids: dict[str, str]) -> Standing:
+        found = honest(disks, ids)
+        labelled = [each.name for each in disks if each.label and each.label.generation.number]
+        stale = [name for name in labelled if name not in found.current]
+        return found._replace(current=stale[:1] or found.current)
+
+    patch.setattr(copies, "standing", standing)
+
+
+def durable_on_the_first_disk_alone(patch: Patch, world: World) -> None:
+    async def write_synced(file: MirroredFile, data: bytes, at: int) -> None:
+        first, *others = file._copies.in_use
+        await file._files[first].write_synced(data, at)
+        for copy in others:
+            file._files[copy].write(data, at)
+
+    patch.setattr(MirroredFile, "write_synced", write_synced)
 
 
 def index_trusted_blindly(patch: Patch, world: World) -> None:
@@ -194,6 +220,8 @@ PLANTS: list[Plant] = [
     volume_not_synced,
     former_process_not_synced,
     journal_folder_not_synced_at_start,
+    stale_disk_wins,
+    durable_on_the_first_disk_alone,
     index_trusted_blindly,
     copies_trusted_unsynced,
     failed_write_drops_promised_records,

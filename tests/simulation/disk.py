@@ -102,6 +102,7 @@ class SimulatedDisk:
         self.rng = rng
         self.skips_sync = False
         self.failures = 0
+        self.breaks = False  # whether they are those of a disk that is broken, not of a full one
         self.is_frozen = False
         self.when_created: Callable[[], None] = lambda: None  # a new file: a moment at which a crash does most harm
         self.capacity_bytes = 1 << 40
@@ -160,6 +161,8 @@ class SimulatedDisk:
     def maybe_fail(self) -> None:
         if self.failures:
             self.failures -= 1
+            if self.breaks:
+                raise OSError(5, "Input/output error (by the test's wish)")
             raise OSError(28, "No space left on device (by the test's wish)")
 
     def power_cut(self) -> None:

@@ -1,5 +1,7 @@
 """One seeded world: clients against the store, crashes, power cuts, failing disks, a zombie in the log; then the checks.
 
+With three disks the log is on all of them. Then one may break, and be left out, and once in a world one is lost for good.
+
 Each key has one client that writes it (so what a read may return is known) and any client may read it. A value is a number
 in the payload; a write whose outcome is unknown may be read or not, until an acknowledged write of the same key follows.
 """
@@ -21,8 +23,9 @@ from processors.view import Overlay
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import Crash, SimulatedLoop
 from topics import commands, events, spec
-from topics.embedded import EmbeddedLog
+from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.log import Entry, LogError
+from topics.mirror import MirroredDisk
 from topics.objects import Attributes, Extent, Preconditions
 from topics.reader import ReaderState
 from topics.spec import TopicPartition
@@ -69,7 +72,9 @@ class World:
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.disks = [SimulatedDisk(self.rng) for _ in range(self.rng.choice([1, 1, 3]))]
-        self.disk = self.disks[0]  # the log's
+        self.lost_at = self.rng.randrange(FAULTS) if len(self.disks) > 1 else None  # the fault with which a disk is lost
+        self.replaced = 0
+        self.mirror: MirroredDisk | None = None
         self.indexes = [MemoryTable() for _ in self.disks]
         self.views = [MemoryView() for _ in range(spec.EVENTS.partitions)]
         self.now_s = START_S
@@ -94,6 +99,8 @@ class World:
         """Raises `InvariantBroken`."""
         for fault in range(FAULTS):
             self._incarnation(COMMANDS // FAULTS * (fault + 1), crash=True)
+            if fault == self.lost_at:
+                self._lose_disk()
         self._incarnation(COMMANDS, crash=False)
 
     def _incarnation(self, commands_until: int, *, crash: bool) -> None:
@@ -126,6 +133,15 @@ class World:
             self.indexes = [MemoryTable() for _ in self.disks]
             self.views = [MemoryView() for _ in self.views]
 
+    def _lose_disk(self) -> None:
+        """Never the last one that has all of the log; payloads are on two at least."""
+        number = self.rng.randrange(len(self.disks))
+        assert self.mirror is not None
+        if self.mirror.members != [str(number)]:
+            self.disks[number], self.indexes[number] = SimulatedDisk(self.rng), MemoryTable()
+            self.replaced = number + 1
+            self.reached["disk lost"] += 1
+
     def _abandon(self, loop: SimulatedLoop) -> None:
         """A dead process writes nothing more: what its coroutines do on their way out reaches no disk."""
         for disk in self.disks:
@@ -138,7 +154,7 @@ class World:
         if crash and self.rng.random() < 0.3:
             loop.steps_left = self.rng.randrange(150)  # while it still recovers
         for disk in self.disks:
-            disk.failures = 0
+            disk.failures, disk.breaks = 0, False
             disk.when_created = lambda: self._crash_soon(loop) if crash else None
         store = self.store = self._open(lambda: int(loop.now_s * 1000))
         await store.start()
@@ -173,11 +189,11 @@ class World:
     def _open(self, clock_ms: Callable[[], int]) -> Store:
         self.boots += 1
         nodes = [
-            DiskNode(Identity(f"disk{number}", f"i{number}", f"b{self.boots}"), disk, index, 1 << 40)
+            DiskNode(self._identity(number), disk, index, 1 << 40)
             for number, (disk, index) in enumerate(zip(self.disks, self.indexes, strict=True))
         ]
         return Store(
-            EmbeddedLog(self.disk, clock_ms, segment_bytes=SEGMENT_BYTES),
+            self._open_log(clock_ms),
             nodes,
             self.views,
             clock_ms,
@@ -187,6 +203,19 @@ class World:
             rng=self.rng,
             new_blob=lambda: self.rng.randbytes(16),
         )
+
+    def _identity(self, number: int) -> Identity:
+        """An emptied folder is another node."""
+        name = f"spare{number}" if self.replaced == number + 1 else f"disk{number}"
+        return Identity(name, f"i-{name}", f"b{self.boots}")
+
+    def _open_log(self, clock_ms: Callable[[], int]) -> EmbeddedLog:
+        if len(self.disks) == 1:
+            return EmbeddedLog(self.disks[0], clock_ms, segment_bytes=SEGMENT_BYTES)
+        self.mirror = MirroredDisk({str(number): disk for number, disk in enumerate(self.disks)}, MANIFEST, mended)
+        log = EmbeddedLog(self.mirror, clock_ms, segment_bytes=SEGMENT_BYTES)
+        self.mirror.admit()
+        return log
 
     # clients
 
@@ -314,8 +343,9 @@ class World:
             await asyncio.sleep(self.rng.random() * 0.3)
             match self.rng.randrange(4):
                 case 0:
-                    self.rng.choice(self.disks).failures = 1
-                    self.reached["disk full"] += 1
+                    disk = self.rng.choice(self.disks)
+                    disk.failures, disk.breaks = 1, len(self.disks) > 1 and self.rng.random() < 0.5
+                    self.reached["disk breaks" if disk.breaks else "disk full"] += 1
                 case 1 | 2:
                     await self._zombie(store)
                 case _:

@@ -135,6 +135,7 @@ def test_a_disk_that_breaks_at_any_moment_is_left_out(broken: str, told: pytest.
         assert len(taken) == 12
         assert [f"without its copy on {broken}" in line for line in told.messages] == [True], left
         [other] = set(disks) - {broken}
+        assert members(disks) == [other]
         assert seen({other: disks[other]}) == taken
         assert seen(disks) == taken  # the broken one is whole again, and stale
         assert contents(disks["a"]) == contents(disks["b"])

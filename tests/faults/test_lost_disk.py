@@ -1,0 +1,126 @@
+"""A disk of `serve` is lost, whichever it is, or breaks while the store runs: the log and the payloads are on others."""
+
+import fcntl
+import json
+import os
+import random
+import shutil
+import struct
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.bucketlog.test_operator import status
+from tests.faults.workload import Client, check, check_stream, start_clients, stop_clients, wait_for_answers
+from tests.server import Server
+from topics.spec import GROUPS
+
+pytestmark = pytest.mark.faults
+CLIENTS = 8
+WHOLE_S, ANSWER_S = 120.0, 60.0
+EXT4_SHUTDOWN, WITHOUT_FLUSH = 0x8004587D, 2  # EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH: fs/ext4/ext4.h
+IMAGE_BYTES = 4 << 30  # sparse
+
+
+def start(server: Server, *folders: Path) -> None:
+    """Again, on these."""
+    *others, server.data = folders
+    server.flags = [flag for folder in others for flag in ("--data", str(folder))]
+    server.start()
+
+
+def wait_until_whole(server: Server) -> None:
+    deadline = time.monotonic() + WHOLE_S
+    while len((found := status(server))["groups"]["whole"]) < GROUPS:
+        assert time.monotonic() < deadline, {name: len(groups) for name, groups in found["groups"].items()}
+        time.sleep(0.5)
+
+
+def finish(server: Server, clients: list[Client]) -> None:
+    stop_clients(clients)
+    assert sum(client.acknowledged for client in clients) > CLIENTS
+    check(server, clients)
+    check_stream(server)
+
+
+def test_any_disk_is_lost_under_load(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    server = Server(tmp_path / "a")
+    start(server, *folders)
+    clients = start_clients(server, CLIENTS)
+    rng = random.Random(1)
+    for lost in folders:
+        time.sleep(rng.uniform(1, 3))
+        server.kill()
+        shutil.rmtree(lost)
+        start(server, *[folder for folder in folders if folder != lost])
+        wait_for_answers(clients, ANSWER_S)
+        time.sleep(rng.uniform(0.5, 1))
+        server.kill()
+        start(server, *folders)  # with an empty one in its place
+        wait_until_whole(server)
+    finish(server, clients)
+    assert server.stop() == 0
+    for lost in folders:
+        rest = [folder for folder in folders if folder != lost]
+        for folder in rest:
+            shutil.rmtree(folder / "view", ignore_errors=True)
+        start(server, *rest)
+        check(server, clients)
+        check_stream(server)
+        assert server.stop() == 0
+
+
+@pytest.fixture
+def breakable(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own."""
+    image, folder = tmp_path / "image", tmp_path / "breakable"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(IMAGE_BYTES)
+    mount = ["mount", "-o", "loop", str(image), str(folder)]
+    try:
+        subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no right to mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def shut_down(folder: Path) -> None:
+    """From here on its file system answers every write with an I/O error, as one whose device is gone."""
+    file = os.open(folder, os.O_RDONLY)
+    fcntl.ioctl(file, EXT4_SHUTDOWN, struct.pack("I", WITHOUT_FLUSH))
+    os.close(file)
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_disk_breaks_under_load(tmp_path: Path, breakable: Path, place: int) -> None:
+    """Where it has the views, the store says that it has to be started again."""
+    folders = [tmp_path / "a", tmp_path / "b"]
+    folders.insert(place, breakable)
+    server = Server(tmp_path / "a", stderr=tmp_path / "stderr")
+    start(server, *folders)
+    clients = start_clients(server, CLIENTS)
+    time.sleep(2)
+    shut_down(breakable)
+    time.sleep(2)
+    if place:
+        wait_for_answers(clients, ANSWER_S)
+    assert f"the log goes on without its copy on {breakable}" in (tmp_path / "stderr").read_text()
+    with suppress(ProcessLookupError):
+        server.kill()
+    start(server, *folders)
+    assert f"data folder {breakable} cannot be used" in (tmp_path / "stderr").read_text()
+    wait_for_answers(clients, ANSWER_S)
+    finish(server, clients)
+    assert server.stop() == 0
+    labels = [json.loads((folder / "mirror.json").read_text().splitlines()[0]) for folder in folders if folder != breakable]
+    assert [list(label["generation"]["members"].values()) for label in labels] == [
+        [str(tmp_path / "a"), str(tmp_path / "b")]
+    ] * 2
