@@ -21,8 +21,9 @@ from bucketlog.work import Work
 from datanode import client
 from datanode.client import Blobs
 from datanode.index import BlobIndex, Table
-from datanode.local import LocalNode
+from datanode.local import MissingNode
 from datanode.member import Identity
+from datanode.node import DataNode
 from datanode.placement import PlacementMap
 from datanode.service import NodeService, Times
 from datanode.store import VOLUME_BYTES, VolumeStore
@@ -210,11 +211,10 @@ class Store:
         for group, below in trimmable(self.map.current, positions).items():
             await self.log.trim(TopicPartition("writes", group), below)
 
-    def _node(self, endpoint: str) -> LocalNode:
-        """In one process a disk is reached by its name. Raises `OSError` for one that is missing."""
-        if endpoint not in self.nodes:
-            raise OSError(f"disk {endpoint} is missing")
-        return self.nodes[endpoint].node
+    def _node(self, endpoint: str) -> DataNode:
+        """In one process a disk is reached by its name."""
+        found = self.nodes.get(endpoint)
+        return MissingNode(f"disk {endpoint} is missing") if found is None else found.node
 
     async def _register(self) -> None:
         """The disks that are there are up, those that are missing are not; returns when the map shows it."""

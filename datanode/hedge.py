@@ -52,11 +52,7 @@ class _Reading:
 
     def _ask_next(self) -> None:
         if (name := next(self._names, None)) is not None:
-            self._under_way[asyncio.create_task(self._read(name))] = name
-
-    async def _read(self, name: str) -> bytes:
-        """A node that cannot be reached at all has failed to answer: the next is asked."""
-        return await self._routes.node(name).read(*self._asked)
+            self._under_way[asyncio.create_task(self._routes.node(name).read(*self._asked))] = name
 
     def _answer(self, task: "asyncio.Task[bytes]") -> bytes | None:
         """What a node gave; the nodes that were asked before it and are still silent are slow."""

@@ -101,3 +101,19 @@ class LocalNode:
         if (replica := self._replicas.get(group)) is None:
             raise OSError(f"{self._own} does not serve group {group}")
         return replica
+
+
+class MissingNode:
+    """In the place of one whose disk is missing: it fails when it is asked, as a node elsewhere that is away."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> Writer:
+        raise OSError(self._why)
+
+    async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
+        raise OSError(self._why)
+
+    async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
+        raise OSError(self._why)

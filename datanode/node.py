@@ -58,4 +58,4 @@ class DataNode(Protocol):
         ...
 
 
-Nodes = Callable[[str], DataNode]  # by endpoint
+Nodes = Callable[[str], DataNode]  # by endpoint; one that cannot be reached fails when it is asked

@@ -133,8 +133,7 @@ class Copies:
             self._is_untold = False
             self._label_all()  # with the one before, where that was broken off
             if not self._is_untold:
-                members = {copy.id: copy.name for copy in self.members}
-                self._generation = Generation(self._generation.number + 1, members)
+                self._generation = self._generation.following({copy.id: copy.name for copy in self.members})
                 self._label_all()
 
     def _label_all(self) -> None:

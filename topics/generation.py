@@ -5,7 +5,8 @@ a disk before a generation without it is on all its members; each start begins o
 each member has the label of a generation before any has that of the next. So
 - the highest generation counts, and of its members all that are at it or at the one before have all;
 - of two with one number, that counts which none of its own members contradicts: the other was never on all of them;
-- with at least half of its members here nobody else can have gone on, but for one of two (which the operator is told).
+- with at least half of its members here nobody else can have gone on, but for one of two (which the operator is told); and
+  if one has, its label shows it when both are there again: each generation knows the last one of those that it left.
 Errors: `LogError`, before anything is changed.
 """
 
@@ -19,9 +20,36 @@ from topics.log import LogError
 REMEDY = "remove from it mirror.json, log.json, journal/ and archive/"
 
 
+class Members(msgspec.Struct, frozen=True):
+    number: int = 0
+    names: dict[str, str] = {}  # by id: how each was called
+
+
 class Generation(msgspec.Struct, frozen=True):
     number: int = 0
     members: dict[str, str] = {}  # id → how it was called
+    former: dict[str, Members] = {}  # of a disk that is none any more: the last generation that named it
+
+    def following(self, members: dict[str, str]) -> "Generation":
+        """One that has all that this one has."""
+        left = {id_: Members(self.number, self.members) for id_ in self.members if id_ not in members}
+        return Generation(self.number + 1, members, self.former | left)
+
+    def has_all_of(self, label: "Label") -> bool:
+        """Whether a disk that lacks something has nothing of its own: no generation which is none of those before this one.
+
+        It cannot have gone on with a disk that was a member here at that number: that one knew of another generation.
+        """
+        theirs = label.generation
+        if label.own in self.members or label.own not in theirs.members:
+            return True
+        if any(id_ != label.own and self._had(id_, theirs.number) for id_ in theirs.members):
+            return True
+        last = self.former.get(label.own, Members())
+        return theirs.number < last.number or (theirs.number, theirs.members) == (last.number, last.names)
+
+    def _had(self, id_: str, number: int) -> bool:
+        return id_ in self.members or self.former.get(id_, Members()).number >= number
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -69,9 +97,8 @@ def _of_labels(labels: dict[str, Label]) -> Standing:
             f"too; if they are gone for good, start with {next(iter(labels))} alone and without its mirror.json: "
             "what the others had beyond it is lost then"
         )
-    ids = {labels[name].own for name in current}
     for name, label in labels.items():
-        if label.generation.number and not ids & label.generation.members.keys():
+        if name not in current and not highest.has_all_of(label):
             raise LogError(_apart([name, *current]))
     return Standing(highest, current)
 

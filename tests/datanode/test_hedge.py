@@ -6,7 +6,7 @@ import random
 import pytest
 
 from datanode.hedge import HEDGE_S, READ_S, first_answer
-from datanode.node import BlobUnavailable, DataNode
+from datanode.node import BlobUnavailable
 from datanode.routing import SUSPECT_S, NoNode, Routes
 from tests.datanode.bench import OTHERS, Bench, bench, ref
 
@@ -54,24 +54,6 @@ def test_who_was_asked_after_the_one_that_answered_is_not_slow() -> None:
         made.peers["p"].slow_s = HEDGE_S + 0.05
         made.peers["q"].slow_s = 0.1
         assert (await read(way), suspects(way)) == ("p", "")
-
-    bench(case)
-
-
-def test_a_node_that_cannot_be_reached_at_all_is_as_one_that_fails() -> None:
-    """A disk of `serve` that is missing, while the map does not tell yet."""
-
-    async def case(made: Bench) -> None:
-        way = routes(made)
-        honest = way.node
-
-        def node(name: str) -> DataNode:
-            if name == "p":
-                raise OSError("disk p is missing")
-            return honest(name)
-
-        way.node = node  # type: ignore[method-assign]
-        assert (await read(way), suspects(way)) == ("q", "p")
 
     bench(case)
 
