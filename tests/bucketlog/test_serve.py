@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from bucketlog import credentials
+from bucketlog.settings import Settings
 from tests.server import Server, free_port
 
 BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
@@ -132,6 +135,52 @@ def test_keys_are_generated_once_and_kept_for_their_owner_only(tmp_path: Path) -
     end(process)
     assert json.loads(path.read_text()) == kept
     assert not any(kept["secret_access_key"] in line for line in lines)
+
+
+def test_keys_outlive_each_disk(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "abc"]
+    flags = [flag for folder in folders for flag in ("--data", str(folder))]
+    process, _ = start(*flags, "--port", str(free_port()))
+    end(process)
+    kept = (folders[0] / "credentials.json").read_text()
+    for lost in folders:
+        shutil.rmtree(lost)
+        process, lines = start(*flags, "--port", str(free_port()))
+        end(process)
+        assert json.loads(kept)["access_key_id"] in lines[-1]
+        assert {(folder / "credentials.json").read_text() for folder in folders} == {kept}
+        assert {stat.S_IMODE((folder / "credentials.json").stat().st_mode) for folder in folders} == {0o600}
+
+
+def test_keys_that_cannot_be_read_are_taken_from_another_folder_and_never_made_anew(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        folder.mkdir()
+    credentials.load(Settings(), folders)
+    (folders[0] / "credentials.json").write_text("{")
+    kept, is_new = credentials.load(Settings(), folders)
+    assert (kept.access_key, is_new) == (credentials.known(Settings(), folders[1]).access_key, False)
+    with pytest.raises(ValueError, match="Expecting property name"):
+        credentials.load(Settings(), folders[:1])
+
+
+def test_folders_of_two_stores_are_refused(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in "ab"]
+    for folder in folders:
+        process, _ = start("--data", str(folder), "--port", str(free_port()))
+        end(process)
+    before = (folders[1] / "log.json").read_text()
+    assert "belong to different stores" in refused("--data", str(folders[0]), "--data", str(folders[1]))
+    assert (folders[1] / "log.json").read_text() == before
+
+
+def test_one_of_three_disks_alone_is_refused(tmp_path: Path) -> None:
+    folders = [str(tmp_path / name) for name in "abc"]
+    process, _ = start(*[flag for folder in folders for flag in ("--data", folder)], "--port", str(free_port()))
+    end(process)
+    line = refused("--data", folders[2], "--port", str(free_port()))
+    assert folders[0] in line
+    assert "without its mirror.json" in line
 
 
 def test_a_request_under_way_ends_when_the_store_is_stopped(tmp_path: Path) -> None:

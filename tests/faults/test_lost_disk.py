@@ -9,8 +9,9 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -112,11 +113,15 @@ def test_a_disk_breaks_under_load(tmp_path: Path, breakable: Path, place: int) -
     time.sleep(2)
     if place:
         wait_for_answers(clients, ANSWER_S)
-    assert f"the log goes on without its copy on {breakable}" in (tmp_path / "stderr").read_text()
-    with suppress(ProcessLookupError):
-        server.kill()
+        assert f"the log goes on without its copy on {breakable}" in (tmp_path / "stderr").read_text()
+    else:
+        with pytest.raises(HTTPError, match="503"):
+            urlopen(f"{server.endpoint}/healthz", timeout=5)
+    server.kill()
     start(server, *folders)
-    assert f"data folder {breakable} cannot be used" in (tmp_path / "stderr").read_text()
+    told = (tmp_path / "stderr").read_text()
+    assert f"data folder {breakable} cannot be used" in told
+    assert f"the log goes on without its copy on {breakable}" in told
     wait_for_answers(clients, ANSWER_S)
     finish(server, clients)
     assert server.stop() == 0
