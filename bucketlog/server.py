@@ -152,8 +152,10 @@ class _Front:
 
 
 async def _starting(scope: Scope, receive: Receive, send: Send) -> None:
+    """Closes the connection: a body that it did not ask for does not come, and the next request would pass for it."""
     is_alive = scope["path"] == "/healthz"
-    answer = PlainTextResponse("ok\n") if is_alive else PlainTextResponse("starting\n", 503, {"retry-after": "1"})
+    headers = {"retry-after": "1", "connection": "close"}
+    answer = PlainTextResponse("ok\n") if is_alive else PlainTextResponse("starting\n", 503, headers)
     await answer(scope, receive, send)
 
 

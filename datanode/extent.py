@@ -20,7 +20,8 @@ from topics.objects import Extent
 from topics.spec import TopicPartition
 
 RESEND_BYTES_MAX = 8 << 20  # what SDKs send as one part, and one part of each upload is in memory
-STALLED_S = 1.0  # for the first leader to take or commit bytes that are kept; the last may take its time
+STALLED_S = 1.0  # for the first leader to take or commit bytes that are kept
+LAST_S = 5.0  # for the last one
 ATTEMPTS = 4
 T = TypeVar("T")
 
@@ -123,7 +124,9 @@ class ExtentWriter:
             await self._log.append(TopicPartition("writes", self._ref.group), release, durable=False)
 
     async def _within(self, work: Awaitable[T]) -> T:
-        if self._kept is None or self._attempts >= ATTEMPTS:
+        if self._kept is None:
             return await work
-        async with asyncio.timeout(STALLED_S * self._attempts):  # many that are slow are a busy cluster, not a stalled node
+        # many that are slow are a busy cluster, not a stalled node
+        patience_s = STALLED_S * self._attempts if self._attempts < ATTEMPTS else LAST_S
+        async with asyncio.timeout(patience_s):
             return await work

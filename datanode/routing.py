@@ -47,7 +47,8 @@ class Routes:
 
         def fits(placement: Placement, group: Group) -> bool:
             leader = leader_of(placement, group)
-            return leader != "" and not self.is_suspect(leader) and _takers(placement, group) >= placement.quorum
+            well = sum(_takes(placement, name) and not self.is_suspect(name) for name in group.targets)
+            return leader != "" and not self.is_suspect(leader) and well >= placement.quorum
 
         group = self._choose(fits, tried)
         placement = self._map.current

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 
+from bucketlog import server
 from bucketlog.health import Health, health_routes
 from bucketlog.work import Work
 from datanode import heartbeat
@@ -200,3 +201,17 @@ def test_a_quorum_of_some_group_is_enough_and_full_nodes_count(down: str, is_eno
 
 def test_no_map_is_no_quorum() -> None:
     assert not has_quorum(Placement())
+
+
+def test_a_role_that_still_starts_closes_the_connection_of_whom_it_refuses() -> None:
+    """Who sends `Expect: 100-continue` and is told 503 sends no body: its next request would pass for one."""
+
+    async def case() -> bytes:
+        async with served(server._starting) as endpoint:
+            reader, writer = await asyncio.open_connection("127.0.0.1", int(endpoint.rpartition(":")[2]))
+            writer.write(b"PUT /photos/k HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nExpect: 100-continue\r\n\r\n")
+            answer = await asyncio.wait_for(reader.read(), 5)  # to its end
+            writer.close()
+            return answer
+
+    assert asyncio.run(case()).startswith(b"HTTP/1.1 503")
