@@ -1,6 +1,7 @@
 """The embedded log on several disks: one fails, is lost, is torn by a power cut, flips a bit; and what is refused."""
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,7 @@ class Store:
     async def fill(self, first: int, rounds: int = 12) -> list[bytes]:
         """Those that it took."""
         await self.log.create_topics(SPECS)
-        taken = []
+        taken: list[bytes] = []
         for number in range(first, first + rounds):
             await self.log.append(COMMANDS, [Entry(b"", b"%02d" % number + bytes(200))], durable=False)
             try:
@@ -42,6 +43,7 @@ class Store:
                 taken.append(b"%02d" % number)
             except LogError:
                 continue
+            await self.log.trim(COMMANDS, await self.log.latest(COMMANDS) - 2)  # so that segments go
         return taken
 
     async def takes(self) -> bool:
@@ -163,6 +165,50 @@ def test_a_process_that_ends_at_any_moment_of_a_copy_leaves_it_stale() -> None:
         some = ("abc", "ab", "bc")[left % 3]
         assert seen({name: disks[name] for name in some}) == taken, left
         assert contents(disks[some[0]]) == contents(disks[some[-1]])
+
+
+def test_a_copy_that_is_not_whole_is_not_taken_for_one_of_two() -> None:
+    def prepared() -> tuple[Disks, list[bytes], list[bytes]]:
+        disks = new_disks()
+        before = filled(disks)
+        return disks, before, before + filled({"a": disks["a"], "b": FusedDisk(disks["b"], Fuse(0))}, 12)
+
+    disks, *_ = prepared()
+    unbroken = Fuse()
+    asyncio.run(Store({name: FusedDisk(disk, unbroken) for name, disk in disks.items()}).log.close())
+    refused = 0
+    for left in range(unbroken.spent):
+        disks, before, taken = prepared()
+        fuse = Fuse(left, RuntimeError("the process ended"))
+        with pytest.raises(RuntimeError, match="the process ended"):
+            seen({name: FusedDisk(disk, fuse) for name, disk in disks.items()})
+        try:
+            found = seen({"b": disks["b"]})
+        except LogError as error:
+            assert "never whole" in str(error) or "may lack" in str(error), left
+            refused += 1
+        else:
+            assert found in (before, taken), left
+    assert refused > unbroken.spent // 2
+
+
+def test_a_process_that_ends_at_any_moment_of_its_writes() -> None:
+    """Of its two disks the first has more then, or the second, as chance has it."""
+    for first in ("ab", "ba"):
+        disks, unbroken = new_disks(first), Fuse()
+        filled({name: FusedDisk(disk, unbroken) for name, disk in disks.items()})
+        for left in range(unbroken.spent):
+            disks, fuse = new_disks(first, left), Fuse(left, RuntimeError("the process ended"))
+            taken: list[bytes] = []
+            with contextlib.suppress(RuntimeError):
+                taken = filled({name: FusedDisk(disk, fuse) for name, disk in disks.items()})
+            if left % 2:
+                for disk in disks.values():
+                    disk.power_cut()
+            found = seen({name: disks[name] for name in "ab"})
+            assert found[: len(taken)] == taken, left
+            assert len(found) <= len(taken) + 1, left
+            assert contents(disks["a"]) == contents(disks["b"])
 
 
 def test_power_cuts_that_tear_each_disk_otherwise() -> None:
