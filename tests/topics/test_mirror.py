@@ -97,8 +97,9 @@ def members(disks: Mapping[str, Disk]) -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def told(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+def told(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.LogCaptureFixture]:
     caplog.set_level(logging.CRITICAL)
+    monkeypatch.setattr("topics.archive.FILE_BYTES", 5_000)  # so that there are several
     yield caplog
 
 
@@ -256,6 +257,18 @@ def test_bits_that_flipped_on_one_disk_are_mended_from_another(harmed: str) -> N
             assert seen(disks) == taken
             assert contents(disks["a"]) == contents(disks["b"])
             assert contents(disks[harmed])[path][:used] == before[path][:used]
+
+
+@pytest.mark.parametrize("harmed", "ab")
+def test_a_file_that_is_gone_from_one_disk_is_copied_from_another(harmed: str) -> None:
+    disks = new_disks()
+    taken = filled(disks)
+    paths = list(contents(disks[harmed]))
+    assert len([path for path in paths if path.startswith("archive")]) > 1
+    for path in paths:
+        disks[harmed].lose(path)
+        assert seen(disks) == taken
+        assert contents(disks["a"]) == contents(disks["b"])
 
 
 def test_damage_to_both_in_different_places_is_mended() -> None:
