@@ -116,6 +116,16 @@ def test_each_disk_has_all() -> None:
         assert contents(disks["a"]) == contents(disks["b"]) == contents(disks["c"])
 
 
+def test_a_disk_that_was_left_out_has_all_when_it_is_admitted() -> None:
+    """Before anything is read that would mend it."""
+    disks = new_disks()
+    filled(disks, rounds=8)
+    filled({"a": disks["a"], "b": FusedDisk(disks["b"], Fuse(0))}, 8, 16)
+    assert contents(disks["a"]) != contents(disks["b"])
+    asyncio.run(Store(disks).log.close())
+    assert contents(disks["a"]) == contents(disks["b"])
+
+
 def test_at_most_three_disks_have_it_and_a_fourth_takes_the_place_of_one_that_is_missing() -> None:
     disks = new_disks("abcd")
     taken = filled(disks)
