@@ -1,6 +1,5 @@
 """Bugs planted into the data plane, each of which its simulation must catch."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,8 +8,6 @@ import pytest
 from datanode import layout, orphans, recovery, store
 from datanode.copy import GroupCopy
 from datanode.index import BlobIndex
-from datanode.leader import LeadingWriter
-from datanode.member import Member
 from datanode.replica import GroupReplica
 from datanode.volume import Volume
 from processors.machine import decide, membership
@@ -22,10 +19,6 @@ from topics.placement import Placement
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch, DataWorld], None]
-
-
-def holder_has_not_synced(patch: Patch, world: object) -> None:
-    patch.setattr(LeadingWriter, "_holders", lambda writer, sending: [writer._own, *sending.values()])
 
 
 def quorum_of_one(patch: Patch, world: object) -> None:
@@ -95,19 +88,7 @@ def loss_forgotten(patch: Patch, world: object) -> None:
     patch.setattr(store, "recover", recover)
 
 
-def lost_and_held_by_turns(patch: Patch, world: object) -> None:
-    async def say(member: Member, number: int, *, holds: bool) -> None:
-        while member._own.name in (group := member._map.current.groups[number]).members:
-            if (member._own.name in (group.holders or [])) == holds:
-                return
-            await member._submit(commands.HoldGroup(member._own.name, member._own.boot, number, holds))
-            await asyncio.sleep(1.0)
-
-    patch.setattr(Member, "_say", say)
-
-
 PLANTS: list[Plant] = [
-    holder_has_not_synced,
     quorum_of_one,
     told_before_it_is_settled,
     copy_not_waited_for,
@@ -118,5 +99,4 @@ PLANTS: list[Plant] = [
     referred_blobs_are_orphans,
     orphans_stay,
     loss_forgotten,
-    lost_and_held_by_turns,
 ]
