@@ -108,7 +108,7 @@ class SimulatedNode:
 
     async def _ask(self, work: Callable[[LocalNode], Awaitable[T]]) -> T:
         peer, node = await self.reach()
-        return await self.answer(peer, peer.run(self.serve(peer, work(node))))
+        return await self.answer(peer, peer.run(self.serve(peer, lambda: work(node))))
 
     async def reach(self) -> tuple[Machine, LocalNode]:
         """Who listens there. Raises `OSError`."""
@@ -122,10 +122,10 @@ class SimulatedNode:
             raise OSError(f"{self._endpoint} cannot be reached")
         return peer, peer.node
 
-    async def serve(self, peer: Machine, work: Awaitable[T]) -> T | Exception:
+    async def serve(self, peer: Machine, work: Callable[[], Awaitable[T]]) -> T | Exception:
         """The answer, or the error that is one."""
         try:
-            return await work
+            return await work()
         except (BlobUnavailable, BlobExists, OSError, Disconnected) as error:
             return error
         except Exception as error:  # noqa: BLE001 - a node must not fail so; it is told at the end
@@ -210,7 +210,7 @@ class SimulatedWriter:
         node = self._node
         peer, served = await node.reach()
         incoming: asyncio.Queue[_Message] = asyncio.Queue(CHUNKS_MAX)
-        asked = peer.run(node.serve(peer, _receive(served, ref, length, incoming, leads=leads)))
+        asked = peer.run(node.serve(peer, lambda: _receive(served, ref, length, incoming, leads=leads)))
         with _telling(node, peer, incoming):
             sending = asyncio.create_task(self._pump(peer, incoming))
             try:
