@@ -52,9 +52,9 @@ class Fetch:
 
     def is_here(self, wanted: Wanted) -> bool:
         """Whether the blob is here as it is wanted. One with other bytes came damaged, and goes."""
-        if wanted.crc32c is None or not self._store.has(wanted.group, wanted.blob):
-            return self._store.has(wanted.group, wanted.blob)
-        if self._store.is_of(wanted.group, wanted.blob, wanted.length, wanted.crc32c):
+        if not self._store.has(wanted.group, wanted.blob):
+            return False
+        if wanted.crc32c is None or self._store.is_of(wanted.group, wanted.blob, wanted.length, wanted.crc32c):
             return True
         log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), wanted.group)
         self._store.release(wanted.group, [wanted.blob])

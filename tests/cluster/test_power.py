@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.cluster import outcome
+from tests.cluster.outcome import SWEPT_S, WHOLE_S
 from tests.cluster.state import state, wait_until_whole
 from tests.cluster.volumes import differences, look
 from tests.faults.power import cut
@@ -17,14 +19,7 @@ from tests.kafka.cluster import Cluster, Role
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
 CUTS = int(os.environ.get("BUCKETLOG_TEST_NODE_CUTS", "4"))
-WHOLE_S = 120.0
-TIMES = {
-    "BUCKETLOG_RELEASE_AFTER_S": "1",
-    "BUCKETLOG_ORPHAN_AFTER_S": "8",
-    "BUCKETLOG_SWEEP_PACE_S": "0.2",
-    "BUCKETLOG_SWEEP_EVERY_S": "1",
-}
-SWEPT_S = 12.0
+TIMES = {**outcome.TIMES, "BUCKETLOG_RELEASE_AFTER_S": "1"}
 
 
 def powered(folder: Path, kafka: str, *flags: str) -> Cluster:

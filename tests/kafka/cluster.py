@@ -91,14 +91,6 @@ class Role:
         self.send(signal.SIGKILL)
         self._running().wait(15)
 
-    def recover(self, number: signal.Signals) -> None:
-        """From a signal that killed or stopped it."""
-        if number == signal.SIGSTOP:
-            self.send(signal.SIGCONT)
-        else:
-            self._running().wait(15)
-            self.start().wait()
-
     def stop(self) -> int:
         self.send(signal.SIGTERM)
         return self._running().wait(15)
