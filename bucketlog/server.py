@@ -56,7 +56,6 @@ Role = Callable[[Settings], AbstractAsyncContextManager[Service]]
 
 def serve(settings: Settings, open_: OpenStore) -> None:
     """Runs until a signal. Raises `FolderRefused`, `OSError` (the port), `ValueError` (settings), `LogError`."""
-    logs.configure(settings)
     folders = usable([settings.data, *settings.more_data])
     root, is_new = credentials.load(settings, [folder.path for folder in folders])
 
@@ -86,7 +85,6 @@ def serve(settings: Settings, open_: OpenStore) -> None:
 
 def serve_role(settings: Settings, role: Role) -> None:
     """A role's HTTP service until a signal; raises what kept it from starting."""
-    logs.configure(settings)
     listener = _listen(settings.host, settings.port)
     _, files_max = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files_max, files_max))  # each volume is an open file
@@ -202,11 +200,12 @@ def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) 
 
 def run(settings: Settings, open_: OpenStore = open_store) -> int:
     """`serve`, with each failure that an operator can mend as one line; the exit code."""
-    return exit_code(lambda: serve(settings, open_))
+    return exit_code(settings, lambda: serve(settings, open_))
 
 
-def exit_code(work: Callable[[], None]) -> int:
+def exit_code(settings: Settings, work: Callable[[], None]) -> int:
     try:
+        logs.configure(settings)
         work()
     except (FolderRefused, LogError, NodeReplaced, ViewMismatch, OSError, ValueError) as error:
         print(f"bucketlog: {error}", file=sys.stderr)

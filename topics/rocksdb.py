@@ -1,12 +1,16 @@
 """An ordered map of bytes in RocksDB, below the views and the blob index: atomic batches, not synced.
 
 What is kept in it can be made again (from the log, from the volumes); RocksDB's own write-ahead log spares a start that.
-So a database that was found damaged is removed at the next start; until then it gives what is whole.
+So a database that was found damaged is removed at the next start; until then it gives what is whole. One whose opening did
+not end is removed, too: with some flipped bits RocksDB does not come back from it.
 """
 
+import faulthandler
 import logging
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
@@ -14,17 +18,31 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 WRITE_BUFFER_BYTES = 8 << 20  # times 17 partitions: stays far below the process's bound of 300 MiB
 CACHE_BYTES = 64 << 20  # shared by all partitions
 LOG_FILES_MAX = 2
+OPEN_S = 60.0  # takes milliseconds, and as long as the disk needs for WRITE_BUFFER_BYTES of log
 
 _DAMAGED = "Corruption"  # how RocksDB begins to tell of it
 _UNOPENED = (_DAMAGED, "MANIFEST")  # the second: the name of that file, in another one, has a flipped bit
-_MARK = "DAMAGED"  # a file: found so
+_FOUND_DAMAGED, _OPENING = "DAMAGED", "OPENING"  # files
+_MARKS = {_FOUND_DAMAGED: "it was found damaged", _OPENING: "its last opening did not end"}
 log_ = logging.getLogger(__name__)
 _cache = Cache(CACHE_BYTES)
 
 
+@contextmanager
+def _must_end(mark: Path) -> Iterator[None]:
+    """Else the process ends, and `mark` stays. RocksDB holds the interpreter, so no thread of it could do that."""
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+    faulthandler.dump_traceback_later(OPEN_S, exit=True, file=sys.__stderr__ or 2)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        mark.unlink()
+
+
 def open_database(path: Path) -> Rdict:
     """A database in raw mode, with this project's bounds on memory."""
-    path.mkdir(parents=True, exist_ok=True)
     options = Options(raw_mode=True)
     options.create_if_missing(True)
     options.set_write_buffer_size(WRITE_BUFFER_BYTES)
@@ -35,7 +53,8 @@ def open_database(path: Path) -> Rdict:
     table.set_block_cache(_cache)
     table.set_bloom_filter(10, False)
     options.set_block_based_table_factory(table)
-    return Rdict(str(path), options)
+    with _must_end(path / _OPENING):
+        return Rdict(str(path), options)
 
 
 class DatabaseDamaged(OSError):
@@ -48,8 +67,9 @@ class RocksMap:
     def __init__(self, path: Path) -> None:
         self.damage: DatabaseDamaged | None = None
         self._path = path
-        if (path / _MARK).exists():
-            self._remove("it was found damaged")
+        for mark, why in _MARKS.items():
+            if (path / mark).exists():
+                self._remove(why)
         try:
             self._database = open_database(path)
         except Exception as error:
@@ -107,6 +127,6 @@ class RocksMap:
     def _told(self, error: Exception) -> Exception:
         if _DAMAGED not in str(error):
             return error
-        (self._path / _MARK).touch()
+        (self._path / _FOUND_DAMAGED).touch()
         self.damage = DatabaseDamaged(f"{self._path} is damaged ({error}): it is made anew when bucketlog starts again")
         return self.damage

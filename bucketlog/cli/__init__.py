@@ -73,7 +73,7 @@ def _run_role(name: str, flags: dict[str, object], config: Path | None) -> None:
     from bucketlog import roles  # noqa: PLC0415 - one process alone needs no Kafka client
 
     found = settings_of(config, flags)
-    raise SystemExit(server.exit_code(lambda: server.serve_role(found, getattr(roles, name))))
+    raise SystemExit(server.exit_code(found, lambda: server.serve_role(found, getattr(roles, name))))
 
 
 @topics_app.command()
@@ -92,7 +92,7 @@ def _run_topics(config: Path | None, *, create: bool) -> None:
     from bucketlog import roles  # noqa: PLC0415 - one process alone needs no Kafka client
 
     found = settings_of(config, {})
-    raise SystemExit(server.exit_code(lambda: print(asyncio.run(roles.topics(found, create=create)))))
+    raise SystemExit(server.exit_code(found, lambda: print(asyncio.run(roles.topics(found, create=create)))))
 
 
 def main() -> None:

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.kafka.cluster import Cluster, Role
+
 HERE, THERE = "10.213.77.1", "10.213.77.2"  # the two ends of the link
 needs_root = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="makes network namespaces and small disks"
@@ -46,6 +48,14 @@ def namespace() -> Iterator[Namespace]:
         yield made
     finally:
         subprocess.run(["ip", "netns", "del", made.name], check=True)  # and with it the link
+
+
+def add_far_node(cluster: Cluster, far: Namespace) -> Role:
+    """A data node at the other end of the link."""
+    node = cluster.new_datanode("far", host=THERE)
+    node.command = far.run(*node.command)
+    cluster.datanodes.append(node)
+    return node
 
 
 @contextmanager

@@ -39,6 +39,11 @@ def check_all(cluster: Cluster, clients: list[Client]) -> None:
     check(cluster, clients)
     check_stream(cluster)
     time.sleep(SWEPT_S)
+    check_copies(cluster)
+
+
+def check_copies(cluster: Cluster) -> None:
+    """Each target of a group has the same blobs, whole; nobody else has any."""
     print(f"whole after {wait_until_whole(cluster, WHOLE_S):.1f} s")
     targets = [group.targets for group in state(cluster).placement.groups]
     for node in cluster.datanodes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.machine import HERE, THERE, namespace, needs_root
+from tests.cluster.machine import HERE, add_far_node, namespace, needs_root
 from tests.cluster.outcome import CLIENTS, OUTAGE_S, PAUSE_S, TIMES, WHOLE_S, check_all, report
 from tests.cluster.state import wait_until_whole
 from tests.faults.workload import start_clients, stop_clients
@@ -25,9 +25,7 @@ def test_a_data_node_may_be_cut_off(tmp_path: Path) -> None:
         broker = Broker(tmp_path / "broker", host=HERE).start().wait()
         try:
             cluster = Cluster(tmp_path, broker.bootstrap, datanodes=3, env=TIMES, host=HERE)
-            node = cluster.new_datanode("far", host=THERE)
-            node.command = far.run(*node.command)
-            cluster.datanodes.append(node)
+            add_far_node(cluster, far)
             with cluster:
                 wait_until_whole(cluster, WHOLE_S)
                 clients = start_clients(cluster, CLIENTS, PAUSE_S)

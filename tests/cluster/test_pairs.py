@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.cluster import outcome
-from tests.cluster.machine import HERE, THERE, Namespace, namespace, needs_root, small_disks
+from tests.cluster.machine import HERE, Namespace, add_far_node, namespace, needs_root, small_disks
 from tests.cluster.outcome import CLIENTS, PAUSE_S, TIMES, WHOLE_S, check_all, report
 from tests.cluster.state import wait_until_whole
 from tests.faults.workload import start_clients, stop_clients
@@ -50,9 +50,7 @@ class Site(NamedTuple):
 def site(folder: Path) -> Iterator[Site]:
     with namespace() as far, brokers(folder, 3, HERE) as made:
         cluster = Cluster(folder, bootstrap(made), datanodes=3, replication=3, env=TIMES, host=HERE)
-        cut_off = cluster.new_datanode("far", host=THERE)
-        cut_off.command = far.run(*cut_off.command)
-        cluster.datanodes.append(cut_off)
+        add_far_node(cluster, far)
         with small_disks([node.data for node in cluster.datanodes], DISK_MIB), cluster:
             yield Site(cluster, made, far)
 

@@ -11,7 +11,8 @@ from awscrt.checksums import crc32c
 from datanode.node import BlobRef, BlobUnavailable, DataNode
 from datanode.store import BlobExists, Held
 from tests.datanode.nodes import OWN, Parts, node_parts, opened, put
-from tests.datanode.stores import blob, flip, volume_of
+from tests.datanode.stores import blob, volume_of
+from tests.flips import flip
 from topics import writes
 from topics.log import Entry
 from topics.spec import TopicPartition

@@ -69,11 +69,3 @@ def volume_of(folder: Path, number: int) -> Path:
 def allocated(folder: Path) -> int:
     """Bytes that the volumes take from the file system."""
     return sum(path.stat().st_blocks * 512 for path in volumes(folder))
-
-
-def flip(path: Path, at: int, mask: int = 4) -> None:
-    with path.open("r+b") as file:
-        file.seek(at)
-        byte = file.read(1)[0]
-        file.seek(at)
-        file.write(bytes([byte ^ mask]))

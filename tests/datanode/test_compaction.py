@@ -18,7 +18,6 @@ from tests.datanode.stores import (
     VOLUME_BYTES,
     allocated,
     blob,
-    flip,
     names,
     opened,
     put,
@@ -28,6 +27,7 @@ from tests.datanode.stores import (
     volumes,
 )
 from tests.datanode.test_damage import Payloads, failing
+from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import Crash, SimulatedLoop
 from tests.simulation.world import MemoryTable

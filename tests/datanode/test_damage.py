@@ -15,7 +15,8 @@ from datanode.compaction import Compactor
 from datanode.index import BlobIndex
 from datanode.scrub import Scrubber
 from datanode.store import BlobMissing, NewBlob, VolumeStore
-from tests.datanode.stores import VOLUME_BYTES, blob, flip, names, opened, put, read, volume_of, volumes
+from tests.datanode.stores import VOLUME_BYTES, blob, names, opened, put, read, volume_of, volumes
+from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.world import MemoryTable
 

@@ -9,7 +9,8 @@ from datanode import layout
 from datanode.index import BlobIndex
 from datanode.scrub import Scrubber
 from datanode.store import NewBlob, VolumeStore
-from tests.datanode.stores import blob, flip, opened, put, put_large, read, volume_of
+from tests.datanode.stores import blob, opened, put, put_large, read, volume_of
+from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.world import MemoryTable

@@ -13,7 +13,6 @@ from tests.datanode.stores import (
     VOLUME_BYTES,
     allocated,
     blob,
-    flip,
     names,
     opened,
     put,
@@ -23,6 +22,7 @@ from tests.datanode.stores import (
     volumes,
 )
 from tests.datanode.test_layout import BLOB, PAYLOAD, V1
+from tests.flips import flip
 
 
 def test_the_index_is_rebuilt_from_the_volumes(tmp_path: Path) -> None:

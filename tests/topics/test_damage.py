@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.flips import flip
+from tests.topics.two_topics import COMMANDS, EVENTS, SPECS
 from topics.disk import OsDisk
 from topics.embedded import EmbeddedLog
 from topics.log import Entry, LogCorrupt, LogError, Record
-from topics.spec import TopicPartition, TopicSpec, Visible
+from topics.spec import TopicPartition
 
 FLIPS = int(os.environ.get("BUCKETLOG_TEST_FLIPS", "200"))
-COMMANDS, EVENTS = TopicPartition("commands", 0), TopicPartition("events", 0)
-SPECS = (TopicSpec("commands", 1, Visible.APPENDED, kept=False), TopicSpec("events", 1, Visible.DURABLE, kept=True))
 SEGMENT_BYTES = 20_000
 Contents = dict[TopicPartition, list[Record]]
 
@@ -57,12 +57,6 @@ async def reopened(folder: Path) -> Contents:
         await log.close()
 
 
-def flip(path: Path, at: int, bit: int = 0) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1 << bit
-    path.write_bytes(data)
-
-
 def written(path: Path) -> int:
     """Without the zeros ahead of the writer."""
     return len(path.read_bytes().rstrip(b"\0"))
@@ -77,7 +71,7 @@ def test_a_flipped_bit_is_told(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "harmed", ignore_errors=True)
         shutil.copytree(tmp_path / "whole", tmp_path / "harmed")
         path = rng.choice(list(files))
-        flip(tmp_path / "harmed" / path, rng.randrange(files[path]), rng.randrange(8))
+        flip(tmp_path / "harmed" / path, rng.randrange(files[path]), 1 << rng.randrange(8))
         try:
             found = asyncio.run(reopened(tmp_path / "harmed"))
         except LogError:

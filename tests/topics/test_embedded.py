@@ -6,14 +6,13 @@ from pathlib import Path
 import pytest
 
 from tests.topics.full import FullDisk
+from tests.topics.two_topics import COMMANDS, EVENTS, SPECS
 from topics.disk import Disk, OsDisk
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.log import Entry, LogError
 from topics.mirror import MirroredDisk
-from topics.spec import TopicPartition, TopicSpec, Visible
+from topics.spec import TopicPartition
 
-COMMANDS, EVENTS = TopicPartition("commands", 0), TopicPartition("events", 0)
-SPECS = (TopicSpec("commands", 1, Visible.APPENDED, kept=False), TopicSpec("events", 1, Visible.DURABLE, kept=True))
 ROUNDS = 12
 SEGMENT_BYTES = 4_000  # a roll each third round
 

@@ -10,14 +10,12 @@ import pytest
 
 from tests.simulation.disk import SimulatedDisk
 from tests.topics.fused import Fuse, FusedDisk
+from tests.topics.two_topics import COMMANDS, EVENTS, SPECS
 from topics.disk import Disk
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.log import Entry, LogCorrupt, LogError
 from topics.mirror import MirroredDisk
-from topics.spec import TopicPartition, TopicSpec, Visible
 
-COMMANDS, EVENTS = TopicPartition("commands", 0), TopicPartition("events", 0)
-SPECS = (TopicSpec("commands", 1, Visible.APPENDED, kept=False), TopicSpec("events", 1, Visible.DURABLE, kept=True))
 SEGMENT_BYTES = 4_000  # a roll each third round
 FOLDERS = ("journal", "archive/events/0000")
 FULL = OSError(28, "No space left on device")

@@ -1,10 +1,13 @@
 """A database with flipped bits: nothing wrong is read, and the next start makes it anew."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.flips import flip
 from topics.rocksdb import DatabaseDamaged, RocksMap
 
 
@@ -17,15 +20,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "database"
 
 
-def _flip(path: Path, at: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1
-    path.write_bytes(data)
-
-
 def test_damage_is_told_and_gone_with_the_next_start(folder: Path) -> None:
     for path in folder.glob("*.sst"):
-        _flip(path, path.stat().st_size // 2)
+        flip(path, path.stat().st_size // 2)
     database = RocksMap(folder)
     with pytest.raises(DatabaseDamaged, match="made anew when bucketlog starts again") as raised:
         list(database.scan(b"k", b"l"))
@@ -44,9 +41,29 @@ def test_damage_is_told_and_gone_with_the_next_start(folder: Path) -> None:
 
 
 def test_a_database_that_does_not_open_for_damage_is_made_anew(folder: Path) -> None:
-    _flip(folder / "CURRENT", len("MANIFEST-0000"))
+    flip(folder / "CURRENT", len("MANIFEST-0000"))
     database = RocksMap(folder)
     assert list(database.scan(b"k", b"l")) == []
+    database.close()
+
+
+def test_a_database_whose_opening_does_not_end_is_made_anew_by_the_next_start(folder: Path) -> None:
+    hung = f"""if True:
+        import ctypes
+        from pathlib import Path
+        from topics import rocksdb
+        rocksdb.OPEN_S = 0.2
+        rocksdb.Rdict = lambda *_: ctypes.PyDLL(None).sleep(60)  # holds the interpreter as RocksDB does
+        rocksdb.RocksMap(Path({str(folder)!r}))
+    """
+    ended = subprocess.run([sys.executable, "-c", hung], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, "open_database" in ended.stderr) == (1, True)
+    database = RocksMap(folder)
+    assert list(database.scan(b"k", b"l")) == []
+    database.commit({b"k": b"v"})
+    database.close()
+    database = RocksMap(folder)
+    assert database.get(b"k") == b"v"
     database.close()
 
 
