@@ -1,14 +1,17 @@
 """A data node over HTTP, for gateways and its peers. Every request is signed with the cluster's secret.
 
-    PUT /groups/{g}/blobs/{id}?partition=P&leads=0|1   the payload, with Content-Length; 201 when it is durable, with its
-                                                       crc32c and who has synced it. leads=1: the node forwards it
+    PUT /groups/{g}/blobs/{id}?partition=P&leads=0|1&quorum_ms=N
+                                                       the payload, with Content-Length; 201 when it is durable, with its
+                                                       crc32c and who has synced it. leads=1: the node forwards it, and
+                                                       waits so long for a quorum
     GET /groups/{g}/blobs/{id}?position=N&crc32c=C     Range: bytes=a-b; 206 with verified bytes and their crc32c. With C,
                                                        that of the whole payload, no other bytes are given
     GET /groups/{g}/blobs?after=ID&position=N          a page of what the node has of a group it holds, as msgpack
 
 401 not signed as it must be; 404 no such blob, or damaged bytes, which are never sent; 409 the blob is there already, or
 arriving; 411 no length; 416 no such range; 503 behind, unreadable, or no holder of the group, so that the blob may still
-come; 507 the disk cannot be written, or a quorum cannot. The bodies of refusals are one line of text.
+come; 507 the disk cannot be written, or a quorum cannot, with the names of the peers that did not take it. The bodies of
+refusals are one line of text.
 """
 
 import asyncio
@@ -24,7 +27,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from datanode.node import BlobRef, BlobUnavailable, DataNode, Writer
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, DataNode, TooFewCopies, Writer
 from datanode.store import BlobExists
 from topics import request_id
 from topics.secret import ClusterSecret
@@ -32,6 +35,7 @@ from topics.spec import GROUPS
 
 CRC32C = "x-bucketlog-crc32c"  # of the bytes sent, 8 hexadecimal digits
 HOLDERS = "x-bucketlog-holders"  # names of the nodes that have synced a blob, by commas
+WITHOUT = "x-bucketlog-without"  # names of the peers that did not take a blob, by commas
 IDLE_S = 60.0  # for the next bytes of a payload: who sends it may be gone with its machine, which no connection tells
 READ_BYTES_MAX = 8 << 20  # a node holds this much in memory for each request
 _BLOB = re.compile(r"[0-9a-f]{32}")
@@ -100,12 +104,16 @@ async def _put(node: DataNode, ref: BlobRef, request: Request) -> Response:
     text = request.headers.get("content-length", "")
     if not re.fullmatch(r"\d{1,15}", text):
         return _refuse(411, "a blob is sent with its length")
+    within = request.query_params.get("quorum_ms", f"{QUORUM_S * 1000:.0f}")
+    if not re.fullmatch(r"\d{1,6}", within):
+        return _refuse(416, "quorum_ms is a number of milliseconds up to 999999")
+    quorum_s = int(within) / 1000
     try:
-        writer = await node.create(ref, int(text), leads=request.query_params.get("leads") == "1")
+        writer = await node.create(ref, int(text), leads=request.query_params.get("leads") == "1", quorum_s=quorum_s)
     except BlobExists as error:
         return _refuse(409, str(error))
     except OSError as error:
-        return _refuse(507, _why(error))
+        return _unwritten(error)
     try:
         return await _receive(writer, request)
     except BaseException as error:
@@ -113,7 +121,7 @@ async def _put(node: DataNode, ref: BlobRef, request: Request) -> Response:
         if isinstance(error, ClientDisconnect):
             return _refuse(400, "the sender broke off")  # nobody reads it
         if isinstance(error, OSError):
-            return _refuse(507, _why(error))
+            return _unwritten(error)
         raise
 
 
@@ -161,6 +169,13 @@ def _why(error: OSError) -> str:
     if isinstance(error, TimeoutError):
         return "this node has not consumed `writes` that far yet, or the sender fell silent"
     return error.strerror or str(error)
+
+
+def _unwritten(error: OSError) -> Response:
+    refusal = _refuse(507, _why(error))
+    if isinstance(error, TooFewCopies) and error.without:
+        refusal.headers[WITHOUT] = ",".join(error.without)
+    return refusal
 
 
 def _refuse(status: int, why: str) -> Response:

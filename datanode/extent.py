@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from awscrt.checksums import crc32c
 
-from datanode.node import BlobRef, Writer
+from datanode.node import QUORUM_S, BlobRef, TooFewCopies, Writer
 from datanode.routing import NoNode, Routes
 from topics import writes
 from topics.log import Entry, Log
@@ -22,6 +22,7 @@ from topics.spec import TopicPartition
 RESEND_BYTES_MAX = 8 << 20  # what SDKs send as one part, and one part of each upload is in memory
 STALLED_S = 1.0  # for the first leader to take or commit bytes that are kept
 LAST_S = 5.0  # for the last one
+QUORUM_SHARE = 0.8  # of that is the leader's to wait for its followers: it is to tell who they are before it is left itself
 ATTEMPTS = 4
 T = TypeVar("T")
 
@@ -94,12 +95,13 @@ class ExtentWriter:
         group, self._leader = self._routes.group_for_large(self._tried)
         self._ref = BlobRef(group, self._new_blob(), self._partition)
         node = self._routes.node(self._leader)
-        self._writer = await self._within(node.create(self._ref, self._length, leads=True))
+        quorum_s = QUORUM_S if self._kept is None else QUORUM_SHARE * self._patience_s
+        self._writer = await self._within(node.create(self._ref, self._length, leads=True, quorum_s=quorum_s))
 
     async def _again(self, failure: OSError) -> None:
         """Another group, from the first byte. Raises `NoNode` where the bytes are gone, or all attempts."""
         while True:
-            await self._leave()
+            await self._leave(failure)
             if (self._kept is None and self._has_sent) or self._attempts >= ATTEMPTS:
                 raise NoNode(f"data node {self._leader or '(none)'} did not take a payload: {failure!r}")
             try:
@@ -110,11 +112,12 @@ class ExtentWriter:
             except OSError as error:
                 failure = error
 
-    async def _leave(self) -> None:
+    async def _leave(self, failure: OSError) -> None:
         """A commit whose answer was lost may stand: its blob is given back."""
         self._tried.add(self._ref.group)
-        if self._leader:
-            self._routes.suspect(self._leader)
+        without = failure.without if isinstance(failure, TooFewCopies) else ()
+        for name in without or [self._leader]:
+            self._routes.suspect(name)
         if self._writer is None:
             return
         await self._writer.abort()
@@ -126,7 +129,10 @@ class ExtentWriter:
     async def _within(self, work: Awaitable[T]) -> T:
         if self._kept is None:
             return await work
-        # many that are slow are a busy cluster, not a stalled node
-        patience_s = STALLED_S * self._attempts if self._attempts < ATTEMPTS else LAST_S
-        async with asyncio.timeout(patience_s):
+        async with asyncio.timeout(self._patience_s):
             return await work
+
+    @property
+    def _patience_s(self) -> float:
+        """Many that are slow are a busy cluster, not a stalled node."""
+        return STALLED_S * self._attempts if self._attempts < ATTEMPTS else LAST_S

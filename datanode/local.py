@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 from datanode.layout import BlobCorrupt
 from datanode.leader import LeadingWriter
-from datanode.node import BlobRef, BlobUnavailable, Nodes, Writer
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Nodes, Writer
 from datanode.placement import PlacementMap
 from datanode.replica import GroupReplica
 from datanode.store import BlobMissing, BlobWriter, Held, VolumeStore
@@ -53,7 +53,7 @@ class LocalNode:
         self._holds = holds
         self._on_damaged = on_damaged
 
-    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> Writer:
+    async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> Writer:
         self._serving(ref.group)  # what nobody follows here would stay for ever
         local = LocalWriter(self._own, self._store.create(ref.group, ref.blob, ref.partition, length))
         if not leads:
@@ -64,7 +64,7 @@ class LocalNode:
             if name != self._own and placement.is_up(name) and not placement.nodes[name].is_full:
                 node = self._nodes(placement.endpoint(name))
                 followers[name] = lambda node=node: node.create(ref, length, leads=False)
-        return LeadingWriter(self._own, local, followers, placement.quorum)
+        return LeadingWriter(self._own, local, followers, placement.quorum, quorum_s)
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         if position >= 0:
@@ -109,7 +109,7 @@ class MissingNode:
     def __init__(self, why: str) -> None:
         self._why = why
 
-    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> Writer:
+    async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> Writer:
         raise OSError(self._why)
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:

@@ -5,17 +5,28 @@ Rules: nobody can read a blob before its writer's `commit` returned, and it is d
 `abort`, exactly one. What `read` returns was verified, from end to end where the reader tells the payload's crc32c.
 Errors: `BlobUnavailable` for what is missing or damaged on the node, `BlobExists` for one that is there or arriving,
 `OSError` for a node that cannot be reached or a disk that cannot be written, `TimeoutError` (an `OSError`) for one that is
-behind, `ValueError` for lengths that do not fit.
+behind, `TooFewCopies` (an `OSError`) for a write that its leader could not bring to a quorum, `ValueError` for lengths that
+do not fit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from datanode.store import Held
 
+QUORUM_S = 10.0  # a leader waits for it
+
 
 class BlobUnavailable(Exception):
     """The bytes of a blob cannot be had: missing or damaged here, and no replica to ask."""
+
+
+class TooFewCopies(OSError):
+    """`without`: the peers that did not take the blob, as far as the leader knows."""
+
+    def __init__(self, why: str, without: Sequence[str]) -> None:
+        super().__init__(why)
+        self.without = without
 
 
 class BlobRef(NamedTuple):
@@ -43,9 +54,9 @@ class Writer(Protocol):
 
 
 class DataNode(Protocol):
-    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> Writer:
+    async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> Writer:
         """A blob of `length` bytes that is about to arrive. `leads`: the node forwards it to its peers while it does,
-        and commits when a quorum of the group has synced it."""
+        and commits when a quorum of the group has synced it, within `quorum_s` of the last byte."""
         ...
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:

@@ -8,8 +8,8 @@ import msgspec
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from awscrt.checksums import crc32c
 
-from datanode.api import CRC32C, HOLDERS
-from datanode.node import BlobRef, BlobUnavailable
+from datanode.api import CRC32C, HOLDERS, WITHOUT
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, TooFewCopies
 from datanode.store import BlobExists, Held
 from topics import request_id
 from topics.secret import ClusterSecret
@@ -41,8 +41,8 @@ class RemoteNode:
     async def close(self) -> None:
         await self._session.close()
 
-    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> "RemoteWriter":
-        target = f"{_path(ref)}?partition={ref.partition}&leads={int(leads)}"
+    async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> "RemoteWriter":
+        target = f"{_path(ref)}?partition={ref.partition}&leads={int(leads)}&quorum_ms={quorum_s * 1000:.0f}"
         return RemoteWriter(self._session, target, self._headers("PUT", target, length), length)
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
@@ -130,7 +130,7 @@ class RemoteWriter:
             yield chunk
 
     async def _send(self, session: ClientSession, target: str, headers: dict[str, str]) -> tuple[str, str]:
-        """The crc32c that the node received, and the holders. Raises `OSError`, `BlobExists`."""
+        """The crc32c that the node received, and the holders. Raises `OSError`, `BlobExists`, `TooFewCopies`."""
         try:
             async with session.put(target, data=self._body(), headers=headers) as answer:
                 return await _accepted(answer)
@@ -146,6 +146,8 @@ async def _accepted(answer: ClientResponse) -> tuple[str, str]:
     text = (await answer.text()).strip()
     if answer.status == 409:
         raise BlobExists(text)
+    if without := answer.headers.get(WITHOUT):
+        raise TooFewCopies(text, without.split(","))
     if answer.status != 201:
         raise OSError(f"the data node refused: {text}")
     return answer.headers.get(CRC32C, ""), answer.headers.get(HOLDERS, "")

@@ -16,7 +16,7 @@ from aiohttp import ClientSession
 from bucketlog import logs
 from bucketlog.settings import Settings
 from datanode.api import create_node_app
-from datanode.node import BlobRef, BlobUnavailable
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable
 from datanode.remote import RemoteNode
 from gateway.app import S3App
 from gateway.context import Gateway
@@ -45,7 +45,7 @@ def lines() -> Iterator[Lines]:
 class Node:
     """A data node that has nothing, on a disk that takes nothing."""
 
-    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> Any:
+    async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> Any:
         raise OSError(28, "No space left on device")
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:

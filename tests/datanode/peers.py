@@ -5,14 +5,14 @@ from collections import defaultdict
 
 from awscrt.checksums import crc32c
 
-from datanode.node import BlobRef, BlobUnavailable
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, TooFewCopies
 from datanode.store import Held
 
 
 class Peer:
     """Knobs: `is_dead` (nothing is answered but errors), `fails` (a call that is not), `slow_s` (before each answer),
     `damaged` and `late` (blobs that it says are damaged, or may still come), `breaks_at` (bytes of a blob that it takes, or
-    gives, before it dies)."""
+    gives, before it dies), `without` (peers that do not take what it leads)."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -23,6 +23,8 @@ class Peer:
         self.damaged: set[bytes] = set()
         self.late: set[bytes] = set()
         self.breaks_at = 1 << 60
+        self.without: list[str] = []
+        self.quorums_s: list[float] = []  # how long it was to wait for one
         self.page = 1_000
         self.asked: list[str] = []  # the names of the calls
         self.aborted = 0
@@ -30,9 +32,11 @@ class Peer:
     def has(self, ref: BlobRef, data: bytes) -> None:
         self.held[ref.group][ref.blob] = ref.partition, data
 
-    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> "PeerWriter":
+    async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> "PeerWriter":
+        if leads:
+            self.quorums_s.append(quorum_s)
         await self.answers("lead" if leads else "create")
-        return PeerWriter(self, ref, length)
+        return PeerWriter(self, ref, length, self.without if leads else [])
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         await self.answers("read")
@@ -61,7 +65,8 @@ class Peer:
 
 
 class PeerWriter:
-    def __init__(self, peer: Peer, ref: BlobRef, length: int) -> None:
+    def __init__(self, peer: Peer, ref: BlobRef, length: int, without: list[str]) -> None:
+        self._without = without
         self._peer = peer
         self._ref = ref
         self._length = length
@@ -81,6 +86,8 @@ class PeerWriter:
     async def commit(self) -> list[str]:
         await self._peer.answers("commit")
         assert len(self._data) == self._length
+        if self._without:
+            raise TooFewCopies("only 1 of 2 copies could be written", self._without)
         self._peer.has(self._ref, self._data)
         return [self._peer.name]
 

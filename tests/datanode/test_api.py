@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 from starlette.types import Message, Receive, Scope, Send
 
 from datanode.api import create_node_app
-from datanode.node import BlobRef, BlobUnavailable
+from datanode.node import BlobRef, BlobUnavailable, TooFewCopies
 from datanode.remote import RemoteNode
 from tests.datanode.nodes import SECRET, Parts, node_parts, put, served
 from tests.datanode.peers import Peer
@@ -184,6 +184,7 @@ REFUSED_WORK: list[tuple[str, str, type[Exception], str]] = [
     ("read", "damaged", BlobUnavailable, "not on p"),
     ("blobs", "dead", OSError, "p is gone"),
     ("create", "dead", OSError, "p is gone"),
+    ("lead", "without q and r", TooFewCopies, "only 1 of 2 copies"),
 ]
 
 
@@ -193,17 +194,20 @@ def test_what_a_node_cannot_do_is_told_with_its_reason(work: str, trouble: str, 
         peer = Peer("p")
         peer.has(REF, b"abc")
         peer.is_dead = trouble == "dead"
+        peer.without = ["q", "r"] if trouble == "without q and r" else []
         peer.late, peer.damaged = ({REF.blob} if trouble == each else set() for each in ("late", "damaged"))
         async with (
             served(create_node_app(peer, SECRET, lambda: NOW)) as endpoint,
             RemoteNode(endpoint, SECRET, lambda: NOW) as node,
         ):
-            with pytest.raises(kind, match=why):
+            with pytest.raises(kind, match=why) as failure:
                 if work == "read":
                     await node.read(REF, 0, 3, -1)
                 elif work == "blobs":
                     await node.blobs(0, b"", 0)
                 else:
-                    await put(node, REF, b"abc")
+                    await put(node, REF, b"abc", leads=work == "lead")
+            if isinstance(failure.value, TooFewCopies):
+                assert failure.value.without == ["q", "r"]
 
     asyncio.run(case())

@@ -99,6 +99,37 @@ def test_a_leader_that_stalls_is_left_after_a_moment(when: str) -> None:
     bench(case)
 
 
+def test_whom_a_leader_could_not_reach_is_gone_around_and_the_leader_is_not() -> None:
+    async def case(made: Bench) -> None:
+        made.peers["p"].without = ["q"]
+        asked = []
+        for seed in range(8):
+            way = blobs(made, seed, [Group(["p", "q"]), Group(["r", "p"])])
+            made.peers["p"].asked.clear()
+            for _ in range(20):
+                assert (await send(await way.create(len(DATA), 3))).group == 1
+            asked.append(made.peers["p"].asked.count("lead"))
+        assert asked == [1] * 8
+
+    bench(case)
+
+
+@pytest.mark.parametrize("length", [len(DATA), RESEND_BYTES_MAX + 1])
+def test_a_leader_is_to_name_who_is_silent_before_it_is_left_itself(length: int) -> None:
+    async def case(made: Bench) -> None:
+        waits = []
+        for peer in made.peers.all.values():
+            peer.fails = "lead"
+        way = blobs(made)
+        with pytest.raises(NoNode):
+            await way.create(length, 3)
+        for peer in made.peers.all.values():
+            waits += peer.quorums_s
+        assert sorted(waits) == pytest.approx([0.8, 1.6, 2.4] if length == len(DATA) else [10.0] * 3)
+
+    bench(case)
+
+
 def test_a_large_one_is_not_sent_again() -> None:
     async def case(made: Bench) -> None:
         writer = await blobs(made).create(RESEND_BYTES_MAX + 1, 3)

@@ -6,13 +6,16 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from datanode.leader import SLOW_S, LeadingWriter
+from datanode.node import QUORUM_S, TooFewCopies
 from tests.datanode.bench import OWN, Bench, bench, ref
 from tests.datanode.peers import Peer
 
 CHUNK = bytes(1_000)
 
 
-def leading(made: Bench, followers: str, *, local: str = OWN, chunks: int = 3) -> Awaitable[LeadingWriter]:
+def leading(
+    made: Bench, followers: str, *, local: str = OWN, chunks: int = 3, quorum: int = 2, quorum_s: float = QUORUM_S
+) -> Awaitable[LeadingWriter]:
     """With a peer in memory in the place of its own volumes."""
 
     def create(peer: Peer) -> Callable[[], Awaitable[object]]:
@@ -21,7 +24,8 @@ def leading(made: Bench, followers: str, *, local: str = OWN, chunks: int = 3) -
     async def begin() -> LeadingWriter:
         own = made.peers.all.setdefault(local, Peer(local))
         writer = await own.create(ref(1), chunks * len(CHUNK), leads=False)
-        return LeadingWriter(OWN, writer, {name: create(made.peers[name]) for name in followers}, 2)  # type: ignore[misc]
+        creates = {name: create(made.peers[name]) for name in followers}
+        return LeadingWriter(OWN, writer, creates, quorum, quorum_s)  # type: ignore[arg-type]
 
     return begin()
 
@@ -93,10 +97,31 @@ def test_without_a_quorum_it_does_not_stand_and_nobody_keeps_it() -> None:
     async def case(made: Bench) -> None:
         made.peers["p"].is_dead = made.peers["q"].is_dead = True
         writer = await leading(made, "pq")
-        with pytest.raises(OSError, match="only 1 of 2 copies"):
-            await send(writer)
+        await writer.write(CHUNK)
+        await asyncio.sleep(0.01)
+        with pytest.raises(TooFewCopies, match="only 1 of 2 copies could be written; not by p and q") as failure:
+            await writer.write(CHUNK)  # the rest need not be sent
+        assert failure.value.without == ["p", "q"]
         await writer.abort()
         assert made.peers[OWN].aborted == 1
+
+    bench(case)
+
+
+@pytest.mark.parametrize(("silent", "without"), [("pqr", ["p", "q", "r"]), ("pr", ["p", "r"])])
+def test_who_does_not_answer_is_named_in_time(silent: str, without: list[str]) -> None:
+    async def case(made: Bench) -> None:
+        writer = await leading(made, "pqr", quorum=3, quorum_s=0.8)
+        for _ in range(3):
+            await writer.write(CHUNK)
+        for name in silent:
+            made.peers[name].slow_s = 60
+        started = asyncio.get_running_loop().time()
+        with pytest.raises(TooFewCopies) as failure:
+            await writer.commit()
+        assert asyncio.get_running_loop().time() - started == pytest.approx(0.8, abs=0.01)
+        assert failure.value.without == without
+        await writer.abort()
 
     bench(case)
 

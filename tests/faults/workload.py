@@ -22,6 +22,7 @@ SIZES = [0, 1, 4096, 100_000, 300_000, 2 << 20, 8 << 20]
 WEIGHTS = [2, 2, 8, 4, 3, 2, 1]
 PART_BYTES = 5 << 20
 READ_TIMEOUT_S = 20
+NOTED_S = 0.1
 BUCKET = "faults"
 
 
@@ -51,7 +52,7 @@ class Client(threading.Thread):
         self.wrong: list[str] = []
         self.errors: list[str] = []
         self.answered = time.monotonic()
-        self.longest_outage_s = 0.0  # from a request to the next answer
+        self.outages: list[tuple[float, float]] = []  # from a request to the next answer, where that took long
 
     def run(self) -> None:
         s3 = self.server.client(connect_timeout=2, read_timeout=READ_TIMEOUT_S, max_pool_connections=1)
@@ -64,7 +65,7 @@ class Client(threading.Thread):
             try:
                 action(s3, f"{self.number}/{self.rng.randrange(KEYS_EACH)}")
                 self.answered = time.monotonic()
-                self.longest_outage_s = max(self.longest_outage_s, self.answered - waiting_s)
+                self._note(waiting_s, self.answered)
                 waiting_s = None
             except (ClientError, BotoCoreError, KeyError) as error:
                 self.failed[action.__name__] += 1
@@ -73,7 +74,19 @@ class Client(threading.Thread):
             if self.pause_s:
                 self.stopping.wait(self.rng.expovariate(1 / self.pause_s))
         if waiting_s is not None:
-            self.longest_outage_s = max(self.longest_outage_s, time.monotonic() - waiting_s)
+            self._note(waiting_s, time.monotonic())
+
+    @property
+    def longest_outage_s(self) -> float:
+        return self.longest_outage_since_s(0.0)
+
+    def longest_outage_since_s(self, start: float) -> float:
+        """Of those that ended behind a moment of the monotonic clock."""
+        return max((ended - began for began, ended in self.outages if ended > start), default=0.0)
+
+    def _note(self, began: float, ended: float) -> None:
+        if ended - began > NOTED_S:
+            self.outages.append((began, ended))
 
     def put(self, s3: Any, key: str) -> None:
         data = self.rng.randbytes(self.rng.choices(SIZES, WEIGHTS)[0])

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from awscrt.checksums import crc32c
 
 from datanode.local import LocalNode
-from datanode.node import BlobRef, BlobUnavailable
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Writer
 from datanode.store import BlobExists, Held
 from tests.simulation.cluster.broker import Weather
 from tests.simulation.cluster.processes import ClusterLoop, Process
@@ -24,6 +24,7 @@ IDLE_S = 5.0  # shorter than in `datanode.api`: a sender that vanished keeps a g
 CHUNKS_MAX = 4
 LOST, DAMAGED = 0.04, 0.04  # of answers and of what is sent, in bad weather
 T = TypeVar("T")
+Create = Callable[[LocalNode], Awaitable[Writer]]
 
 
 class Machine(Process):
@@ -86,8 +87,8 @@ class SimulatedNode:
         self._own = own
         self._endpoint = endpoint
 
-    async def create(self, ref: BlobRef, length: int, *, leads: bool) -> "SimulatedWriter":
-        return SimulatedWriter(self, ref, length, leads=leads)
+    async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> "SimulatedWriter":
+        return SimulatedWriter(self, lambda node: node.create(ref, length, leads=leads, quorum_s=quorum_s))
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         if size <= 0:
@@ -177,11 +178,11 @@ _Message = bytes | _Sign
 class SimulatedWriter:
     """`RemoteWriter`, and what the API does with it at the other end."""
 
-    def __init__(self, node: SimulatedNode, ref: BlobRef, length: int, *, leads: bool) -> None:
+    def __init__(self, node: SimulatedNode, create: Create) -> None:
         self._node = node
         self._chunks: asyncio.Queue[_Message] = asyncio.Queue(CHUNKS_MAX)
         self.crc32c = 0
-        self._answer = asyncio.create_task(self._send(ref, length, leads=leads))
+        self._answer = asyncio.create_task(self._send(create))
 
     async def write(self, data: bytes) -> None:
         self.crc32c = crc32c(data, self.crc32c)
@@ -206,11 +207,11 @@ class SimulatedWriter:
             await self._answer
             raise OSError("the node answered before it had all bytes")
 
-    async def _send(self, ref: BlobRef, length: int, *, leads: bool) -> tuple[int, list[str]]:
+    async def _send(self, create: Create) -> tuple[int, list[str]]:
         node = self._node
         peer, served = await node.reach()
         incoming: asyncio.Queue[_Message] = asyncio.Queue(CHUNKS_MAX)
-        asked = peer.run(node.serve(peer, lambda: _receive(served, ref, length, incoming, leads=leads)))
+        asked = peer.run(node.serve(peer, lambda: _receive(create(served), incoming)))
         with _telling(node, peer, incoming):
             sending = asyncio.create_task(self._pump(peer, incoming))
             try:
@@ -242,10 +243,8 @@ def _telling(node: SimulatedNode, peer: Machine, incoming: "asyncio.Queue[_Messa
         node.send(peer, tell)
 
 
-async def _receive(
-    node: LocalNode, ref: BlobRef, length: int, incoming: "asyncio.Queue[_Message]", *, leads: bool
-) -> tuple[int, list[str]]:
-    writer = await node.create(ref, length, leads=leads)
+async def _receive(created: Awaitable[Writer], incoming: "asyncio.Queue[_Message]") -> tuple[int, list[str]]:
+    writer = await created
     try:
         while True:
             async with asyncio.timeout(IDLE_S):
