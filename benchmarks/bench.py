@@ -22,6 +22,7 @@ BUCKET = "bench"
 KIB, MIB = 1 << 10, 1 << 20
 OBJECTS = 10_000  # that GET and LIST find
 PROCESSES = 2
+DISKS = (1, 3)  # data folders of `serve`
 RESULTS = Path(__file__).with_name("RESULTS.md")
 
 
@@ -118,18 +119,28 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
+    cases = [case for case in CASES if options.only in case.name]
+    rows = [row for disks in DISKS for row in measure_store(cases, disks, options.seconds)]
+    if options.record:
+        more = " Several data folders are on one disk here, which writes all that each of them has."
+        RESULTS.write_text(report("make bench", rows, options.seconds, more))
+
+
+def measure_store(cases: Sequence[Case], disks: int, seconds: float) -> list[str]:
+    """Rows of the table, of `serve` with so many data folders."""
     rows = []
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        server = Server(Path(folder) / "data").start()
+        server = Server(Path(folder) / "data")
+        server.flags = [flag for number in range(1, disks) for flag in ("--data", f"{folder}/data{number}")]
+        server.start()
         target = Target("127.0.0.1", server.port, ACCESS_KEY, SECRET_KEY)
         prepare(target)
-        for case in CASES:
-            if options.only in case.name:
-                rows.append(measure([target], case, options.seconds))
-                print(rows[-1], flush=True)
+        for case in cases:
+            named = case if disks == 1 else case._replace(name=f"{case.name}, {disks} folders", goal="")
+            rows.append(measure([target], named, seconds))
+            print(rows[-1], flush=True)
         server.stop()
-    if options.record:
-        RESULTS.write_text(report("make bench", rows, options.seconds))
+    return rows
 
 
 def report(command: str, rows: list[str], seconds: float, more: str = "") -> str:
