@@ -32,7 +32,7 @@ class Routes:
         self._suspect_until_s[name] = asyncio.get_running_loop().time() + SUSPECT_S
 
     def is_suspect(self, name: str) -> bool:
-        return asyncio.get_running_loop().time() < self._suspect_until_s.get(name, 0.0)
+        return name in self._suspect_until_s and asyncio.get_running_loop().time() < self._suspect_until_s[name]
 
     def group_for_small(self) -> int:
         """For payloads that ride the log: any group with enough nodes that will take them. Raises `NoNode`."""
@@ -66,6 +66,8 @@ class Routes:
         names = dict.fromkeys([*holders[turn:], *holders[:turn], *group.targets])
         if not names:
             raise NoNode(f"no data node has replication group {ref.group}")
+        if len(names) == 1:
+            return list(names)
         return sorted(names, key=lambda name: (self.is_suspect(name), not placement.is_up(name)))
 
     def _choose(self, fits: Callable[[Placement, Group], bool], tried: set[int]) -> int:

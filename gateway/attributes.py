@@ -1,6 +1,8 @@
 """What a client stores with an object: system headers and user metadata, from a request's headers and back to them."""
 
 from collections.abc import Mapping
+from email.utils import formatdate
+from functools import lru_cache
 
 from gateway.errors import S3Error
 from gateway.request import Request
@@ -16,6 +18,7 @@ SYSTEM = (
     "x-amz-website-redirect-location",
 )
 _META = "x-amz-meta-"
+_DATES_KEPT = 4096  # written out: of objects that are asked for again
 _UNSUPPORTED = ("x-amz-server-side-encryption", "x-amz-object-lock-", "x-amz-tagging")  # so they begin
 OWNER_ONLY_ACLS = ("private", "bucket-owner-read", "bucket-owner-full-control")  # the same while there is one user
 CANNED_ACLS = (
@@ -67,3 +70,9 @@ def preconditions(request: Request) -> Preconditions:
     """Of a write: If-Match and If-None-Match."""
     headers = request.headers
     return Preconditions(headers.get("if-match", "").strip('"'), headers.get("if-none-match", "").strip('"'))
+
+
+@lru_cache(_DATES_KEPT)
+def last_modified(modified_s: int) -> str:
+    """As HTTP writes a date (RFC 9110 §5.6.7), from Unix seconds."""
+    return formatdate(modified_s, usegmt=True)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import AsyncIterator
-from email.utils import formatdate
 
 from gateway import attributes, payload
 from gateway.context import Gateway, Response
@@ -47,7 +46,7 @@ def _answer(request: Request, found: Object) -> tuple[int, list[tuple[str, str]]
     check_conditions(request.headers, found, "")
     headers = [
         ("accept-ranges", "bytes"),
-        ("last-modified", formatdate(found.modified_ms // 1000, usegmt=True)),
+        ("last-modified", attributes.last_modified(found.modified_ms // 1000)),
         ("etag", f'"{found.etag}"'),
         *attributes.to_headers(found.attributes),
     ]
@@ -140,7 +139,7 @@ def _missed(found: Object, prefix: str) -> S3Error:
     """A copy fails; a read is told that what it has is current, with what names that (RFC 9110 §15.4.5)."""
     if prefix:
         return S3Error("PreconditionFailed")
-    modified = formatdate(found.modified_ms // 1000, usegmt=True)
+    modified = attributes.last_modified(found.modified_ms // 1000)
     return S3Error("NotModified", headers=[("etag", f'"{found.etag}"'), ("last-modified", modified)])
 
 

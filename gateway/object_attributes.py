@@ -1,8 +1,6 @@
 """GetObjectAttributes: what is known of an object, without its bytes (S3 API)."""
 
-from email.utils import formatdate
-
-from gateway import xml
+from gateway import attributes, xml
 from gateway.context import Gateway, Response
 from gateway.errors import S3Error
 from gateway.request import Request
@@ -32,7 +30,7 @@ async def get_object_attributes(gateway: Gateway, request: Request) -> Response:
         rows.append(xml.text("StorageClass", found.attributes.storage_class))
     if "ObjectSize" in wanted:
         rows.append(xml.text("ObjectSize", found.size))
-    headers = [("content-type", "application/xml"), ("last-modified", formatdate(found.modified_ms // 1000, usegmt=True))]
+    headers = [("content-type", "application/xml"), ("last-modified", attributes.last_modified(found.modified_ms // 1000))]
     return Response(200, headers, xml.document("GetObjectAttributesResponse", rows))
 
 

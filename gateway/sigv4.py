@@ -22,6 +22,7 @@ SKEW_S_MAX = 15 * 60
 EXPIRES_S_MAX = 7 * 24 * 3600
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
+_DATES_KEPT = 64  # parsed: clients that send many requests name the same second in all of them
 _QUERY = ("X-Amz-Signature", "X-Amz-Algorithm")
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _HEADER = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})")
@@ -183,6 +184,7 @@ def _from_http_date(text: str) -> str:
     return f"{date:%Y%m%dT%H%M%SZ}" if date else ""
 
 
+@functools.lru_cache(_DATES_KEPT)
 def _seconds(date: str) -> float:
     try:
         return calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
