@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -121,29 +121,28 @@ class Client:
         match self._rng.choices(["small", "large", "delete", "read", "leave"], [4, 4, 2, 6, 1])[0]:
             case "read":
                 other = f"{self._rng.randrange(self._number + 1)}/{self._rng.randrange(KEYS_EACH)}"
-                await self._ask("read", self.read(other))
+                await self._ask("read", partial(self.read, other))
             case "leave":  # in the middle of an upload
                 value = self._history.begins(key, deletes=False)
-                await self._ask("left", self._put(key, value, large=True), self._rng.random() * 0.1)
+                await self._ask("left", partial(self._put, key, value, large=True), self._rng.random() * 0.1)
             case kind:
                 await self._write(kind, key)
 
     async def _write(self, kind: str, key: str) -> None:
         value = self._history.begins(key, deletes=kind == "delete")
-        work = self._delete(key) if value < 0 else self._put(key, value, large=kind == "large")
+        put = partial(self._put, key, value, large=kind == "large")
         self.writing_since_s = self._network.loop.time()
-        is_done = await self._ask(kind, work)
+        is_done = await self._ask(kind, put if value > 0 else partial(self._delete, key))
         self.writing_since_s = None
         if is_done:
             self._history.done(key, value)
             if self._rng.random() < 0.5:
-                await self._ask("read", self.read(key))
+                await self._ask("read", partial(self.read, key))
 
-    async def _ask(self, kind: str, work: Coroutine[Any, Any, None], patience_s: float = PATIENCE_S) -> bool:
+    async def _ask(self, kind: str, work: Callable[[], Awaitable[None]], patience_s: float = PATIENCE_S) -> bool:
         """Whether it was done."""
         machine = self._gateway.machine
         if machine.is_dead:
-            work.close()
             return False
         asked = machine.run(self._tried(work))
         waited_for: set[asyncio.Future[Any]] = {asked, machine.ended}
@@ -158,9 +157,9 @@ class Client:
             self._history.unanswered.append(f"{kind} of client {self._number}: {outcome}")
         return outcome == "done"
 
-    async def _tried(self, work: Coroutine[Any, Any, None]) -> str:
+    async def _tried(self, work: Callable[[], Awaitable[None]]) -> str:
         try:
-            await work
+            await work()
         except S3Error as error:
             return error.code
         except LogError:
