@@ -107,7 +107,7 @@ class GroupReplica:
 
     async def _consume_all(self) -> None:
         earliest = await self._log.earliest(self._at)
-        known = self.position if self.is_started else self._store.position(self.group) or 0
+        known = self.position if self.is_started else await self._known()
         if known < earliest:
             self._on_gap()
         self.position = max(known, earliest)
@@ -118,6 +118,13 @@ class GroupReplica:
             while len(self._wanted) > WANTED_MAX:  # noqa: ASYNC110 - rare, and not worth an event
                 await asyncio.sleep(AGAIN_S)
             self.consume(batch)
+
+    async def _known(self) -> int:
+        """How far the log is in the volumes, at a start."""
+        stored, latest = self._store.position(self.group) or 0, await self._log.latest(self._at)
+        if stored > latest:
+            log_.error("group %d was read to %d and its log ends at %d: it lost its end", self.group, stored, latest)
+        return min(stored, latest)
 
     def consume(self, batch: Sequence[Record]) -> None:
         """Raises `UnknownRecord` behind all that comes before such a record: whoever deletes up to it loses nothing."""

@@ -2,7 +2,7 @@
 
 Settling: each second, and after many bytes, the volumes are synced and how far each group's log is in them is stored; only
 that is told to others. Damaged blobs are fetched from a peer and take their old place.
-Errors: a disk that cannot be synced is told and tried again; `NodeReplaced`, and damage in the index, end the node.
+Errors: a disk or log that cannot be synced is told and tried again; `NodeReplaced`, and damage in the index, end the node.
 """
 
 import asyncio
@@ -21,7 +21,8 @@ from datanode.orphans import EVERY_S, ORPHAN_AFTER_S, PACE_S, sweep
 from datanode.placement import PlacementMap
 from datanode.scrub import Scrubber
 from datanode.store import VolumeStore
-from topics.log import Log
+from topics.log import Log, LogError
+from topics.spec import TopicPartition
 
 SETTLE_EVERY_S = 1.0
 SETTLE_LOOK_S = 0.1
@@ -58,6 +59,7 @@ class NodeService:
     ) -> None:
         self.own = own
         self.store = store
+        self._log = log
         self._submit = submit
         self._clock_ms = clock_ms
         self._times = times
@@ -106,10 +108,16 @@ class NodeService:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def settle(self) -> None:
-        """Sync the volumes; how far each group is in them is stored and told from here on."""
+        """Sync the volumes; how far each group is in them is stored and told from here on.
+
+        What was consumed is durable in the log before it counts: its offset could come again else, behind a power cut, with
+        another record. Raises `OSError`, `LogError`.
+        """
         started = [each for each in self.member.replicas.values() if each.is_started]
         replicas = [each for each in started if each.group not in self.member.lost]
         positions = {each.group: each.settled for each in replicas}
+        if positions:
+            await self._log.append(TopicPartition("writes", next(iter(positions))), [], durable=True)
         for each in started:
             each.unsettled_bytes = each.unsettled_records = 0
         await self.store.sync(positions)
@@ -138,8 +146,8 @@ class NodeService:
             if is_time or many or self.store.unsettled_bytes > SETTLE_STREAMED_BYTES:
                 try:
                     await self.settle()
-                except OSError as error:
-                    log_.error("the volumes could not be synced, this will be tried again: %s", error)
+                except (OSError, LogError) as error:
+                    log_.error("the volumes could not be settled, this will be tried again: %s", error)
                 last_s = loop.time()
 
     async def _repair(self) -> None:

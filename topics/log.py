@@ -80,7 +80,8 @@ class Log(Protocol):
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
         """Append in order and return the offsets. One call is one batch, not one transaction.
 
-        `durable=False` returns before the sync; the records are synced at the latest with the next durable append.
+        `durable=False` returns before the sync; the records are synced at the latest with the next durable append, which
+        may be one of no entries.
         Raises `RecordTooLarge` before anything is appended.
         """
         ...

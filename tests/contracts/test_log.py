@@ -97,6 +97,9 @@ async def shows_durable_topics_only_when_synced(harness: Harness) -> None:
         assert (await log.latest(DURABLE_AT), await log.read(DURABLE_AT, 0)) == (0, [])
     await log.append(AT, [Entry(b"", b"b")], durable=True)
     assert [each.value for each in await log.read(DURABLE_AT, 0)] == [b"a"]
+    await log.append(DURABLE_AT, [Entry(b"", b"c")], durable=False)
+    assert await log.append(AT, [], durable=True) == []
+    assert [each.value for each in await log.read(DURABLE_AT, 0)] == [b"a", b"c"]
 
 
 async def follows(harness: Harness) -> None:

@@ -182,6 +182,18 @@ def test_a_start_begins_where_the_volumes_are_complete() -> None:
     bench(case)
 
 
+def test_a_log_that_lost_its_end_is_read_from_there() -> None:
+    async def case(made: Bench) -> None:
+        await made.writes(payload(1, b"one"))
+        await made.store.sync({0: 3})
+        async with following(made) as replica:
+            await made.writes(payload(2, b"two"))
+            await replica.reached(1)
+            assert names(made.store) == [blob(2)]
+
+    bench(case)
+
+
 def test_a_log_that_begins_behind_what_is_known_to_be_here_is_a_gap() -> None:
     async def case(made: Bench) -> None:
         await made.writes(payload(1, b"one"), payload(2, b"two"), payload(3, b"three"))

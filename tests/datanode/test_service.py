@@ -10,6 +10,7 @@ from datanode.service import NodeService
 from tests.datanode.bench import IDENTITY, OWN, Bench, DeafLog, bench, claim, payload, ref
 from tests.datanode.stores import blob
 from tests.virtual import now_ms
+from topics.log import Entry
 from topics.spec import TopicPartition
 
 AT = TopicPartition("writes", 0)
@@ -37,6 +38,27 @@ def test_only_what_was_synced_is_told_and_stored() -> None:
             await made.writes(payload(2, b"two"), claim(3, b"large", "p"))
             await asyncio.sleep(2)
             assert (service.positions, made.store.position(0)) == ({0: 2}, 2)  # the third is still to be fetched
+
+    bench(case)
+
+
+@pytest.mark.parametrize("trouble", ["slow", "fails"])
+def test_what_is_not_durable_in_the_log_does_not_count(trouble: str) -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN], [OWN])
+        async with serving(made) as service:
+            await made.log.append(AT, [Entry(blob(1), payload(1, b"one")[1])], durable=False)
+            if trouble == "slow":
+                made.log.hold.clear()
+            else:
+                made.log.fail_next = 3
+            await asyncio.sleep(2)
+            assert await made.has(1, b"one")
+            assert (service.positions, made.store.position(0)) == ({}, None)
+            made.log.lose_unsynced()
+            made.log.hold.set()
+            made.log.fail_next = 0
+            assert await made.log.latest(AT) == 0
 
     bench(case)
 

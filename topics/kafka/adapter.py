@@ -92,6 +92,8 @@ class KafkaLog:
         del durable  # each append waits for the replicas
         check_size(entries)
         self._check(at)
+        if not entries:
+            return []
         return await (await self._working_producer()).append(self._name(at.topic), at.partition, entries)
 
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:

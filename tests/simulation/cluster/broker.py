@@ -90,6 +90,8 @@ class Connection:
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
         del durable
         check_size(entries)
+        if not entries:
+            return []
         loop, rng, fate = self._process.loop, self._weather.rng, self._weather.fate(at.topic)
         told: asyncio.Future[list[int]] = loop.create_future()
         after_s = self._weather.delay_s()
