@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from datanode.compaction import Compactor
+from datanode.replica import GroupReplica
 from datanode.service import NodeService
 from datanode.store import VolumeStore
 from datanode.volume import Volume
@@ -23,6 +24,7 @@ from topics.journal import Journal
 from topics.log import Entry, Record
 from topics.mirror import MirroredFile
 from topics.reader import ReaderState
+from topics.spec import TopicPartition
 
 Patch = pytest.MonkeyPatch
 Plant = Callable[[Patch, World], None]
@@ -149,6 +151,19 @@ def durable_on_the_first_disk_alone(patch: Patch, world: World) -> None:
     patch.setattr(MirroredFile, "write_synced", write_synced)
 
 
+def positions_ahead_of_the_log(patch: Patch, world: object) -> None:
+    honest = EmbeddedLog.append
+
+    async def append(log: EmbeddedLog, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
+        return await honest(log, at, entries, durable=durable) if entries else []
+
+    async def known(replica: GroupReplica) -> int:
+        return replica._store.position(replica.group) or 0
+
+    patch.setattr(EmbeddedLog, "append", append)
+    patch.setattr(GroupReplica, "_known", known)
+
+
 def index_trusted_blindly(patch: Patch, world: World) -> None:
     patch.setattr(VolumeStore, "_has_whole", lambda *_: True)
 
@@ -222,6 +237,7 @@ PLANTS: list[Plant] = [
     journal_folder_not_synced_at_start,
     stale_disk_wins,
     durable_on_the_first_disk_alone,
+    positions_ahead_of_the_log,
     index_trusted_blindly,
     copies_trusted_unsynced,
     failed_write_drops_promised_records,

@@ -17,10 +17,10 @@ SLICE, DATA_SLICE = 25, 10
 STORE_SEEDS, CLUSTER_SEEDS, DATA_SEEDS = 300, 150, 60
 SEEDS_TO_CATCH_A_BUG = 500
 SEEN_AT = {  # seeds that caught a bug which few do: tried first, and all the others where they do not any more
-    "store journal_folder_not_synced_at_start": 21,
     "store former_process_not_synced": 204,
-    "store stale_disk_wins": 37,
-    "store durable_on_the_first_disk_alone": 48,
+    "store stale_disk_wins": 19,
+    "store durable_on_the_first_disk_alone": 56,
+    "store positions_ahead_of_the_log": 644,
     "store copies_trusted_unsynced": 128,
     "cluster lease_counted_from_its_acknowledgement": 233,
     "cluster predecessor_not_waited_for": 2,
