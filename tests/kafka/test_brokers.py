@@ -17,7 +17,8 @@ from tests.kafka.cluster import Cluster
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # brokers killed; three go through all of them
-OUTAGE_S = 15.0  # that a client may see when one of three brokers was killed
+IS_BUSY = float(os.environ.get("BUCKETLOG_TEST_OUTAGE_S", "2")) > 2  # the machine does other things, too
+OUTAGE_S = 25.0 if IS_BUSY else 15.0  # that a client may see when one of three brokers was killed
 LOAD_S = 2.0
 
 
@@ -67,4 +68,5 @@ def test_any_one_of_three_brokers_may_be_killed(tmp_path: Path) -> None:
         check(cluster, clients)
         check_stream(cluster)
         print(f"longest outage behind each kill: {longest}")
+        print(*(f"client {each.number}: {each.longest_outage_s:.1f} s, {each.errors[:3]}" for each in clients), sep="\n")
         assert max(client.longest_outage_s for client in clients) <= OUTAGE_S
