@@ -116,7 +116,7 @@ class ExtentWriter:
         """A commit whose answer was lost may stand: its blob is given back."""
         self._tried.add(self._ref.group)
         without = failure.without if isinstance(failure, TooFewCopies) else ()
-        for name in without or [self._leader]:
+        for name in without or ([self._leader] if self._leader else []):
             self._routes.suspect(name)
         if self._writer is None:
             return

@@ -73,6 +73,6 @@ def preconditions(request: Request) -> Preconditions:
 
 
 @lru_cache(_DATES_KEPT)
-def last_modified(modified_s: int) -> str:
-    """As HTTP writes a date (RFC 9110 §5.6.7), from Unix seconds."""
-    return formatdate(modified_s, usegmt=True)
+def last_modified(modified_ms: int) -> str:
+    """As HTTP writes a date (RFC 9110 §5.6.7), from Unix milliseconds."""
+    return formatdate(modified_ms // 1000, usegmt=True)

@@ -46,7 +46,7 @@ def _answer(request: Request, found: Object) -> tuple[int, list[tuple[str, str]]
     check_conditions(request.headers, found, "")
     headers = [
         ("accept-ranges", "bytes"),
-        ("last-modified", attributes.last_modified(found.modified_ms // 1000)),
+        ("last-modified", attributes.last_modified(found.modified_ms)),
         ("etag", f'"{found.etag}"'),
         *attributes.to_headers(found.attributes),
     ]
@@ -139,7 +139,7 @@ def _missed(found: Object, prefix: str) -> S3Error:
     """A copy fails; a read is told that what it has is current, with what names that (RFC 9110 §15.4.5)."""
     if prefix:
         return S3Error("PreconditionFailed")
-    modified = attributes.last_modified(found.modified_ms // 1000)
+    modified = attributes.last_modified(found.modified_ms)
     return S3Error("NotModified", headers=[("etag", f'"{found.etag}"'), ("last-modified", modified)])
 
 

@@ -30,7 +30,7 @@ async def get_object_attributes(gateway: Gateway, request: Request) -> Response:
         rows.append(xml.text("StorageClass", found.attributes.storage_class))
     if "ObjectSize" in wanted:
         rows.append(xml.text("ObjectSize", found.size))
-    headers = [("content-type", "application/xml"), ("last-modified", attributes.last_modified(found.modified_ms // 1000))]
+    headers = [("content-type", "application/xml"), ("last-modified", attributes.last_modified(found.modified_ms))]
     return Response(200, headers, xml.document("GetObjectAttributesResponse", rows))
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.kafka.cluster import Cluster, Role
+from tests.kafka.cluster import Cluster
 
 HERE, THERE = "10.213.77.1", "10.213.77.2"  # the two ends of the link
 needs_root = pytest.mark.skipif(
@@ -50,12 +50,11 @@ def namespace() -> Iterator[Namespace]:
         subprocess.run(["ip", "netns", "del", made.name], check=True)  # and with it the link
 
 
-def add_far_node(cluster: Cluster, far: Namespace) -> Role:
+def add_far_node(cluster: Cluster, far: Namespace) -> None:
     """A data node at the other end of the link."""
     node = cluster.new_datanode("far", host=THERE)
     node.command = far.run(*node.command)
     cluster.datanodes.append(node)
-    return node
 
 
 @contextmanager

@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.cluster import outcome
 from tests.cluster.machine import HERE, Namespace, add_far_node, namespace, needs_root, small_disks
-from tests.cluster.outcome import CLIENTS, PAUSE_S, TIMES, WHOLE_S, check_all, report
+from tests.cluster.outcome import CLIENTS, FAILOVER_S, IS_BUSY, PAUSE_S, TIMES, WHOLE_S, check_all, report
 from tests.cluster.state import wait_until_whole
 from tests.faults.workload import start_clients, stop_clients
 from tests.kafka.broker import Broker
@@ -26,10 +25,7 @@ from tests.kafka.cluster import Cluster, Role
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster, needs_root]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))
 PAIRS_EACH = 3  # of a round: ten go through all of them
-OUTAGE_S = 15.0  # until another processor owns the partitions of one that died, or the brokers have new leaders
-DATA_OUTAGE_S = 4.0  # where two data nodes fail: a request may have to find out about both, one after the other
-if outcome.OUTAGE_S > 2:  # on a machine that does other things, too
-    OUTAGE_S, DATA_OUTAGE_S = 25.0, 8.0
+DATA_OUTAGE_S = 8.0 if IS_BUSY else 4.0  # where two data nodes fail: a request may find out about both, one after the other
 ANSWERED = 0.6  # who knows only the gateway that is down is refused 20 times a second
 DATA_NODES = ("node0", "node1", "node2", "far")
 AWAY_S, GATEWAY_AWAY_S = (2.0, 20.0), 1.0  # half of the clients know no other gateway
@@ -110,7 +106,7 @@ def faults(site: Site, rng: random.Random) -> list[Fault]:
 
 
 def bound_s(pair: Sequence[Fault]) -> float:
-    return DATA_OUTAGE_S if all(fault.on in DATA_NODES for fault in pair) else OUTAGE_S
+    return DATA_OUTAGE_S if all(fault.on in DATA_NODES for fault in pair) else FAILOVER_S
 
 
 def test_any_two_may_fail_at_once(tmp_path: Path) -> None:
