@@ -16,6 +16,7 @@ from bucketlog.metrics.ends import Ends
 from bucketlog.settings import Settings
 from gateway.router import _BUCKET, _OBJECT
 from tests.bucketlog.http import get
+from tests.bucketlog.shell import wait_until_whole
 from tests.server import Server
 from topics import spec
 from topics.log import Entry, LogError
@@ -58,6 +59,7 @@ def test_a_store_tells_of_all_its_parts(disks: Server) -> None:
     s3.get_object(Bucket="counted", Key="k0")["Body"].read()
     with pytest.raises(s3.exceptions.NoSuchKey):
         s3.get_object(Bucket="counted", Key="none")
+    wait_until_whole(disks)
     found = scrape(disks)
     assert found.sum("bucketlog_requests_total", operation="PutObject", status="200") == 5
     assert found.sum("bucketlog_requests_total", operation="GetObject", status="404") == 1

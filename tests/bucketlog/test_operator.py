@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,22 +14,12 @@ from bucketlog.admin import create_admin_app
 from bucketlog.admin_client import AdminClient, Refused
 from bucketlog.credentials import RootCredentials
 from tests.bucketlog.http import get
-from tests.server import ACCESS_KEY, REGION, SECRET_KEY, Server
+from tests.bucketlog.shell import BUCKETLOG, KEYS, bucketlog, status, wait_until_whole
+from tests.server import ACCESS_KEY, REGION, Server
 from topics.spec import GROUPS
 
-BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
-KEYS = {"BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY, "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY}
 DISKS = ("a", "b", "c", "d")
 OBJECTS = 60
-
-
-def bucketlog(server: Server, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [BUCKETLOG, *arguments, "--endpoint", server.endpoint]
-    return subprocess.run(command, check=False, env=os.environ | KEYS | env, capture_output=True, text=True, timeout=60)
-
-
-def status(server: Server) -> Any:
-    return json.loads(bucketlog(server, "status", "--json").stdout)
 
 
 def with_disks(folder: Path, names: tuple[str, ...]) -> Server:
@@ -51,10 +40,9 @@ def name_of(folder: Path) -> str:
 
 
 def test_status_shows_a_store_that_is_whole(disks: Server) -> None:
-    found = status(disks)
+    found = wait_until_whole(disks)
     assert [each["state"] for each in found["nodes"]] == ["up"] * len(DISKS)
     assert {each["endpoint"] for each in found["nodes"]} == {str(disks.data.parent / name) for name in DISKS}
-    assert len(found["groups"]["whole"]) == GROUPS
     assert [each["lag"] for each in found["partitions"]] == [0] * 17
     shown = bucketlog(disks, "status", COLUMNS="100").stdout
     assert all(each["name"] in shown for each in found["nodes"])
