@@ -6,6 +6,7 @@ after a start: the view is the same, so the decisions are.
 Two owners decide a command alike, as both have decided all before it in the log; so a rejection, of which the log gets to
 know nothing, needs no fence. (Reads do: they do not come in the order of the log. See `processors.leases`.) Commands that
 are gone before they were decided here were decided by a later owner, or deleted by an operator: which, the events tell.
+A command that the log has twice is decided once (`processors.asked`).
 Errors: `Fenced` when another owner has claimed the partition, `UnknownRecord`, and those of `Replica`. Each stops this
 partition and no other.
 """
@@ -17,6 +18,7 @@ from typing import Protocol
 
 from msgspec import UNSET
 
+from processors.asked import Asked, asked_below
 from processors.machine import tables
 from processors.machine.apply import fold
 from processors.machine.decide import answer, decide
@@ -52,6 +54,7 @@ class PartitionRuntime:
         self._owner = owner
         self._replies = replies
         self._decided_below = 0
+        self._asked: Asked | None = None  # where the log repeats nothing
         self.is_claimed = False
         self.epoch = 0  # of its own last claim; `meta` knows the claims of others too
         self._handling = asyncio.Lock()
@@ -83,6 +86,8 @@ class PartitionRuntime:
         if not await self._replica.catch_up(offset) or self.meta.epoch != epoch:
             raise Fenced(f"{self._events.partition}: another owner has claimed epoch {self.meta.epoch}")
         self._decided_below = self.meta.cause + 1
+        if self._log.repeats:
+            self._asked = await asked_below(self._log, self._commands, self._decided_below)
         self.is_claimed = True
         self.epoch = epoch
         self._replica.counts.claims += 1
@@ -121,6 +126,8 @@ class PartitionRuntime:
             if record.offset < self._decided_below:
                 continue
             command = decoded(self._commands, record, commands.decode)
+            if self._asked is not None and self._asked.is_repeated(command.request_id, record):
+                continue
             value, reply = self._decide(overlay, meta, command, record)
             replies.append((command.reply_to, reply))
             if value:
@@ -154,8 +161,9 @@ class PartitionRuntime:
         await self._handling.acquire()
 
     async def trim(self) -> None:
-        """Let the log drop commands that will never be decided again."""
-        await self._log.trim(self._commands, self.meta.cause + 1)
+        """Let the log drop commands that nobody needs any more."""
+        below = self.meta.cause + 1
+        await self._log.trim(self._commands, below if self._asked is None else self._asked.needed_from(below))
 
     def _decide(
         self, overlay: Overlay, meta: tables.Meta, command: commands.Command, record: Record

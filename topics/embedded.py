@@ -43,6 +43,8 @@ class _Pending(NamedTuple):
 
 
 class EmbeddedLog:
+    repeats = False
+
     def __init__(self, disk: Disk, clock_ms: Callable[[], int], *, segment_bytes: int = SEGMENT_BYTES) -> None:
         self._clock_ms = clock_ms
         self._disk = disk

@@ -73,6 +73,11 @@ class Log(Protocol):
         """A random id minted when the log was created; a log made anew has another."""
         ...
 
+    @property
+    def repeats(self) -> bool:
+        """Whether the entries of one append may be in the log twice, the second time behind records of others."""
+        ...
+
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
         """Create what is missing; idempotent. A different partition count of an existing topic is a `LogError`."""
         ...

@@ -1,7 +1,8 @@
 """The memory adapter of `Log`, for tests and the simulation, with knobs for what a real log does on a bad day.
 
 Knobs: `fail_next` (the next durable append fails and leaves nothing), `fail_late` (it fails, yet its records land when
-`land_late` is called), `hold` (acknowledgements wait until it is set again), `lose_unsynced` (a power cut).
+`land_late` is called), `hold` (acknowledgements wait until it is set again), `lose_unsynced` (a power cut), `repeats` (for
+what is brought twice, with `land`).
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from topics.spec import TopicPartition, TopicSpec
 class MemoryLog:
     def __init__(self, identity: str, clock_ms: Callable[[], int]) -> None:
         self.identity = identity
+        self.repeats = False
         self.fail_next = 0
         self.fail_late = 0
         self.hold = asyncio.Event()

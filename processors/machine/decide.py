@@ -4,10 +4,10 @@
 |---|---|---|
 | CreateBucket | BucketAlreadyOwnedByYou, BucketAlreadyExists | BucketCreated |
 | DeleteBucket | NoSuchBucket, BucketNotEmpty | BucketDeleted |
-| PutObject | NoSuchBucket, NoSuchKey, PreconditionFailed, RequestTimeout (an orphan) | ObjectCreated:Put or :Copy |
+| PutObject | NoSuchBucket, NoSuchKey, PreconditionFailed, see `_check_blobs` | ObjectCreated:Put or :Copy |
 | DeleteObject | NoSuchBucket, PreconditionFailed | ObjectRemoved:Delete; none where there is no such key |
 | CreateUpload | NoSuchBucket | MultipartUpload:Created |
-| PutPart | NoSuchBucket, NoSuchUpload, RequestTimeout | MultipartUpload:Part |
+| PutPart | NoSuchBucket, NoSuchUpload, see `_check_blobs` | MultipartUpload:Part |
 | CompleteUpload | as PutObject, NoSuchUpload, see `complete` | ObjectCreated:CompleteMultipartUpload |
 | AbortUpload | NoSuchBucket, NoSuchUpload | MultipartUpload:Aborted |
 | ForgetReleased | | BlobsReleased |
@@ -176,9 +176,15 @@ def check(existing: tables.Object | None, wanted: Preconditions) -> None:
 
 
 def _check_blobs(view: Readable, extents: Sequence[Extent]) -> None:
-    """A request that took so long that its blobs were taken for orphans comes too late."""
-    if any(tables.reference(view, extent.blob) == tables.ORPHANED for extent in extents):
+    """A request that took so long that its blobs were taken for orphans comes too late.
+
+    Blobs that an object has are its own: their command was carried out before, and this is another copy of it.
+    """
+    known = {tables.reference(view, extent.blob) for extent in extents}
+    if tables.ORPHANED in known:
         raise Rejected("RequestTimeout")
+    if tables.REFERENCED in known:
+        raise Rejected("ServiceUnavailable")  # for whoever asked, the outcome is not known: nothing is to be released
 
 
 def _bucket(view: Readable, name: str) -> tables.Bucket:

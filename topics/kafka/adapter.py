@@ -40,6 +40,8 @@ class Found(NamedTuple):
 
 
 class KafkaLog:
+    repeats = True  # see `producer`
+
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
         self._admin = AdminClient(config.client() | {"error_cb": self._on_error})

@@ -2,6 +2,10 @@
 
 An append fails whole, though a part of it may be in the log; the reader's rule makes that harmless. Some failures are
 a producer's last (`fatal`), such as the lack of every right to write: it fails all appends, and another has to be made.
+
+Idempotence keeps what librdkafka sends again from being there twice only within an epoch of the producer. A batch that
+failed or ran into its time, on any partition, makes it begin another one; what it sends again behind that is new to the
+brokers, though they may have it. (Its INTRODUCTION, "Idempotent Producer"; seen when brokers were killed.)
 """
 
 import asyncio

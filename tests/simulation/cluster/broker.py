@@ -42,13 +42,10 @@ class Weather:
         is_long = self.is_bad and self.rng.random() < 0.05
         return self.rng.random() * (LONG_DELAY_S if is_long else DELAY_S)
 
-    def fate(self, topic: str) -> Fate:
+    def fate(self) -> Fate:
         if not self.is_bad or self.rng.random() > 0.15:
             return Fate.ARRIVES
-        fates = [Fate.FAILS, Fate.UNCLEAR, Fate.IN_PART, Fate.SLOWLY_TOLD]
-        if topic in {"events", "replies"}:  # nobody may send a command twice, and Kafka's idempotent producer does not
-            fates.append(Fate.TWICE)
-        fate = self.rng.choice(fates)
+        fate = self.rng.choice([Fate.FAILS, Fate.UNCLEAR, Fate.IN_PART, Fate.SLOWLY_TOLD, Fate.TWICE])
         self._reached(fate.value)
         return fate
 
@@ -71,6 +68,8 @@ class SimulatedLog(MemoryLog):
 class Connection:
     """`Log` as one process has it. What it sent is on its way, whatever becomes of the process."""
 
+    repeats = True
+
     def __init__(self, log: MemoryLog, process: Process, weather: Weather) -> None:
         self._log = log
         self._process = process
@@ -92,17 +91,17 @@ class Connection:
         check_size(entries)
         if not entries:
             return []
-        loop, rng, fate = self._process.loop, self._weather.rng, self._weather.fate(at.topic)
+        loop, rng, fate = self._process.loop, self._weather.rng, self._weather.fate()
         told: asyncio.Future[list[int]] = loop.create_future()
         after_s = self._weather.delay_s()
         if fate in {Fate.ARRIVES, Fate.SLOWLY_TOLD, Fate.TWICE}:
             lands = self._lands[at] = max(self._lands.get(at, 0.0), loop.time() + after_s)
             is_late = fate is Fate.SLOWLY_TOLD or self.is_told_late
             tell_after_s = rng.random() * 3 if is_late else self._weather.delay_s()
+            if fate is Fate.TWICE:  # it was sent again, as no answer came
+                loop.in_world(lands - loop.time(), lambda: self._land(at, entries, None, 0))
+                lands = self._lands[at] = lands + rng.random() * 2
             loop.in_world(lands - loop.time(), lambda: self._land(at, entries, told, tell_after_s))
-            if fate is Fate.TWICE:
-                again_s = after_s + rng.random() * 2
-                loop.in_world(lands - loop.time() + again_s, lambda: self._land(at, entries, None, 0))
             return await told
         if fate is not Fate.FAILS:
             late_s = rng.random() * rng.choice(self._weather.lateness_s)

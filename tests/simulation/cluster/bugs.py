@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
+from processors.asked import Asked
 from processors.leases import Leases
 from processors.machine import decide
 from processors.runtime import PartitionRuntime
@@ -79,6 +80,19 @@ def clock_ahead_held_against_deadlines(patch: Patch, world: object) -> None:
     patch.setattr("processors.runtime.decide", decide_late)
 
 
+def repeated_command_carried_out(patch: Patch, world: object) -> None:
+    patch.setattr(Asked, "is_repeated", lambda asked, request, record: False)
+    patch.setattr(decide, "_check_blobs", lambda view, extents: None)  # it sees some of them, too
+
+
+def asked_before_the_claim_forgotten(patch: Patch, world: object) -> None:
+    async def forgotten(*_: object) -> Asked:
+        return Asked()
+
+    patch.setattr("processors.runtime.asked_below", forgotten)
+    patch.setattr(decide, "_check_blobs", lambda view, extents: None)
+
+
 def displacement_not_noticed(patch: Patch, world: object) -> None:
     async def displaced(leases: Leases, partition: int) -> None:
         await asyncio.Event().wait()
@@ -98,6 +112,8 @@ PLANTS: list[Plant] = [
     told_again_while_the_predecessor_answers,
     deadline_ignored,
     clock_ahead_held_against_deadlines,
+    repeated_command_carried_out,
+    asked_before_the_claim_forgotten,
     displacement_not_noticed,
     unknown_lease_left_out,
     bugs.claim_skipped,

@@ -34,6 +34,10 @@ class Member:
         self._told: asyncio.Queue[tuple[News, set[int] | None, asyncio.Future[None]]] = asyncio.Queue()
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def is_gone(self) -> bool:
+        return self._process.is_dead
+
     def start(self) -> None:
         self._tasks = [self._process.run(self._obey()), self._process.run(self._stay())]
 
@@ -106,6 +110,12 @@ class Coordinator:
             return None
         self._heard[name] = self._now_s()
         return name in self._members
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it has missed who is gone, and everyone else has a part."""
+        is_complete = not any(each.is_gone for each in self._members.values())
+        return is_complete and not self._joining and self._wanted() == self.assigned
 
     async def watch(self) -> None:
         while True:

@@ -13,7 +13,7 @@ from processors.reads import Bucket
 from tests.simulation.cluster import checks
 from tests.simulation.cluster.broker import Connection, SimulatedLog, Weather
 from tests.simulation.cluster.clients import KEYS, Client, History
-from tests.simulation.cluster.coordinator import Coordinator
+from tests.simulation.cluster.coordinator import CHECK_S, Coordinator
 from tests.simulation.cluster.faults import Faults
 from tests.simulation.cluster.gateway import Gateway
 from tests.simulation.cluster.processes import ClusterLoop, Process
@@ -119,6 +119,8 @@ class ClusterWorld:
         await faults.run(until_s)
         await self._is_live_again()
         await asyncio.gather(*clients)
+        while not self.coordinator.is_settled:  # who died is missed behind a session, its partitions are no one's till then
+            await asyncio.sleep(CHECK_S)
 
         self.history.unanswered.clear()
         self.history.longest_s = 0.0

@@ -78,6 +78,7 @@ class History:
         self.reached: Counter[str] = Counter()
         self.unanswered: list[str] = []
         self.longest_s = 0.0
+        self.requests = 0
         self._last = 0
 
     def begins(self, key: str, *, deletes: bool) -> int:
@@ -105,7 +106,6 @@ class Client:
         self._history = history
         self._network = network
         self._rng: random.Random = network.rng
-        self._requests = 0
         self.writing_since_s: float | None = None
 
     async def run(self, until_s: float, pause_s: float) -> None:
@@ -182,9 +182,9 @@ class Client:
 
     async def _submit(self, body: commands.Body, extents: list[Extent]) -> None:
         """As `gateway.put.submit`."""
-        self._requests += 1
+        self._history.requests += 1
         try:
-            await self._gateway.commander.submit(f"{self._number}-{self._requests}", "root", body)
+            await self._gateway.commander.submit(f"R{self._history.requests}", "root", body)
         except S3Error as error:
             if error.code not in {"ServiceUnavailable", "InternalError"}:
                 await payload.release(self._gateway.blobs, extents)

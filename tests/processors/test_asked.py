@@ -1,0 +1,172 @@
+"""A command that the log has twice is carried out once, whoever owns the partition, and whatever became of it first."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from processors.asked import ASKED_MAX, WINDOW_MS, Asked
+from processors.memory import MemoryView
+from processors.replica import Replica
+from processors.runtime import PartitionRuntime
+from tests.processors.bench import COMMANDS, Bench, bench, bucket
+from topics import commands, events
+from topics.log import Entry, LogError, Record
+from topics.objects import Attributes, Preconditions
+
+ALWAYS = Preconditions()
+
+
+def record(offset: int, time_ms: int = 0) -> Record:
+    return Record(offset, time_ms, b"", b"")
+
+
+def put(key: str, etag: str, wanted: Preconditions = ALWAYS) -> commands.PutObject:
+    return commands.PutObject("x", key, 0, etag, [], None, Attributes(), wanted)
+
+
+def put_new(key: str, etag: str) -> commands.PutObject:
+    return put(key, etag, Preconditions(if_none_match="*"))
+
+
+DELETE = commands.DeleteObject("x", "k")
+
+
+async def decide(at: Bench, runtime: PartitionRuntime, start: int = 0) -> None:
+    await runtime.handle(await at.log.read(COMMANDS, start))
+
+
+async def taken_over(at: Bench) -> PartitionRuntime:
+    """By another process, with a view of its own."""
+    at.view = MemoryView()
+    runtime = PartitionRuntime(at.log, Replica(at.log, at.view, 0), "another", at.sent)
+    await runtime.claim()
+    return runtime
+
+
+def repeating(case: Callable[[Bench], Awaitable[None]]) -> None:
+    async def on_such_a_log(at: Bench) -> None:
+        at.log.repeats = True
+        await case(at)
+
+    bench(on_such_a_log)
+
+
+def test_what_was_asked_is_known_for_a_window_of_the_logs_time() -> None:
+    asked = Asked()
+    asked.is_repeated("a", record(0, 1_000))
+    assert asked.is_repeated("a", record(1, 1_000 + WINDOW_MS))
+    assert not asked.is_repeated("b", record(2, 1_000 + WINDOW_MS))
+    assert asked.needed_from(9) == 0
+    assert not asked.is_repeated("c", record(3, 1_001 + WINDOW_MS))
+    assert asked.needed_from(9) == 2
+    assert asked.needed_from(1) == 1
+
+
+def test_a_clock_that_was_ahead_keeps_no_more_than_there_is_room_for() -> None:
+    asked = Asked()
+    asked.is_repeated("ahead", record(0, 10**9))
+    for offset in range(1, ASKED_MAX + 1):
+        asked.is_repeated(f"{offset}", record(offset))
+    assert asked.needed_from(10**9) == 1
+
+
+def test_a_deletion_that_comes_twice_takes_nothing_that_was_written_between() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        for request, body in (("R1", bucket("x")), ("R2", put("k", "1")), ("R3", DELETE), ("R4", put("k", "2"))):
+            await at.ask(request, body)
+        await at.ask("R3", DELETE)
+        await decide(at, runtime)
+        assert await at.facts() == [
+            events.Claimed,
+            events.BucketCreated,
+            events.ObjectCreated,
+            events.ObjectRemoved,
+            events.ObjectCreated,
+        ]
+        assert [reply.request_id for reply in at.sent.replies] == ["R1", "R2", "R3", "R4"]
+
+    repeating(case)
+
+
+def test_the_next_owner_knows_what_was_asked_of_the_one_before() -> None:
+    async def case(at: Bench) -> None:
+        first = at.runtime()
+        await first.claim()
+        await at.ask("R1", bucket("x"))
+        await at.ask("R2", put("k", "1"))
+        await decide(at, first)
+        await first.trim()
+        await at.ask("R3", put("k", "2"))
+        await at.ask("R2", put("k", "1"))
+        await decide(at, await taken_over(at))
+        assert (await at.facts()).count(events.ObjectCreated) == 2
+        assert (await at.decisions())[-1].request_id == "R3"
+
+    repeating(case)
+
+
+def test_what_was_rejected_is_not_carried_out_later() -> None:
+    async def case(at: Bench) -> None:
+        first = at.runtime()
+        await first.claim()
+        for request, body in (("R1", bucket("x")), ("R2", put("k", "1")), ("R3", put_new("k", "2")), ("R4", DELETE)):
+            await at.ask(request, body)
+        await decide(at, first)
+        assert at.errors()["R3"] == "PreconditionFailed"
+        await at.ask("R3", put_new("k", "2"))
+        await decide(at, await taken_over(at))
+        assert (await at.facts()).count(events.ObjectCreated) == 1
+
+    repeating(case)
+
+
+def test_what_is_decided_again_behind_a_failed_append_is_no_repetition() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        await at.ask("R1", bucket("x"))
+        await at.ask("R1", bucket("x"))
+        at.log.fail_next = 1
+        with pytest.raises(LogError):
+            await decide(at, runtime)
+        await runtime.claim()
+        await decide(at, runtime)
+        assert await at.facts() == [events.Claimed, events.Claimed, events.BucketCreated]
+
+    repeating(case)
+
+
+def test_commands_are_kept_while_they_may_come_again() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        await at.ask("R1", bucket("x"))
+        at.now_ms += WINDOW_MS
+        await at.ask("R2", bucket("y"), deadline_ms=at.now_ms)
+        await decide(at, runtime)
+        await runtime.trim()
+        assert await at.log.earliest(COMMANDS) == 0
+        at.now_ms += 1
+        await at.ask("R3", bucket("z"), deadline_ms=at.now_ms)
+        await decide(at, runtime, 2)
+        await runtime.trim()
+        assert await at.log.earliest(COMMANDS) == 1
+
+    repeating(case)
+
+
+def test_a_command_of_another_release_that_was_decided_there_is_passed_over() -> None:
+    async def case(at: Bench) -> None:
+        first = at.runtime()
+        await first.claim()
+        await at.log.append(COMMANDS, [Entry(b"", b"of a later release")], durable=False)
+        await at.ask("R1", bucket("x"))
+        await decide(at, first, 1)
+        await at.ask("R1", bucket("x"))
+        await at.ask("R2", bucket("y"))
+        await decide(at, await taken_over(at), 2)
+        assert at.errors() == {"R1": "", "R2": ""}
+
+    repeating(case)
