@@ -103,7 +103,7 @@ class EmbeddedLog:
             self._buffered_bytes += len(frame)
         if records:
             partition.add(records)
-        if durable:
+        if durable and not self._is_all_durable:
             await self._synced()
         return [record.offset for record in records]
 
@@ -143,6 +143,10 @@ class EmbeddedLog:
         await self._journal.close()
         for archive in self._archives.values():
             archive.close()
+
+    @property
+    def _is_all_durable(self) -> bool:
+        return not self._buffer and (self._writer is None or self._writer.done())
 
     async def _synced(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -79,3 +79,22 @@ def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, others: int, 
         disk_again.close()
 
     asyncio.run(run())
+
+
+def test_where_all_is_durable_a_sync_writes_nothing(tmp_path: Path) -> None:
+    def written() -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    async def case() -> None:
+        log = EmbeddedLog(OsDisk(tmp_path), lambda: 1)
+        await log.create_topics(SPECS)
+        await log.append(EVENTS, [Entry(b"", b"event")], durable=True)
+        before = written()
+        await log.append(COMMANDS, [], durable=True)
+        assert written() == before
+        await log.append(COMMANDS, [Entry(b"", b"command")], durable=False)
+        await log.append(EVENTS, [], durable=True)
+        assert written() != before
+        await log.close()
+
+    asyncio.run(case())
