@@ -27,6 +27,7 @@ class Asked:
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._order: deque[_Place] = deque()
+        self._known_below = 0
 
     def is_repeated(self, request: str, record: Record) -> bool:
         """Whether the command of a record was there before; to be asked once of each, in the order of the log."""
@@ -42,19 +43,16 @@ class Asked:
         """The offset below which nobody needs commands, be it to decide them or to know them again."""
         return min(decided_below, self._order[0].offset) if self._order else decided_below
 
-
-async def asked_below(log: Log, at: TopicPartition, end: int) -> Asked:
-    """What was asked at offsets below `end`, as far as it is kept. Raises `LogError`."""
-    asked, offset = Asked(), 0
-    while offset < end:
-        try:
-            records = await log.read(at, offset)
-        except OffsetTrimmed:
-            offset = await log.earliest(at)
-            continue
-        for record in records:
-            if record.offset < end:
-                with contextlib.suppress(ValueError):  # another release's: decided there, and if it comes again, unknown
-                    asked.is_repeated(decode(record.value).request_id, record)
-        offset = records[-1].offset + 1 if records else end
-    return asked
+    async def look_back(self, log: Log, at: TopicPartition, end: int) -> None:
+        """Know what was asked below an offset, as far as it is kept; goes on where it was. Raises `LogError`."""
+        while self._known_below < end:
+            try:
+                records = await log.read(at, self._known_below)
+            except OffsetTrimmed:
+                self._known_below = await log.earliest(at)
+                continue
+            for record in records:
+                if record.offset < end:
+                    with contextlib.suppress(ValueError):  # another release's: decided there; if it comes again, unknown
+                        self.is_repeated(decode(record.value).request_id, record)
+            self._known_below = min(records[-1].offset + 1, end) if records else end

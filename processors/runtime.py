@@ -18,7 +18,7 @@ from typing import Protocol
 
 from msgspec import UNSET
 
-from processors.asked import Asked, asked_below
+from processors.asked import Asked
 from processors.machine import tables
 from processors.machine.apply import fold
 from processors.machine.decide import answer, decide
@@ -77,6 +77,8 @@ class PartitionRuntime:
         await self._replica.check()
         if self._replies.outlives_owner:
             await self._replica.recall()
+        self._asked = Asked() if self._log.repeats else None
+        await self._look_back()  # over most of it, while another may still answer
         await self._replica.catch_up()
         epoch = self.meta.epoch + 1
         time_ms = self.meta.time_ms
@@ -86,8 +88,7 @@ class PartitionRuntime:
         if not await self._replica.catch_up(offset) or self.meta.epoch != epoch:
             raise Fenced(f"{self._events.partition}: another owner has claimed epoch {self.meta.epoch}")
         self._decided_below = self.meta.cause + 1
-        if self._log.repeats:
-            self._asked = await asked_below(self._log, self._commands, self._decided_below)
+        await self._look_back()
         self.is_claimed = True
         self.epoch = epoch
         self._replica.counts.claims += 1
@@ -164,6 +165,10 @@ class PartitionRuntime:
         """Let the log drop commands that nobody needs any more."""
         below = self.meta.cause + 1
         await self._log.trim(self._commands, below if self._asked is None else self._asked.needed_from(below))
+
+    async def _look_back(self) -> None:
+        if self._asked is not None:
+            await self._asked.look_back(self._log, self._commands, self.meta.cause + 1)
 
     def _decide(
         self, overlay: Overlay, meta: tables.Meta, command: commands.Command, record: Record

@@ -86,10 +86,10 @@ def repeated_command_carried_out(patch: Patch, world: object) -> None:
 
 
 def asked_before_the_claim_forgotten(patch: Patch, world: object) -> None:
-    async def forgotten(*_: object) -> Asked:
-        return Asked()
+    async def look_back(*_: object) -> None:
+        pass
 
-    patch.setattr("processors.runtime.asked_below", forgotten)
+    patch.setattr(Asked, "look_back", look_back)
     patch.setattr(decide, "_check_blobs", lambda view, extents: None)
 
 
