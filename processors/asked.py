@@ -10,8 +10,7 @@ from collections import deque
 from typing import NamedTuple
 
 from topics.commands import decode
-from topics.log import Log, OffsetTrimmed, Record
-from topics.spec import TopicPartition
+from topics.log import Record
 
 WINDOW_MS = 60_000  # by the log's times: longer than a client sends an append again
 ASKED_MAX = 100_000  # where a clock that was ahead keeps the window open
@@ -27,7 +26,6 @@ class Asked:
     def __init__(self) -> None:
         self._known: set[str] = set()
         self._order: deque[_Place] = deque()
-        self._known_below = 0
 
     def is_repeated(self, request: str, record: Record) -> bool:
         """Whether the command of a record was there before; to be asked once of each, in the order of the log."""
@@ -39,20 +37,11 @@ class Asked:
             self._known.remove(self._order.popleft().request)
         return False
 
+    def recall(self, record: Record) -> None:
+        """One that was decided before; another release's is unknown if it comes again, too."""
+        with contextlib.suppress(ValueError):
+            self.is_repeated(decode(record.value).request_id, record)
+
     def needed_from(self, decided_below: int) -> int:
         """The offset below which nobody needs commands, be it to decide them or to know them again."""
-        return min(decided_below, self._order[0].offset) if self._order else decided_below
-
-    async def look_back(self, log: Log, at: TopicPartition, end: int) -> None:
-        """Know what was asked below an offset, as far as it is kept; goes on where it was. Raises `LogError`."""
-        while self._known_below < end:
-            try:
-                records = await log.read(at, self._known_below)
-            except OffsetTrimmed:
-                self._known_below = await log.earliest(at)
-                continue
-            for record in records:
-                if record.offset < end:
-                    with contextlib.suppress(ValueError):  # another release's: decided there; if it comes again, unknown
-                        self.is_repeated(decode(record.value).request_id, record)
-            self._known_below = min(records[-1].offset + 1, end) if records else end
+        return min(decided_below, self._order[0].offset) if self._order else 0

@@ -78,7 +78,6 @@ class PartitionRuntime:
         if self._replies.outlives_owner:
             await self._replica.recall()
         self._asked = Asked() if self._log.repeats else None
-        await self._look_back()  # over most of it, while another may still answer
         await self._replica.catch_up()
         epoch = self.meta.epoch + 1
         time_ms = self.meta.time_ms
@@ -88,7 +87,6 @@ class PartitionRuntime:
         if not await self._replica.catch_up(offset) or self.meta.epoch != epoch:
             raise Fenced(f"{self._events.partition}: another owner has claimed epoch {self.meta.epoch}")
         self._decided_below = self.meta.cause + 1
-        await self._look_back()
         self.is_claimed = True
         self.epoch = epoch
         self._replica.counts.claims += 1
@@ -125,6 +123,8 @@ class PartitionRuntime:
         meta = self.meta
         for record in batch:
             if record.offset < self._decided_below:
+                if self._asked is not None:
+                    self._asked.recall(record)
                 continue
             command = decoded(self._commands, record, commands.decode)
             if self._asked is not None and self._asked.is_repeated(command.request_id, record):
@@ -141,7 +141,7 @@ class PartitionRuntime:
             for gateway, reply in replies:
                 self._replies.send(gateway, Reply(reply.request_id, "ServiceUnavailable", str(error)))
             raise
-        self._decided_below = batch[-1].offset + 1
+        self._decided_below = max(self._decided_below, batch[-1].offset + 1)
         counts = self._replica.counts
         counts.batches += 1
         counts.commands += len(replies)
@@ -165,10 +165,6 @@ class PartitionRuntime:
         """Let the log drop commands that nobody needs any more."""
         below = self.meta.cause + 1
         await self._log.trim(self._commands, below if self._asked is None else self._asked.needed_from(below))
-
-    async def _look_back(self) -> None:
-        if self._asked is not None:
-            await self._asked.look_back(self._log, self._commands, self.meta.cause + 1)
 
     def _decide(
         self, overlay: Overlay, meta: tables.Meta, command: commands.Command, record: Record
@@ -201,7 +197,7 @@ class PartitionRuntime:
         return value, reply
 
     async def _start(self) -> int:
-        """Where undecided commands begin.
+        """Where undecided commands begin; or, where some may come twice, all that are kept.
 
         Those that were trimmed below it and not decided here may have been decided by another owner: a rejection that
         does not know of them would be wrong. Trimmed is what has a decision in the log, so the other's claim is there.
@@ -212,7 +208,7 @@ class PartitionRuntime:
             if self.meta.epoch != self.epoch:
                 raise Fenced(f"{self._events.partition}: another owner has decided commands up to {earliest}")
             self._decided_below = earliest
-        return self._decided_below
+        return self._decided_below if self._asked is None else earliest
 
     async def _decide_from(self, offset: int) -> None:
         async for batch in self._log.follow(self._commands, offset):

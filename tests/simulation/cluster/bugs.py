@@ -86,10 +86,7 @@ def repeated_command_carried_out(patch: Patch, world: object) -> None:
 
 
 def asked_before_the_claim_forgotten(patch: Patch, world: object) -> None:
-    async def look_back(*_: object) -> None:
-        pass
-
-    patch.setattr(Asked, "look_back", look_back)
+    patch.setattr(Asked, "recall", lambda asked, record: None)
     patch.setattr(decide, "_check_blobs", lambda view, extents: None)
 
 
