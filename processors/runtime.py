@@ -13,7 +13,7 @@ partition and no other.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from msgspec import UNSET
@@ -121,14 +121,7 @@ class PartitionRuntime:
         """Decide a batch of commands and make the decisions durable, then reply. Raises `LogError` if that failed."""
         overlay, replies, entries = Overlay(self.view), [], []
         meta = self.meta
-        for record in batch:
-            if record.offset < self._decided_below:
-                if self._asked is not None:
-                    self._asked.recall(record)
-                continue
-            command = decoded(self._commands, record, commands.decode)
-            if self._asked is not None and self._asked.is_repeated(command.request_id, record):
-                continue
+        for record, command in self._undecided(batch):
             value, reply = self._decide(overlay, meta, command, record)
             replies.append((command.reply_to, reply))
             if value:
@@ -143,7 +136,7 @@ class PartitionRuntime:
             raise
         self._decided_below = max(self._decided_below, batch[-1].offset + 1)
         counts = self._replica.counts
-        counts.batches += 1
+        counts.batches += bool(replies)
         counts.commands += len(replies)
         counts.events += len(entries)
         for gateway, reply in replies:
@@ -165,6 +158,16 @@ class PartitionRuntime:
         """Let the log drop commands that nobody needs any more."""
         below = self.meta.cause + 1
         await self._log.trim(self._commands, below if self._asked is None else self._asked.needed_from(below))
+
+    def _undecided(self, batch: Sequence[Record]) -> Iterator[tuple[Record, commands.Command]]:
+        """Those of a batch that were not decided before, here or at an earlier place."""
+        for record in batch:
+            if record.offset >= self._decided_below:
+                command = decoded(self._commands, record, commands.decode)
+                if self._asked is None or not self._asked.is_repeated(command.request_id, record):
+                    yield record, command
+            elif self._asked is not None:
+                self._asked.recall(record)
 
     def _decide(
         self, overlay: Overlay, meta: tables.Meta, command: commands.Command, record: Record

@@ -103,7 +103,7 @@ class EmbeddedLog:
             self._buffered_bytes += len(frame)
         if records:
             partition.add(records)
-        if durable and not self._is_all_durable:
+        if durable and (self._buffer or self._is_writing):
             await self._synced()
         return [record.offset for record in records]
 
@@ -145,13 +145,13 @@ class EmbeddedLog:
             archive.close()
 
     @property
-    def _is_all_durable(self) -> bool:
-        return not self._buffer and (self._writer is None or self._writer.done())
+    def _is_writing(self) -> bool:
+        return self._writer is not None and not self._writer.done()
 
     async def _synced(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
-        if self._writer is None or self._writer.done():
+        if not self._is_writing:
             self._writer = asyncio.create_task(self._write())
         await waiter
 

@@ -6,7 +6,6 @@ import pytest
 
 from processors.asked import ASKED_MAX, WINDOW_MS, Asked
 from processors.memory import MemoryView
-from processors.replica import Replica
 from processors.runtime import PartitionRuntime
 from tests.processors.bench import COMMANDS, Bench, bench, bucket
 from topics import commands, events
@@ -38,7 +37,7 @@ async def decide(at: Bench, runtime: PartitionRuntime, start: int = 0) -> None:
 async def taken_over(at: Bench) -> PartitionRuntime:
     """By another process, with a view of its own."""
     at.view = MemoryView()
-    runtime = PartitionRuntime(at.log, Replica(at.log, at.view, 0), "another", at.sent)
+    runtime = at.runtime("another")
     await runtime.claim()
     return runtime
 

@@ -53,6 +53,7 @@ OBJECTS = [
     Row("put without a bucket", [], put("a"), rejected("NoSuchBucket"), None, {}),
     Row("copy", [CREATE], put("a", copied=True), WRITTEN, created("a", kind=events.ObjectCopied), ONE),
     Row("overwrite", [CREATE, put("x", "y")], put("a"), WRITTEN, created("a"), ONE | {"garbage": ["x", "y"]}),
+    Row("a copy of a put", [CREATE, put("a")], put("a"), rejected("ServiceUnavailable"), None, ONE),
     Row("put if none, there is none", [CREATE], put("a", wanted=IF_NONE), WRITTEN, created("a"), ONE),
     Row("put if none", [CREATE, put("a")], put("b", wanted=IF_NONE), rejected("PreconditionFailed"), None, ONE),
     Row(
