@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))  # the installed command
 ACCESS_KEY, SECRET_KEY, REGION = "tester", "tester-secret", "us-east-1"
 START_S = 30
 
@@ -33,8 +34,7 @@ class Server:
         stderr: Path | None = None,
     ) -> None:
         self.data = data
-        bucketlog = [str(Path(sys.executable).with_name("bucketlog")), "serve"]
-        self._command = [sys.executable, "-m", module] if module else bucketlog
+        self._command = [sys.executable, "-m", module] if module else [BUCKETLOG, "serve"]
         self.flags = flags
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"

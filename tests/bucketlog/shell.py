@@ -1,24 +1,27 @@
-"""The commands of an operator, as a shell runs them against a store."""
+"""The commands of an operator, as a shell runs them."""
 
 import json
 import os
 import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from tests.server import ACCESS_KEY, SECRET_KEY, Server
+from tests.server import ACCESS_KEY, BUCKETLOG, SECRET_KEY, Server
 from topics.spec import GROUPS
 
-BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
 KEYS = {"BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY, "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY}
 WHOLE_S = 120.0
 
 
+def run(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """`bucketlog` with nothing but this in its environment."""
+    command = [BUCKETLOG, *arguments]
+    return subprocess.run(command, check=False, env=env, capture_output=True, text=True, timeout=60)
+
+
 def bucketlog(server: Server, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [BUCKETLOG, *arguments, "--endpoint", server.endpoint]
-    return subprocess.run(command, check=False, env=os.environ | KEYS | env, capture_output=True, text=True, timeout=60)
+    """Against a store."""
+    return run(*arguments, "--endpoint", server.endpoint, **os.environ | KEYS | env)
 
 
 def status(server: Server) -> Any:

@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from starlette.applications import Starlette
 from starlette.types import Message, Scope
 
@@ -16,6 +15,7 @@ from bucketlog.metrics.ends import Ends
 from bucketlog.settings import Settings
 from gateway.router import _BUCKET, _OBJECT
 from tests.bucketlog.http import get
+from tests.bucketlog.scrape import Scrape
 from tests.bucketlog.shell import wait_until_whole
 from tests.server import Server
 from topics import spec
@@ -24,20 +24,6 @@ from topics.memory import MemoryLog
 from topics.spec import GROUPS, TopicPartition
 
 AT = TopicPartition("commands", 3)
-
-
-class Scrape:
-    def __init__(self, text: str) -> None:
-        self._samples = [each for family in text_string_to_metric_families(text) for each in family.samples]
-
-    def sum(self, name: str, **labels: str) -> float:
-        """Of all samples with these labels; fails where there is none."""
-        found = [each.value for each in self._samples if each.name == name and labels.items() <= each.labels.items()]
-        assert found, name
-        return sum(found)
-
-    def has(self, name: str) -> bool:
-        return any(each.name == name for each in self._samples)
 
 
 def scrape(server: Server) -> Scrape:

@@ -14,8 +14,8 @@ from bucketlog.admin import create_admin_app
 from bucketlog.admin_client import AdminClient, Refused
 from bucketlog.credentials import RootCredentials
 from tests.bucketlog.http import get
-from tests.bucketlog.shell import BUCKETLOG, KEYS, bucketlog, status, wait_until_whole
-from tests.server import ACCESS_KEY, REGION, Server
+from tests.bucketlog.shell import KEYS, bucketlog, status, wait_until_whole
+from tests.server import ACCESS_KEY, BUCKETLOG, REGION, Server
 from topics.spec import GROUPS
 
 DISKS = ("a", "b", "c", "d")

@@ -8,7 +8,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -17,9 +16,8 @@ import pytest
 
 from bucketlog import credentials
 from bucketlog.settings import Settings
-from tests.server import Server, free_port
+from tests.server import BUCKETLOG, Server, free_port
 
-BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
 STOP_S_MAX = 10
 
 

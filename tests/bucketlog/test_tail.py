@@ -3,16 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 import uuid
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.server import ACCESS_KEY, SECRET_KEY, Server
-
-BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
+from tests.server import ACCESS_KEY, BUCKETLOG, SECRET_KEY, Server
 
 
 def first_events(server: Server, bucket: str, count: int, *arguments: str) -> list[dict[str, Any]]:

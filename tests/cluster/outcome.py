@@ -6,8 +6,9 @@ from collections import Counter
 
 from tests.cluster.state import state, wait_until_whole
 from tests.cluster.volumes import differences, look
-from tests.faults.workload import Client, check, check_stream
 from tests.kafka.cluster import Cluster
+from tests.load.checks import check, check_stream
+from tests.load.clients import Client
 
 CLIENTS, PAUSE_S = 8, 0.05  # leaves time for all roles and the broker on a machine of two cores
 OUTAGE_S = float(os.environ.get("BUCKETLOG_TEST_OUTAGE_S", "2"))

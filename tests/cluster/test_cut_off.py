@@ -10,9 +10,9 @@ import pytest
 from tests.cluster.machine import HERE, add_far_node, namespace, needs_root
 from tests.cluster.outcome import CLIENTS, OUTAGE_S, PAUSE_S, TIMES, WHOLE_S, check_all, report
 from tests.cluster.state import wait_until_whole
-from tests.faults.workload import start_clients, stop_clients
 from tests.kafka.broker import Broker
 from tests.kafka.cluster import Cluster
+from tests.load.clients import start_clients, stop_clients
 
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))
 AWAY_S = (2.0, 30.0)

@@ -12,8 +12,8 @@ import pytest
 
 from tests.cluster.outcome import CLIENTS, OUTAGE_S, PAUSE_S, TIMES, WHOLE_S, check_all, report
 from tests.cluster.state import wait_until_whole
-from tests.faults.workload import start_clients, stop_clients
 from tests.kafka.cluster import Cluster
+from tests.load.clients import start_clients, stop_clients
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault

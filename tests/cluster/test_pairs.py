@@ -17,10 +17,10 @@ import pytest
 from tests.cluster.machine import HERE, Namespace, add_far_node, namespace, needs_root, small_disks
 from tests.cluster.outcome import CLIENTS, FAILOVER_S, IS_BUSY, PAUSE_S, TIMES, WHOLE_S, check_all, report
 from tests.cluster.state import wait_until_whole
-from tests.faults.workload import start_clients, stop_clients
 from tests.kafka.broker import Broker
 from tests.kafka.brokers import bootstrap, brokers, wait_until_in_sync
 from tests.kafka.cluster import Cluster, Role
+from tests.load.clients import start_clients, stop_clients
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster, needs_root]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))

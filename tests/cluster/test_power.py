@@ -13,8 +13,8 @@ from tests.cluster import outcome
 from tests.cluster.outcome import WHOLE_S, check_all
 from tests.cluster.state import wait_until_whole
 from tests.faults.power import cut
-from tests.faults.workload import start_clients, stop_clients
 from tests.kafka.cluster import Cluster, Role
+from tests.load.clients import start_clients, stop_clients
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
 CUTS = int(os.environ.get("BUCKETLOG_TEST_NODE_CUTS", "4"))

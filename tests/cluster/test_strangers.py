@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.state import state, wait_until_whole
-from tests.kafka.cluster import BUCKETLOG, Cluster, Role
+from tests.kafka.cluster import Cluster, Role
+from tests.server import BUCKETLOG
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
 TIMES = {"BUCKETLOG_GRACE_S": "3"}

@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from datanode import layout
 from datanode.index import BlobIndex
-from datanode.store import NewBlob, VolumeStore
+from datanode.store import BlobMissing, NewBlob, VolumeStore
 from topics.disk import OsDisk
 from topics.rocksdb import RocksMap
 
 VOLUME_BYTES = 1 << 20
+Payloads = dict[tuple[int, bytes], bytes]  # by group and blob
 
 
 def blob(number: int) -> bytes:
@@ -50,6 +52,21 @@ def put_large(store: VolumeStore, number: int, data: bytes, group: int = 0) -> N
 
 def read(store: VolumeStore, number: int, size: int, group: int = 0) -> bytes:
     return asyncio.run(store.read(group, blob(number), 0, size))
+
+
+def failing(store: VolumeStore, payloads: Payloads) -> set[tuple[int, bytes]]:
+    """The blobs that cannot be read; raises for a wrong byte."""
+
+    async def read_all() -> set[tuple[int, bytes]]:
+        failed = set()
+        for (group, name), data in payloads.items():
+            try:
+                assert await store.read(group, name, 0, len(data)) == data
+            except (BlobMissing, layout.BlobCorrupt):
+                failed.add((group, name))
+        return failed
+
+    return asyncio.run(read_all())
 
 
 def names(store: VolumeStore, group: int = 0) -> list[bytes]:

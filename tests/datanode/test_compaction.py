@@ -16,8 +16,10 @@ from datanode.store import DiskFull, NewBlob, VolumeStore
 from datanode.volume import Volume
 from tests.datanode.stores import (
     VOLUME_BYTES,
+    Payloads,
     allocated,
     blob,
+    failing,
     names,
     opened,
     put,
@@ -26,7 +28,6 @@ from tests.datanode.stores import (
     volume_of,
     volumes,
 )
-from tests.datanode.test_damage import Payloads, failing
 from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import Crash, SimulatedLoop

@@ -14,14 +14,13 @@ from datanode import layout
 from datanode.compaction import Compactor
 from datanode.index import BlobIndex
 from datanode.scrub import Scrubber
-from datanode.store import BlobMissing, NewBlob, VolumeStore
-from tests.datanode.stores import VOLUME_BYTES, blob, names, opened, put, read, volume_of, volumes
+from datanode.store import NewBlob, VolumeStore
+from tests.datanode.stores import VOLUME_BYTES, Payloads, blob, failing, names, opened, put, read, volume_of, volumes
 from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.world import MemoryTable
 
 FLIPS = 300
-Payloads = dict[tuple[int, bytes], bytes]
 
 
 def small_store(rng: random.Random) -> tuple[SimulatedDisk, MemoryTable, Payloads]:
@@ -37,21 +36,6 @@ def small_store(rng: random.Random) -> tuple[SimulatedDisk, MemoryTable, Payload
         del payloads[number % 3, blob(number)]
     asyncio.run(store.sync())
     return disk, table, payloads
-
-
-def failing(store: VolumeStore, payloads: Payloads) -> set[tuple[int, bytes]]:
-    """The blobs that cannot be read; raises for a wrong byte."""
-
-    async def read_all() -> set[tuple[int, bytes]]:
-        failed = set()
-        for (group, name), data in payloads.items():
-            try:
-                assert await store.read(group, name, 0, len(data)) == data
-            except (BlobMissing, layout.BlobCorrupt):
-                failed.add((group, name))
-        return failed
-
-    return asyncio.run(read_all())
 
 
 def as_it_is(table: MemoryTable) -> MemoryTable:

@@ -3,11 +3,7 @@
 import pytest
 
 from datanode import layout
-
-BLOB = bytes(range(16))
-PAYLOAD = b"golden payload"
-V1 = "424b4c5601000000000102030405060708090a0b0c0d0e0f0e000000000000007badb83f676f6c64656e207061796c6f616404b6eb97c05aeccf"
-V2 = "424b4c3201070102000102030405060708090a0b0c0d0e0f0e00000000000000b3de491e676f6c64656e207061796c6f616404b6eb97c05aeccf"
+from tests.datanode.golden import BLOB, PAYLOAD, V1, V2
 
 
 def test_a_record_has_its_golden_bytes() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from datanode import layout
 from datanode.store import ACTIVE_VOLUMES, BlobExists, BlobMissing, Held, NewBlob, VolumeStore
+from tests.datanode.golden import BLOB, PAYLOAD, V1
 from tests.datanode.stores import (
     VOLUME_BYTES,
     allocated,
@@ -21,7 +22,6 @@ from tests.datanode.stores import (
     volume_of,
     volumes,
 )
-from tests.datanode.test_layout import BLOB, PAYLOAD, V1
 from tests.flips import flip
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.workload import CLIENTS, check_twice, start_clients, stop_clients
+from tests.load.checks import check_twice
+from tests.load.clients import CLIENTS, start_clients, stop_clients
 from tests.server import Server
 
 pytestmark = pytest.mark.faults

@@ -16,7 +16,8 @@ from urllib.request import urlopen
 import pytest
 
 from tests.bucketlog.shell import wait_until_whole
-from tests.faults.workload import Client, check, check_stream, start_clients, stop_clients, wait_for_answers
+from tests.load.checks import check, check_stream
+from tests.load.clients import Client, start_clients, stop_clients, wait_for_answers
 from tests.server import Server
 
 pytestmark = pytest.mark.faults

@@ -10,7 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.faults.power import cut
-from tests.faults.workload import CLIENTS, Client, check, check_twice, start_clients, stop_clients
+from tests.load.checks import check, check_twice
+from tests.load.clients import CLIENTS, Client, start_clients, stop_clients
 from tests.server import Server
 
 pytestmark = pytest.mark.faults

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -17,13 +16,12 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from processors.leases import AT, OwnerMap, leases
-from tests.server import ACCESS_KEY, SECRET_KEY, client_of, free_port
+from tests.server import ACCESS_KEY, BUCKETLOG, SECRET_KEY, client_of, free_port
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.kafka.group import GROUP
 from topics.spec import bucket_partition
 
-BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
 START_S = 60
 
 

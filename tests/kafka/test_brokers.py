@@ -12,9 +12,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.cluster.outcome import FAILOVER_S
-from tests.faults.workload import check, check_stream, start_clients, stop_clients
 from tests.kafka.brokers import bootstrap, brokers, wait_until_in_sync
 from tests.kafka.cluster import Cluster
+from tests.load.checks import check, check_stream
+from tests.load.clients import start_clients, stop_clients
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # brokers killed; three go through all of them

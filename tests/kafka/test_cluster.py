@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.workload import BUCKET, READ_TIMEOUT_S, check, check_stream, start_clients, stop_clients, wait_for_answers
 from tests.kafka.cluster import Cluster
+from tests.load.checks import check, check_stream
+from tests.load.clients import BUCKET, READ_TIMEOUT_S, start_clients, stop_clients, wait_for_answers
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "2"))  # of each fault

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.faults.workload import stream
 from tests.kafka.cluster import Cluster, Role
 from tests.linearizability.checker import Operation, check
 from tests.linearizability.load import BUCKETS, Load
 from tests.linearizability.outages import outages
 from tests.linearizability.recorder import Attempt
 from tests.linearizability.stream import check_events
+from tests.load.checks import stream
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault

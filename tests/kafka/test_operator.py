@@ -12,7 +12,7 @@ from bucketlog.admin_client import AdminClient, Refused
 from bucketlog.credentials import RootCredentials
 from bucketlog.status import Status
 from tests.bucketlog.http import get
-from tests.bucketlog.test_metrics import Scrape
+from tests.bucketlog.scrape import Scrape
 from tests.kafka.cluster import Cluster, Role
 from tests.server import ACCESS_KEY, REGION, SECRET_KEY
 from topics.spec import EVENTS, GROUPS

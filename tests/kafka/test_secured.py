@@ -11,11 +11,11 @@ from typing import NamedTuple
 import pytest
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from tests.faults.workload import stream
+from tests.bucketlog.shell import run
 from tests.kafka import rights
 from tests.kafka.broker import Broker, Security
 from tests.kafka.cluster import Cluster, Role
-from tests.kafka.test_topics import bucketlog
+from tests.load.checks import stream
 from topics import spec
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
@@ -85,10 +85,9 @@ def test_a_cluster_serves_with_the_rights_of_the_table_and_no_others(tmp_path: P
         role.told = tmp_path / f"{role.name}.told"
         role.env["BUCKETLOG_KAFKA_SETTINGS"] = json.dumps(secured.client(role.name))
     rights.grant(secured.broker.bootstrap, cluster.prefix, rights.told())
-    code, _, error = bucketlog("topics", "create", **secured.env(cluster.prefix, secured.client("gateway")))
-    assert (code, "check its ACLs" in error) == (1, True)
-    code, _, _ = bucketlog("topics", "create", **secured.env(cluster.prefix, {}, secured.broker.bootstrap))
-    assert code == 0
+    refused = run("topics", "create", **secured.env(cluster.prefix, secured.client("gateway")))
+    assert (refused.returncode, "check its ACLs" in refused.stderr) == (1, True)
+    create_topics(secured, cluster.prefix)
     with cluster:
         s3, large = cluster.client(), os.urandom(3 << 20)
         s3.create_bucket(Bucket="photos")
@@ -103,6 +102,11 @@ def test_a_cluster_serves_with_the_rights_of_the_table_and_no_others(tmp_path: P
     told = [json.loads(line) for role in cluster.roles if role.told for line in role.told.read_text().splitlines()]
     assert [each for each in told if each["level"] != "info"] == []
     check_events(secured, cluster.prefix)
+
+
+def create_topics(secured: Secured, prefix: str) -> None:
+    """As one who may do all."""
+    assert run("topics", "create", **secured.env(prefix, {}, secured.broker.bootstrap)).returncode == 0
 
 
 async def until_trimmed(config: KafkaConfig, partition: int) -> None:
@@ -144,8 +148,7 @@ async def append(config: KafkaConfig, at: spec.TopicPartition) -> None:
 
 def test_who_is_given_the_right_to_write_later_need_not_start_again(secured: Secured) -> None:
     prefix, at = "later-", spec.TopicPartition("replies", 0)
-    code, _, _ = bucketlog("topics", "create", **secured.env(prefix, {}, secured.broker.bootstrap))
-    assert code == 0
+    create_topics(secured, prefix)
     seen = [rights.Right("subscriber", "topic", each.name, True, "Describe") for each in spec.CLUSTER]
     rights.grant(secured.broker.bootstrap, prefix, seen)
 
@@ -162,15 +165,15 @@ def test_who_is_given_the_right_to_write_later_need_not_start_again(secured: Sec
 
 def test_a_wrong_password_or_certificate_is_named(secured: Secured) -> None:
     password = secured.client("gateway", password="barley")
-    code, out, error = bucketlog("topics", "describe", **secured.env("", password))
-    assert (code, out) == (1, "")
-    assert "check the credentials" in error
-    assert "barley" not in error
+    done = run("topics", "describe", **secured.env("", password))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "check the credentials" in done.stderr
+    assert "barley" not in done.stderr
     certificate = secured.client("gateway", certificate=secured.other_certificate)
-    code, out, error = bucketlog("topics", "describe", **secured.env("", certificate))
-    assert (code, out) == (1, "")
-    assert "certificate verify failed" in error
-    assert "certificates in kafka_settings" in error
+    done = run("topics", "describe", **secured.env("", certificate))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "certificate verify failed" in done.stderr
+    assert "certificates in kafka_settings" in done.stderr
 
 
 def test_a_role_that_does_not_trust_the_broker_says_so_and_waits(tmp_path: Path, secured: Secured) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.faults.workload import BUCKET, stream
 from tests.kafka.cluster import Cluster
+from tests.load.checks import stream
+from tests.load.clients import BUCKET
 from topics.spec import bucket_partition
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]

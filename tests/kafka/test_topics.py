@@ -1,8 +1,6 @@
 """`bucketlog topics`, and a log that is not what it was."""
 
 import asyncio
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Awaitable, Callable
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.bucketlog.shell import run
 from tests.kafka.cluster import Role
 from topics import spec
 from topics.kafka.adapter import KafkaLog
@@ -18,14 +17,8 @@ from topics.log import Entry, LogError, OffsetTrimmed
 from topics.spec import TopicPartition, TopicSpec, Visible
 
 pytestmark = pytest.mark.kafka
-BUCKETLOG = str(Path(sys.executable).with_name("bucketlog"))
 AT = TopicPartition("commands", 0)
 EVENTS_AT = TopicPartition("events", 0)
-
-
-def bucketlog(*arguments: str, **env: str) -> tuple[int, str, str]:
-    done = subprocess.run([BUCKETLOG, *arguments], check=False, capture_output=True, text=True, env=env, timeout=60)
-    return done.returncode, done.stdout, done.stderr
 
 
 def test_topics_are_created_and_described(kafka: str) -> None:
@@ -35,23 +28,24 @@ def test_topics_are_created_and_described(kafka: str) -> None:
         "BUCKETLOG_KAFKA_REPLICATION": "1",
         "BUCKETLOG_KAFKA_MIN_IN_SYNC": "1",
     }
-    code, out, error = bucketlog("topics", "describe", **env)
-    assert (code, out) == (1, "")
-    assert "bucketlog topics create" in error
-    code, out, _ = bucketlog("topics", "create", **env)
-    assert code == 0
-    assert len(out.splitlines()) == 1 + len(spec.CLUSTER)
-    assert bucketlog("topics", "describe", **env) == (0, out, "")
-    assert bucketlog("topics", "create", **env) == (0, out, "")
+    missing = run("topics", "describe", **env)
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "bucketlog topics create" in missing.stderr
+    made = run("topics", "create", **env)
+    assert made.returncode == 0
+    assert len(made.stdout.splitlines()) == 1 + len(spec.CLUSTER)
+    for again in ("describe", "create"):
+        done = run("topics", again, **env)
+        assert (done.returncode, done.stdout, done.stderr) == (0, made.stdout, "")
 
 
 def test_without_a_cluster_there_is_one_line(tmp_path: Path) -> None:
-    code, out, error = bucketlog("topics", "describe")
-    assert (code, out, len(error.splitlines())) == (1, "", 1)
-    assert "BUCKETLOG_KAFKA" in error
+    done = run("topics", "describe")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "BUCKETLOG_KAFKA" in done.stderr
 
 
-def run(bootstrap: str, case: Callable[[KafkaConfig], Awaitable[None]]) -> None:
+def on_kafka(bootstrap: str, case: Callable[[KafkaConfig], Awaitable[None]]) -> None:
     config = KafkaConfig(bootstrap, f"u{uuid.uuid4().hex[:6]}-", replication=1, min_in_sync=1)
 
     async def whole() -> None:
@@ -76,7 +70,7 @@ def test_a_topic_made_anew_is_another_log(kafka: str) -> None:
         assert again.identity != before
         await again.close()
 
-    run(kafka, case)
+    on_kafka(kafka, case)
 
 
 def test_a_changed_number_of_partitions_is_told(kafka: str) -> None:
@@ -87,7 +81,7 @@ def test_a_changed_number_of_partitions_is_told(kafka: str) -> None:
             await log.create_topics(spec.CLUSTER)
         await log.close()
 
-    run(kafka, case)
+    on_kafka(kafka, case)
 
 
 def test_the_first_follower_of_a_topic_need_not_wait_for_a_timer(kafka: str) -> None:
@@ -107,7 +101,7 @@ def test_the_first_follower_of_a_topic_need_not_wait_for_a_timer(kafka: str) -> 
         assert sorted(took)[1] < 0.3
         await log.close()
 
-    run(kafka, case)
+    on_kafka(kafka, case)
 
 
 def test_a_follower_below_what_is_kept_is_told(kafka: str) -> None:
@@ -120,7 +114,7 @@ def test_a_follower_below_what_is_kept_is_told(kafka: str) -> None:
             await anext(log.follow(AT, 0))
         await log.close()
 
-    run(kafka, case)
+    on_kafka(kafka, case)
 
 
 def test_no_broker_is_a_log_error_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +124,7 @@ def test_no_broker_is_a_log_error_with_advice(monkeypatch: pytest.MonkeyPatch) -
         with pytest.raises(LogError, match="check the brokers"):
             await KafkaLog.open(config)
 
-    run("127.0.0.1:9", case)
+    on_kafka("127.0.0.1:9", case)
 
 
 def test_a_password_is_never_shown() -> None:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.workload import stream
 from tests.linearizability.checker import Operation, check
 from tests.linearizability.load import BUCKETS, Load
 from tests.linearizability.outages import longest_outage_s
 from tests.linearizability.recorder import Attempt
 from tests.linearizability.stream import check_events
+from tests.load.checks import stream
 from tests.server import Server
 
 

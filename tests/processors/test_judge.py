@@ -9,7 +9,7 @@ import pytest
 
 from processors.judge import AT, Judge
 from processors.liveness import Liveness
-from tests.processors.test_liveness import beat, cluster, node
+from tests.processors.data_nodes import beat, cluster, node
 from tests.simulation.judging import drive
 from tests.virtual import now_ms, run
 from topics import commands, heartbeats, spec

@@ -2,30 +2,17 @@
 
 from typing import Any
 
-import msgspec
 import pytest
 
 from processors.liveness import SKEW_MS_MAX, Limits, Liveness, trimmable
+from tests.processors.data_nodes import beat, cluster, node
 from topics import commands
 from topics.commands import Mark, MarkNode
-from topics.heartbeats import Heard, Heartbeat
-from topics.placement import Group, Node, Placement, State
+from topics.heartbeats import Heard
+from topics.placement import Group, Placement, State
 
 GRACE, OUT = 15_000, 600_000
 NOW = 1_800_000_000_000
-
-
-def node(name: str, **fields: Any) -> Node:
-    return msgspec.structs.replace(Node(name, f"folder-{name}", "1", f"http://{name}", name, 100), **fields)
-
-
-def beat(name: str, time_ms: int, **fields: Any) -> Heartbeat:
-    said = Heartbeat(name, f"folder-{name}", "1", f"http://{name}", name, "cluster", time_ms, 100, 5, False, {})
-    return msgspec.structs.replace(said, **fields)
-
-
-def cluster(*nodes: Node, groups: list[Group] | None = None) -> Placement:
-    return Placement(1, 3, {each.name: each for each in nodes}, groups or [])
 
 
 KNOWN = cluster(node("a"), node("b"))

@@ -1,21 +1,14 @@
-"""What 16 clients do while a store is killed under them, what each was told, and whether the store still has it."""
+"""What 16 clients do while a store is killed under them, and what each was told."""
 
 import hashlib
-import json
 import random
-import shutil
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
-
-from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
 CLIENTS, KEYS_EACH = 16, 4
 SIZES = [0, 1, 4096, 100_000, 300_000, 2 << 20, 8 << 20]
@@ -143,57 +136,6 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def check(server: Store, clients: list[Client]) -> None:
-    s3 = server.client()
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    listed = {row["Key"]: row["Size"] for page in pages for row in page.get("Contents", [])}
-    for client in clients:
-        assert client.wrong == []
-        for key in client.known:
-            client.read(s3, key)
-            assert client.wrong == []
-            try:
-                size = s3.head_object(Bucket=BUCKET, Key=key)["ContentLength"]
-            except ClientError:
-                size = None
-            assert listed.get(key) == size
-
-
-def stream(server: Store, bucket: str = BUCKET) -> list[dict[str, Any]]:
-    """All events so far, as `bucketlog events tail` prints them."""
-    bucketlog = Path(sys.executable).with_name("bucketlog")
-    env = {"BUCKETLOG_ACCESS_KEY_ID": ACCESS_KEY, "BUCKETLOG_SECRET_ACCESS_KEY": SECRET_KEY}
-    arguments = [str(bucketlog), "events", "tail", "--bucket", bucket, "--endpoint", server.endpoint]
-    tail = subprocess.Popen(arguments, env=env, stdout=subprocess.PIPE, text=True)
-    assert tail.stdout is not None
-    server.client().put_object(Bucket=bucket, Key="the-last", Body=b"")
-    events = []
-    for line in tail.stdout:
-        events.append(json.loads(line))
-        if events[-1]["event"].get("key") == "the-last":
-            break
-    tail.kill()
-    tail.wait()
-    tail.stdout.close()
-    return events
-
-
-def check_stream(server: Store) -> None:
-    events = stream(server)
-    requests = Counter(each["requestId"] for each in events)
-    assert [request for request, times in requests.items() if request and times > 1] == []
-    positions = [int(each["position"].split(":")[1]) for each in events]
-    assert positions == sorted(set(positions))
-    state: dict[str, int] = {}
-    for each in (event["event"] for event in events):
-        if each["eventName"].startswith("ObjectCreated"):
-            state[each["key"]] = each["size"]
-        elif each["eventName"].startswith("ObjectRemoved"):
-            state.pop(each["key"], None)
-    pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    assert state == {row["Key"]: row["Size"] for page in pages for row in page.get("Contents", [])}
-
-
 def start_clients(server: Store, count: int = CLIENTS, pause_s: float = 0.0) -> list[Client]:
     server.client().create_bucket(Bucket=BUCKET)
     clients = [Client(server, number, pause_s) for number in range(count)]
@@ -215,16 +157,3 @@ def stop_clients(clients: list[Client]) -> None:
         client.stopping.set()
     for client in clients:
         client.join(30)
-
-
-def check_twice(server: Server, clients: list[Client]) -> None:
-    """As it is, and when what is derived was removed; then the server is stopped for good."""
-    check(server, clients)
-    check_stream(server)
-    assert server.stop() == 0
-    for derived in ("view", "index"):
-        shutil.rmtree(server.data / derived)
-    server.start()
-    check(server, clients)
-    check_stream(server)
-    assert server.stop() == 0
