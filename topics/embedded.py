@@ -57,7 +57,6 @@ class EmbeddedLog:
         self._buffered_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
-        self._time_ms = 0
         stored = disk.load(MANIFEST)
         if stored is None:
             self._manifest = _Manifest(uuid.uuid4().hex)
@@ -94,9 +93,8 @@ class EmbeddedLog:
         partition = self._partition(at)
         if self._buffered_bytes > UNSYNCED_BYTES_MAX:
             await self._synced()
-        self._time_ms = max(self._time_ms, self._clock_ms())
-        first = partition.next_offset
-        records = [Record(first + i, self._time_ms, entry.key, entry.value) for i, entry in enumerate(entries)]
+        now_ms, first = self._clock_ms(), partition.next_offset
+        records = [Record(first + i, now_ms, entry.key, entry.value) for i, entry in enumerate(entries)]
         for record in records:
             frame = pack(self._numbers[at.topic], at.partition, record)
             self._buffer.append(_Pending(frame, partition, record.offset, durable))
@@ -203,7 +201,7 @@ class EmbeddedLog:
         ends = {_name(at): partition.durable_below for at, partition in self._partitions.items()}
         earliest = {_name(at): partition.earliest for at, partition in self._partitions.items()}
         archived = {_name(at): archive.next_offset for at, archive in self._archives.items()}
-        await self._journal.roll(Checkpoint(ends, earliest, self._time_ms, archived))
+        await self._journal.roll(Checkpoint(ends, earliest, archived))
         for number in list(self._journal.sealed):
             needed = any(end > self._partitions[at].floor for at, end in self._segment_ends.get(number, {}).items())
             if needed:
@@ -221,7 +219,6 @@ class EmbeddedLog:
             partition = self._partitions[at]
             if frame.record.offset >= max(partition.next_offset, partition.floor):
                 partition.add([frame.record])
-            self._time_ms = max(self._time_ms, frame.record.time_ms)
         numbers = [*self._journal.sealed, *([self._journal.active.number] if self._journal.active else [])]
         ends = {at: partition.next_offset for at, partition in self._partitions.items()}
         self._segment_ends = dict.fromkeys(numbers, ends)
@@ -235,7 +232,6 @@ class EmbeddedLog:
         for at, partition in self._partitions.items():
             partition.next_offset = max(partition.next_offset, checkpoint.next_offsets.get(_name(at), 0))
             partition.earliest = max(partition.earliest, checkpoint.earliest.get(_name(at), 0))
-        self._time_ms = max(self._time_ms, checkpoint.time_ms)
         for at, archive in self._archives.items():
             if archive.next_offset < checkpoint.archived.get(_name(at), 0):
                 raise LogCorrupt(f"{archive.last} is damaged or too short; restore the file from a copy")

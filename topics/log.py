@@ -41,7 +41,10 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """An entry in its place: `offset` in its partition, `time_ms` the log's append time (Unix, milliseconds)."""
+    """An entry in its place: `offset` in its partition; `time_ms`: what the log's clock said at the append (Unix, ms).
+
+    A clock may be set, so times may go back from one record to the next: who needs them to rise makes them so.
+    """
 
     offset: int
     time_ms: int

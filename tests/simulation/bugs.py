@@ -17,6 +17,7 @@ from processors.runtime import PartitionRuntime
 from processors.view import Overlay
 from tests.simulation.world import World
 from topics import copies, generation
+from topics.disk import Disk
 from topics.embedded import EmbeddedLog
 from topics.events import Claimed, Decision
 from topics.generation import Found, Standing
@@ -223,6 +224,21 @@ def listing_forgets_one(patch: Patch, world: World) -> None:
     patch.setattr(ViewReads, "listing", listing)
 
 
+def log_times_never_go_back(patch: Patch, world: World) -> None:
+    honest = EmbeddedLog.__init__
+    latest_ms = 0
+
+    def init(log: EmbeddedLog, disk: Disk, clock_ms: Callable[[], int], **options: Any) -> None:
+        def rising_ms() -> int:
+            nonlocal latest_ms
+            latest_ms = max(latest_ms, clock_ms())
+            return latest_ms
+
+        honest(log, disk, rising_ms, **options)
+
+    patch.setattr(EmbeddedLog, "__init__", init)
+
+
 PLANTS: list[Plant] = [
     sync_skipped,
     epoch_ignored,
@@ -244,4 +260,5 @@ PLANTS: list[Plant] = [
     void_record_folded_as_ours,
     decides_without_overlay,
     listing_forgets_one,
+    log_times_never_go_back,
 ]

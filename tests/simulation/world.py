@@ -20,6 +20,7 @@ from gateway.errors import S3Error
 from processors.machine.apply import fold
 from processors.memory import MemoryView
 from processors.view import Overlay
+from tests.simulation.clock import SetClock
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import Crash, SimulatedLoop
 from topics import commands, events, spec
@@ -78,6 +79,7 @@ class World:
         self.indexes = [MemoryTable() for _ in self.disks]
         self.views = [MemoryView() for _ in range(spec.EVENTS.partitions)]
         self.now_s = START_S
+        self.clock = SetClock(seed)
         self.commands_done = 0
         self.reached: Counter[str] = Counter()
         self.histories = {
@@ -102,6 +104,7 @@ class World:
             if fault == self.lost_at:
                 self._lose_disk()
         self._incarnation(COMMANDS, crash=False)
+        self.reached["clock set"] = self.clock.steps
 
     def _incarnation(self, commands_until: int, *, crash: bool) -> None:
         loop = SimulatedLoop(self.rng, self.now_s)
@@ -156,7 +159,7 @@ class World:
         for disk in self.disks:
             disk.failures, disk.breaks = 0, False
             disk.when_created = lambda: self._crash_soon(loop) if crash else None
-        store = self.store = self._open(lambda: int(loop.now_s * 1000))
+        store = self.store = self._open(lambda: self.clock.now_ms(loop.now_s))
         await store.start()
         await self._check_all(store)
         subscribers = [asyncio.create_task(self._subscribe(store, number)) for number in range(spec.BUCKET_PARTITIONS)]
@@ -307,7 +310,12 @@ class World:
     async def _submit(self, store: Store, body: commands.Body) -> None:
         self.next_request += 1
         request = f"request-{self.next_request}"
-        reply = await store.commander.submit(request, "root", body)
+        try:
+            reply = await store.commander.submit(request, "root", body)
+        except S3Error as error:
+            if error.code == "RequestTimeout":  # none takes that long here
+                raise InvariantBroken(f"ClocksCostNothing: {request} was refused, {self.clock}") from error
+            raise
         if not isinstance(body, commands.DeleteObject) or reply.version_id:
             self.acknowledged_requests.add(request)
 
