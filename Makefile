@@ -44,8 +44,8 @@ check: install  ## formatting, lints, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-simulate: install  ## run the simulation over SEEDS seeds
-	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+simulate: install  ## run the simulation over SEEDS seeds, new ones with each commit
+	$(BIN)/python -m tests.simulation --fresh --seeds $(SEEDS)
 
 power-cuts: install  ## cut the power CUTS times under a real store with 16 clients
 	BUCKETLOG_TEST_CUTS=$(CUTS) $(BIN)/pytest tests/faults/test_power_cut.py

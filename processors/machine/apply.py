@@ -17,6 +17,10 @@ from topics.reader import ReaderState
 HASH_BYTES = 16
 
 
+class EventOutOfPlace(ValueError):
+    """An event that cannot have come after what the view has: one of the two is not of this log."""
+
+
 def digest(previous: bytes, value: bytes) -> bytes:
     """The running hash behind a record, from the one before it."""
     return hashlib.blake2b(previous + value, digest_size=HASH_BYTES).digest()
@@ -25,7 +29,7 @@ def digest(previous: bytes, value: bytes) -> bytes:
 def fold(view: Overlay, log: str, offset: int, value: bytes) -> events.Decision | None:
     """Fold one record of `events` into the view, data and progress together; None where the record is void.
 
-    Raises `ValueError` for a record that no codec knows.
+    Raises `ValueError` for a record that no codec knows, `EventOutOfPlace`.
     """
     before = tables.meta(view)
     decision = events.decode(value)
@@ -100,7 +104,7 @@ def _forget_released(view: Overlay, below: int) -> None:
 def _bucket(view: Overlay, name: str) -> tables.Bucket:
     bucket = tables.bucket(view, name)
     if bucket is None:
-        raise ValueError(f"event on bucket {name}, which is not in the view: rebuild the view")
+        raise EventOutOfPlace(f"event on bucket {name}, which is not in the view: rebuild the view")
     return bucket
 
 
@@ -141,7 +145,7 @@ def _complete(view: Overlay, position: int, event: events.UploadCompleted, time_
     upload = tables.upload(view, bucket.incarnation, event.key, event.upload_id)
     parts = [(number, tables.part(view, event.upload_id, number)) for number in event.private.parts]
     if upload is None or any(part is None for _, part in parts):
-        raise ValueError(f"upload {event.upload_id} is not whole in the view: rebuild the view")
+        raise EventOutOfPlace(f"upload {event.upload_id} is not whole in the view: rebuild the view")
     taken = [(number, part) for number, part in parts if part is not None]
     _unreference(view, position, bucket, event.key)
     row = tables.Object(

@@ -14,7 +14,7 @@ from datanode.store import VolumeStore
 from tests.datanode.peers import Peers
 from tests.datanode.stores import blob
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.world import MemoryTable
+from tests.simulation.table import MemoryTable
 from tests.virtual import now_ms, run
 from topics import commands, spec, writes
 from topics.log import Entry, LogError

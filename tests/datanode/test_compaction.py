@@ -31,7 +31,7 @@ from tests.datanode.stores import (
 from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import Crash, SimulatedLoop
-from tests.simulation.world import MemoryTable
+from tests.simulation.table import MemoryTable
 
 CRASH_VOLUME_BYTES = 16 << 10
 SIZES = (100, 2_000, 7_000, 9_000, 100_000, 300_000)

@@ -18,7 +18,7 @@ from datanode.store import NewBlob, VolumeStore
 from tests.datanode.stores import VOLUME_BYTES, Payloads, blob, failing, names, opened, put, read, volume_of, volumes
 from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.world import MemoryTable
+from tests.simulation.table import MemoryTable
 
 FLIPS = 300
 

@@ -14,7 +14,7 @@ from datanode.space import RESERVE_BYTES_MAX, Space
 from datanode.store import DiskFull, VolumeStore
 from tests.datanode.stores import blob, names, opened, put, put_large, read
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.world import MemoryTable
+from tests.simulation.table import MemoryTable
 from tests.topics.full import FullDisk
 from topics.disk import OsDisk
 

@@ -5,7 +5,7 @@ import struct
 from datanode import layout
 from datanode.index import BlobIndex, Change, Place, Synced
 from tests.datanode.stores import blob
-from tests.simulation.world import MemoryTable
+from tests.simulation.table import MemoryTable
 
 PLACE = Place(3, 100, 10, 7)
 

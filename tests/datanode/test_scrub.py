@@ -13,7 +13,7 @@ from tests.datanode.stores import blob, opened, put, put_large, read, volume_of
 from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
-from tests.simulation.world import MemoryTable
+from tests.simulation.table import MemoryTable
 
 
 def scrub(store: VolumeStore) -> list[tuple[int, bytes]]:

@@ -2,23 +2,27 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
 
 import msgspec
-import pytest
 
 from processors.asked import Asked
 from processors.leases import Leases
 from processors.machine import decide
 from processors.runtime import PartitionRuntime
 from processors.view import Readable
-from tests.simulation import bugs
-from tests.simulation.cluster.world import ClusterWorld
+from tests.simulation.invariants import (
+    EveryRequestIsAnswered,
+    NoAcknowledgedWriteIsLost,
+    NobodyNotices,
+    Progress,
+    ReadsAreLinearizable,
+    StreamIsComplete,
+    ViewEqualsReplay,
+)
+from tests.simulation.plants import Patch, Plant
+from tests.simulation.store import bugs
 from topics import commands
 from topics.owners import LEASE_S
-
-Patch = pytest.MonkeyPatch
-Plant = Callable[[Patch, ClusterWorld], None]
 
 
 def lease_ignored(patch: Patch, world: object) -> None:
@@ -101,19 +105,19 @@ def unknown_lease_left_out(patch: Patch, world: object) -> None:
     patch.setattr(Leases, "_note_unknown", lambda leases: None)
 
 
-PLANTS: list[Plant] = [
-    lease_ignored,
-    lease_counted_from_its_acknowledgement,
-    predecessor_not_waited_for,
-    reply_of_a_dead_owner_lost,
-    told_again_while_the_predecessor_answers,
-    deadline_ignored,
-    clock_ahead_held_against_deadlines,
-    repeated_command_carried_out,
-    asked_before_the_claim_forgotten,
-    displacement_not_noticed,
-    unknown_lease_left_out,
-    bugs.claim_skipped,
-    bugs.cause_ignored,
-    bugs.void_record_folded_as_ours,
+PLANTS = [
+    Plant(lease_ignored, ReadsAreLinearizable),
+    Plant(lease_counted_from_its_acknowledgement, ReadsAreLinearizable, 1422),
+    Plant(predecessor_not_waited_for, ReadsAreLinearizable, 2),
+    Plant(reply_of_a_dead_owner_lost, EveryRequestIsAnswered, 44),
+    Plant(told_again_while_the_predecessor_answers, ReadsAreLinearizable, 62),
+    Plant(deadline_ignored, NoAcknowledgedWriteIsLost),
+    Plant(clock_ahead_held_against_deadlines, Progress, 9),
+    Plant(repeated_command_carried_out, StreamIsComplete),
+    Plant(asked_before_the_claim_forgotten, StreamIsComplete, 105),
+    Plant(displacement_not_noticed, NobodyNotices, 25),
+    Plant(unknown_lease_left_out, ReadsAreLinearizable, 69),
+    Plant(bugs.claim_skipped, StreamIsComplete),
+    Plant(bugs.cause_ignored, StreamIsComplete),
+    Plant(bugs.void_record_folded_as_ours, ViewEqualsReplay),
 ]

@@ -11,7 +11,7 @@ from processors.view import Overlay
 from tests.linearizability.checker import Operation, check
 from tests.simulation.cluster.clients import History
 from tests.simulation.cluster.processor import Processor
-from tests.simulation.world import InvariantBroken
+from tests.simulation.invariants import NoAcknowledgedWriteIsLost, ReadsAreLinearizable, StreamIsComplete, ViewEqualsReplay
 from topics import events, spec
 from topics.memory import MemoryLog
 from topics.reader import ReaderState
@@ -58,11 +58,11 @@ def check_history(history: History, in_time: set[str], last_reads: Iterable[Oper
     writes = [each.operation for each in history.writes if each.request in in_time]
     for each in history.writes:
         if each.operation.ended is not None and each.request not in in_time:
-            raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {each.request} was done, and came after its deadline")
+            raise NoAcknowledgedWriteIsLost(f"{each.request} was done, and came after its deadline")
     if found := check([*writes, *history.reads]):
-        raise InvariantBroken(f"ReadsAreLinearizable: {found}")
+        raise ReadsAreLinearizable(f"{found}")
     if found := check([*writes, *history.reads, *last_reads]):
-        raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {found}")
+        raise NoAcknowledgedWriteIsLost(f"{found}")
 
 
 def check_stream(history: History, replays: Mapping[int, Replay], subscribers: Mapping[int, Subscriber]) -> None:
@@ -70,19 +70,19 @@ def check_stream(history: History, replays: Mapping[int, Replay], subscribers: M
     times: dict[str, int] = {}
     for partition, found in replays.items():
         if found.counted != subscribers[partition].seen:
-            raise InvariantBroken(f"StreamIsComplete: a subscriber of {partition} saw something else")
+            raise StreamIsComplete(f"a subscriber of {partition} saw something else")
         started = 0.0
         for request in (events.decode(each).request_id for each in found.counted):
             times[request] = times.get(request, 0) + 1
             if request in asked:
                 operation = asked[request].operation
                 if operation.ended is not None and operation.ended < started:
-                    raise InvariantBroken(f"StreamIsComplete: {request} is behind what was asked for later")
+                    raise StreamIsComplete(f"{request} is behind what was asked for later")
                 started = max(started, operation.started)
     for request, each in asked.items():
         is_done = each.operation.ended is not None and each.operation.value is not None  # a deletion may find nothing
         if times.get(request, 0) not in ({1} if is_done else {0, 1}):
-            raise InvariantBroken(f"StreamIsComplete: {request} is there {times.get(request, 0)} times")
+            raise StreamIsComplete(f"{request} is there {times.get(request, 0)} times")
 
 
 async def check_views(log: MemoryLog, partitions: Iterable[int], processors: Iterable[Processor]) -> None:
@@ -91,7 +91,7 @@ async def check_views(log: MemoryLog, partitions: Iterable[int], processors: Ite
             view = each.ownership.views[partition]
             assert isinstance(view, MemoryView)
             if view.rows != (await replay(log, partition, tables.meta(view).offset)).view.rows:
-                raise InvariantBroken(f"ViewEqualsReplay: partition {partition} at {each.endpoint}")
+                raise ViewEqualsReplay(f"partition {partition} at {each.endpoint}")
 
 
 async def is_behind(log: MemoryLog, partitions: Iterable[int], processors: Iterable[Processor]) -> str:

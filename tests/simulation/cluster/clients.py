@@ -10,7 +10,7 @@ from gateway.errors import S3Error
 from processors.reads import Bucket, ReadUnavailable
 from tests.linearizability.checker import Kind, Operation
 from tests.simulation.cluster.gateway import Gateway
-from tests.simulation.world import InvariantBroken
+from tests.simulation.invariants import RefusalsAreTrue
 from topics import commands, spec
 from topics.log import LogError
 from topics.objects import Attributes, Extent, Preconditions
@@ -116,7 +116,7 @@ class Client:
             outcome = "not sent"
         self._history.reached[f"{kind}: {outcome}"] += 1
         if outcome not in {"done", "ServiceUnavailable", "not sent", *REFUSALS}:
-            raise InvariantBroken(f"StoreIsLiveAgain: {request} was answered {outcome}")
+            raise RefusalsAreTrue(f"{request} was answered {outcome}")
         return outcome
 
     async def read(self, bucket: str, key: str) -> bool:

@@ -18,7 +18,7 @@ from tests.simulation.cluster.faults import Faults
 from tests.simulation.cluster.gateway import Gateway
 from tests.simulation.cluster.processes import ClusterLoop, Process
 from tests.simulation.cluster.processor import Processor
-from tests.simulation.world import InvariantBroken
+from tests.simulation.invariants import EveryRequestIsAnswered, NobodyNotices, Progress, ViewEqualsReplay
 from topics import commands, spec
 
 START_S = 1_700_000_000.0
@@ -129,9 +129,9 @@ class ClusterWorld:
         is_graceful = await faults.one_alone()
         await asyncio.gather(*clients)
         if self.history.unanswered:
-            raise InvariantBroken(f"EveryRequestIsAnswered: after one fault alone, not {self.history.unanswered}")
+            raise EveryRequestIsAnswered(f"after one fault alone, not {self.history.unanswered}")
         if is_graceful and self.history.longest_s > HAND_OVER_S:
-            raise InvariantBroken(f"NobodyNoticesARestart: a request took {self.history.longest_s:.1f} s")
+            raise NobodyNotices(f"a request took {self.history.longest_s:.1f} s")
         await asyncio.sleep(CALM_S)
         await self._check(subscribers)
 
@@ -175,7 +175,7 @@ class ClusterWorld:
         asked = [gateway.process.run(use(gateway, name)) for gateway in self.gateways for name in self.buckets]
         _, late = await asyncio.wait(asked, timeout=LIVE_AGAIN_S)
         if late:
-            raise InvariantBroken(f"StoreIsLiveAgain: not {LIVE_AGAIN_S} s after all was well")
+            raise Progress(f"not {LIVE_AGAIN_S} s after all was well")
         for each in asked:
             each.result()
 
@@ -185,14 +185,14 @@ class ClusterWorld:
         for name in self.buckets:
             for key in KEYS:
                 if not await self.gateways[0].process.run(reader.read(name, key)):
-                    raise InvariantBroken(f"StoreIsLiveAgain: {self.history.unanswered}")
+                    raise Progress(f"{self.history.unanswered}")
         last_reads = self.history.reads[already:]
         del self.history.reads[already:]
         checks.check_history(self.history, self.log.in_time, last_reads)
         until_s = self.loop.time() + CAUGHT_UP_S
         while behind := await checks.is_behind(self.log, self.partitions, self.processors):
             if self.loop.time() > until_s:
-                raise InvariantBroken(f"ViewEqualsReplay: {behind} has not caught up after {CAUGHT_UP_S} s")
+                raise ViewEqualsReplay(f"{behind} has not caught up after {CAUGHT_UP_S} s")
             await asyncio.sleep(0.25)
         await checks.check_views(self.log, self.partitions, self.processors)
         replays = {number: await checks.replay(self.log, number) for number in self.partitions}

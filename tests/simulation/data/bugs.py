@@ -1,6 +1,6 @@
 """Bugs planted into the data plane, each of which its simulation must catch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,13 +12,11 @@ from datanode.replica import GroupReplica
 from datanode.volume import Volume
 from processors.machine import decide, membership
 from processors.view import Readable
-from tests.simulation.data.world import DataWorld
+from tests.simulation.invariants import CorruptionIsNeverServed, ReplicasConverge
+from tests.simulation.plants import Patch, Plant
 from topics import commands, events
 from topics.log import Record
 from topics.placement import Placement
-
-Patch = pytest.MonkeyPatch
-Plant = Callable[[Patch, DataWorld], None]
 
 
 def quorum_of_one(patch: Patch, world: object) -> None:
@@ -88,15 +86,15 @@ def loss_forgotten(patch: Patch, world: object) -> None:
     patch.setattr(store, "recover", recover)
 
 
-PLANTS: list[Plant] = [
-    quorum_of_one,
-    told_before_it_is_settled,
-    copy_not_waited_for,
-    given_up_before_others_hold_it,
-    release_leaves_what_is_wanted,
-    read_without_verification,
-    claim_without_verification,
-    referred_blobs_are_orphans,
-    orphans_stay,
-    loss_forgotten,
+PLANTS = [
+    Plant(quorum_of_one, ReplicasConverge, 311),
+    Plant(told_before_it_is_settled, ReplicasConverge, 36),
+    Plant(copy_not_waited_for, ReplicasConverge),
+    Plant(given_up_before_others_hold_it, ReplicasConverge, 123),
+    Plant(release_leaves_what_is_wanted, ReplicasConverge, 1),
+    Plant(read_without_verification, CorruptionIsNeverServed, 1),
+    Plant(claim_without_verification, CorruptionIsNeverServed),
+    Plant(referred_blobs_are_orphans, ReplicasConverge),
+    Plant(orphans_stay, ReplicasConverge),
+    Plant(loss_forgotten, ReplicasConverge, 6),
 ]

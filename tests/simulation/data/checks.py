@@ -10,7 +10,7 @@ from processors.machine import tables
 from tests.simulation.cluster.checks import replay
 from tests.simulation.data.host import Host
 from tests.simulation.data.owner import PARTITION, Owner
-from tests.simulation.world import InvariantBroken
+from tests.simulation.invariants import CorruptionIsNeverServed, ViewEqualsReplay
 from topics import spec
 from topics.memory import MemoryLog
 from topics.objects import Extent
@@ -92,7 +92,7 @@ async def _differs(host: Host, placement: Placement, referred: Mapping[Blob, Ext
     for group, blob in wanted:
         extent = referred[group, blob]
         if crc32c(await service.store.read(group, blob, 0, extent.length)) != extent.crc32c:
-            raise InvariantBroken(f"CorruptionIsNeverServed: blob {extent.blob} of group {group} at {host.name}")
+            raise CorruptionIsNeverServed(f"blob {extent.blob} of group {group} at {host.name}")
     return ""
 
 
@@ -106,4 +106,4 @@ async def check_views(log: MemoryLog, owner: Owner) -> None:
     for number in (PARTITION, spec.CONTROL_PARTITION):
         view = owner.views[number]
         if (await replay(log, number, tables.meta(view).offset)).view.rows != view.rows:
-            raise InvariantBroken(f"ViewEqualsReplay: partition {number}")
+            raise ViewEqualsReplay(f"partition {number}")

@@ -17,7 +17,7 @@ from processors.machine import tables
 from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.data.network import Machine, Network, SimulatedNode
 from tests.simulation.data.owner import BUCKET, PARTITION, Owner
-from tests.simulation.world import InvariantBroken
+from tests.simulation.invariants import CorruptionIsNeverServed
 from topics import commands
 from topics.log import LogError
 from topics.memory import MemoryLog
@@ -206,7 +206,7 @@ class Client:
 def check(key: str, row: tables.Object, data: bytes) -> None:
     value = int(row.etag)
     if data != content(value, large=row.size > SMALL_BYTES):
-        raise InvariantBroken(f"CorruptionIsNeverServed: {key}, value {value}")
+        raise CorruptionIsNeverServed(f"{key}, value {value}")
 
 
 SMALL_BYTES = 3_000

@@ -1,7 +1,7 @@
 """A data node: its disk, which outlives its processes, and the process of the day, put together as in `bucketlog.roles`."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from datanode.heartbeat import Heart, Said
@@ -13,7 +13,7 @@ from datanode.store import VolumeStore
 from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.data.network import Machine, Network, SimulatedNode
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.world import MemoryTable
+from tests.simulation.table import MemoryTable
 from topics.memory import MemoryLog
 from topics.secret import ClusterSecret
 from topics.sender import CommandSender
@@ -23,14 +23,6 @@ VOLUME_BYTES, RESERVE_BYTES = 256 << 10, 32 << 10
 ROOM_BYTES = 1 << 40
 TIMES = Times(orphan_after_s=8.0, sweep_pace_s=1.0, sweep_every_s=5.0, compact_every_s=3.0, scrub_every_s=3.0)
 REPLACED_AGAIN_S = 1.0
-
-
-class Table(MemoryTable):
-    is_frozen = False
-
-    def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
-        if not self.is_frozen:
-            super().commit(changes)
 
 
 class Host:
@@ -60,7 +52,7 @@ class Host:
         self.lose_index()
 
     def lose_index(self) -> None:
-        self.table = Table()
+        self.table = MemoryTable()
 
     def start(self) -> None:
         if not self.machine.is_dead and self.service is not None:

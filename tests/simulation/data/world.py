@@ -21,7 +21,12 @@ from tests.simulation.data.faults import Faults
 from tests.simulation.data.host import Host
 from tests.simulation.data.network import Network
 from tests.simulation.data.owner import BUCKET, INCARNATION, Owner
-from tests.simulation.world import InvariantBroken
+from tests.simulation.invariants import (
+    EveryRequestIsAnswered,
+    NoAcknowledgedWriteIsLost,
+    NodesFailAsTheySay,
+    ReplicasConverge,
+)
 from topics import commands, placement, spec
 from topics.memory import MemoryLog
 from topics.sender import CommandSender
@@ -108,9 +113,9 @@ class DataWorld:
         await faults.one_alone()
         await asyncio.gather(*clients)
         if self.history.unanswered:
-            raise InvariantBroken(f"EveryRequestIsAnswered: after one fault alone, not {self.history.unanswered}")
+            raise EveryRequestIsAnswered(f"after one fault alone, not {self.history.unanswered}")
         if self.history.longest_s > ANSWER_S:
-            raise InvariantBroken(f"EveryRequestIsAnswered: one took {self.history.longest_s:.1f} s")
+            raise EveryRequestIsAnswered(f"one took {self.history.longest_s:.1f} s")
         await faults.end()
         await self._converges()
 
@@ -133,7 +138,7 @@ class DataWorld:
         until_s = self.loop.time() + READY_S
         while why := await checks.not_whole(self.log, self.owner.placement(), self.hosts):
             if self.loop.time() > until_s:
-                raise InvariantBroken(f"ReplicasConverge: not at the start: {why}")
+                raise ReplicasConverge(f"not at the start: {why}")
             await asyncio.sleep(0.25)
 
     def _clients(self, until_s: float, think_s: float) -> list[asyncio.Task[None]]:
@@ -147,17 +152,17 @@ class DataWorld:
         until_s = self.loop.time() + CONVERGED_S
         while why := await checks.not_converged(self.log, self.owner, self.hosts):
             if self.loop.time() > until_s:
-                raise InvariantBroken(f"ReplicasConverge: {CONVERGED_S} s after all was well: {why}")
+                raise ReplicasConverge(f"{CONVERGED_S} s after all was well: {why}")
             await asyncio.sleep(0.5)
         if self.network.failures:
-            raise InvariantBroken(f"NodesFailAsTheySay: {self.network.failures}")
+            raise NodesFailAsTheySay(f"{self.network.failures}")
         await checks.check_views(self.log, self.owner)
         rows = self.owner.objects()
         for key in self.history.possible:
             found = int(rows[key].etag) if key in rows else None
             if found not in self.history.allowed(key):
-                raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {key} is {found}, not {self.history.allowed(key)}")
+                raise NoAcknowledgedWriteIsLost(f"{key} is {found}, not {self.history.allowed(key)}")
             try:
                 await self.gateways[0].machine.run(self.clients[0].read(key))
             except OSError as error:
-                raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {error}") from error
+                raise NoAcknowledgedWriteIsLost(f"{error}") from error

@@ -1,6 +1,6 @@
 """Bugs planted into the store, each of which the simulation must catch: proof that its invariants can fail."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -15,8 +15,16 @@ from processors.memory import MemoryView
 from processors.reads import ViewReads
 from processors.runtime import PartitionRuntime
 from processors.view import Overlay
-from tests.simulation.world import World
-from topics import copies, generation
+from tests.simulation.invariants import (
+    NoAcknowledgedWriteIsLost,
+    ReadsAreLinearizable,
+    StoreServes,
+    StreamIsComplete,
+    ViewEqualsReplay,
+)
+from tests.simulation.plants import Patch, Plant
+from tests.simulation.store.world import World
+from topics import copies, events, generation
 from topics.disk import Disk
 from topics.embedded import EmbeddedLog
 from topics.events import Claimed, Decision
@@ -26,9 +34,6 @@ from topics.log import Entry, Record
 from topics.mirror import MirroredFile
 from topics.reader import ReaderState
 from topics.spec import TopicPartition
-
-Patch = pytest.MonkeyPatch
-Plant = Callable[[Patch, World], None]
 
 
 def sync_skipped(patch: Patch, world: World) -> None:
@@ -59,7 +64,8 @@ def reply_before_durable(patch: Patch, world: World) -> None:
     honest = EmbeddedLog.append
 
     async def append(log: EmbeddedLog, at: Any, entries: Sequence[Entry], *, durable: bool) -> list[int]:
-        return await honest(log, at, entries, durable=durable and at.topic != "events")
+        is_decision = at.topic == "events" and not isinstance(events.decode(entries[0].value).event, Claimed)
+        return await honest(log, at, entries, durable=durable and not is_decision)
 
     patch.setattr(EmbeddedLog, "append", append)
 
@@ -239,26 +245,26 @@ def log_times_never_go_back(patch: Patch, world: World) -> None:
     patch.setattr(EmbeddedLog, "__init__", init)
 
 
-PLANTS: list[Plant] = [
-    sync_skipped,
-    epoch_ignored,
-    sequence_ignored,
-    reply_before_durable,
-    offset_and_data_apart,
-    cause_ignored,
-    claim_skipped,
-    trimmed_before_synced,
-    volume_not_synced,
-    former_process_not_synced,
-    journal_folder_not_synced_at_start,
-    stale_disk_wins,
-    durable_on_the_first_disk_alone,
-    positions_ahead_of_the_log,
-    index_trusted_blindly,
-    copies_trusted_unsynced,
-    failed_write_drops_promised_records,
-    void_record_folded_as_ours,
-    decides_without_overlay,
-    listing_forgets_one,
-    log_times_never_go_back,
+PLANTS = [
+    Plant(sync_skipped, StoreServes),
+    Plant(epoch_ignored, StoreServes),
+    Plant(sequence_ignored, (NoAcknowledgedWriteIsLost, StreamIsComplete)),
+    Plant(reply_before_durable, NoAcknowledgedWriteIsLost),
+    Plant(offset_and_data_apart, NoAcknowledgedWriteIsLost),
+    Plant(cause_ignored, (NoAcknowledgedWriteIsLost, ReadsAreLinearizable)),
+    Plant(claim_skipped, (StreamIsComplete, StoreServes)),
+    Plant(trimmed_before_synced, NoAcknowledgedWriteIsLost),
+    Plant(volume_not_synced, NoAcknowledgedWriteIsLost),
+    Plant(former_process_not_synced, NoAcknowledgedWriteIsLost, 204),
+    Plant(journal_folder_not_synced_at_start, StoreServes),
+    Plant(stale_disk_wins, NoAcknowledgedWriteIsLost, 19),
+    Plant(durable_on_the_first_disk_alone, StoreServes, 56),
+    Plant(positions_ahead_of_the_log, NoAcknowledgedWriteIsLost, 644),
+    Plant(index_trusted_blindly, NoAcknowledgedWriteIsLost),
+    Plant(copies_trusted_unsynced, NoAcknowledgedWriteIsLost, 128),
+    Plant(failed_write_drops_promised_records, ViewEqualsReplay),
+    Plant(void_record_folded_as_ours, (ViewEqualsReplay, StoreServes)),
+    Plant(decides_without_overlay, ReadsAreLinearizable),
+    Plant(listing_forgets_one, ReadsAreLinearizable),
+    Plant(log_times_never_go_back, StoreServes),
 ]

@@ -10,22 +10,33 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from bucketlog.store import DiskNode, Store
 from datanode.member import Identity
 from datanode.service import Times
 from gateway import payload
 from gateway.errors import S3Error
-from processors.machine.apply import fold
+from processors.machine.apply import EventOutOfPlace, fold
 from processors.memory import MemoryView
+from processors.replica import ViewMismatch
+from processors.runtime import Fenced
 from processors.view import Overlay
 from tests.simulation.clock import SetClock
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.loop import Crash, SimulatedLoop
+from tests.simulation.invariants import (
+    CorruptionIsNeverServed,
+    NoAcknowledgedWriteIsLost,
+    ReadsAreLinearizable,
+    StoreServes,
+    StreamIsComplete,
+    ViewEqualsReplay,
+)
+from tests.simulation.loop import Crash, Deadlock, SimulatedLoop
+from tests.simulation.table import MemoryTable
 from topics import commands, events, spec
 from topics.embedded import MANIFEST, EmbeddedLog, mended
-from topics.log import Entry, LogError
+from topics.log import Entry, LogError, UnknownRecord
 from topics.mirror import MirroredDisk
 from topics.objects import Attributes, Extent, Preconditions
 from topics.reader import ReaderState
@@ -37,25 +48,8 @@ BUCKETS = ("alpha", "beta")
 SEGMENT_BYTES, VOLUME_BYTES = 96 << 10, 256 << 10  # small, so that both roll many times
 LIVE_S = 120.0  # of virtual time, far more than a life takes: one that hangs has failed
 START_S = 1_700_000_000.0
+ALARMS = (LogError, OSError, S3Error, ViewMismatch, EventOutOfPlace, UnknownRecord, Fenced, Deadlock)  # of the store itself
 Value = int | None  # None: no such key
-
-
-class InvariantBroken(Exception):
-    """Which invariant does not hold, and what was seen."""
-
-
-class MemoryTable(MemoryView):
-    """Knob: `is_frozen`, as the disk's: its process is dead."""
-
-    is_frozen = False
-    damage = None
-
-    def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
-        if not self.is_frozen:
-            super().commit(changes)
-
-    def sync(self) -> None:
-        self._undo.clear()
 
 
 class KeyHistory:
@@ -115,6 +109,8 @@ class World:
             loop.run_until_complete(main)
         except Crash:
             has_crashed = True
+        except ALARMS as error:
+            raise StoreServes(f"{type(error).__name__}: {error}") from error
         finally:
             self.now_s = loop.now_s + self.rng.random() * 2
             self._abandon(loop)
@@ -257,7 +253,7 @@ class World:
             if error.code == "PreconditionFailed":
                 history.possible.discard(value)
                 if history.allowed() == {None}:
-                    raise InvariantBroken(f"ReadsAreLinearizable: {bucket}/{name} was there, and never was") from None
+                    raise ReadsAreLinearizable(f"{bucket}/{name} was there, and never was") from None
             raise
         self.reached[kind] += 1
         history.acknowledged = value
@@ -274,7 +270,7 @@ class World:
         outcomes = await asyncio.gather(*puts, return_exceptions=True)
         won = [value for value, outcome in zip(values, outcomes, strict=True) if outcome is None]
         if len(won) == len(values):
-            raise InvariantBroken(f"ReadsAreLinearizable: {bucket}/{client}/{key} was created twice")
+            raise ReadsAreLinearizable(f"{bucket}/{client}/{key} was created twice")
         for value, outcome in zip(values, outcomes, strict=True):
             if isinstance(outcome, S3Error) and outcome.code == "PreconditionFailed":
                 history.possible.discard(value)
@@ -324,7 +320,7 @@ class World:
         allowed = history.allowed()
         found = await self._value(store, bucket, f"{client}/{key}")
         if found not in allowed | history.allowed():
-            raise InvariantBroken(f"ReadsAreLinearizable: {bucket}/{client}/{key} is {found}, not one of {allowed}")
+            raise ReadsAreLinearizable(f"{bucket}/{client}/{key} is {found}, not one of {allowed}")
         self.reached["read"] += 1
 
     async def _value(self, store: Store, bucket: str, name: str) -> Value:
@@ -338,10 +334,10 @@ class World:
             again = await store.reads.current(bucket, row, name) if row else None
             if again != found:  # replaced while it was being read: a reader tries again
                 return await self._value(store, bucket, name)
-            raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {bucket}/{name}: {error}") from error
+            raise NoAcknowledgedWriteIsLost(f"{bucket}/{name}: {error}") from error
         value = int.from_bytes(data[:8], "big")
         if data != content(value):
-            raise InvariantBroken(f"CorruptionIsNeverServed: {bucket}/{name}")
+            raise CorruptionIsNeverServed(f"{bucket}/{name}")
         return value
 
     # trouble
@@ -405,11 +401,11 @@ class World:
             name = f"{client}/{key}"
             found = await self._value(store, bucket, name)
             if found not in history.allowed():
-                raise InvariantBroken(f"NoAcknowledgedWriteIsLost: {bucket}/{name} is {found}, not {history.allowed()}")
+                raise NoAcknowledgedWriteIsLost(f"{bucket}/{name} is {found}, not {history.allowed()}")
             row = await store.reads.bucket(bucket)
             listed = (await store.reads.listing(bucket, row, name, "", "", 1)).contents if row else []
             if (found is not None) != bool(listed):
-                raise InvariantBroken(f"ReadsAreLinearizable: listing of {bucket}/{name} disagrees with its GET")
+                raise ReadsAreLinearizable(f"listing of {bucket}/{name} disagrees with its GET")
 
     async def _settle(self, store: Store) -> None:
         """Wait until the subscriber has read what housekeeping wrote last."""
@@ -433,13 +429,13 @@ class World:
                 replay.commit(overlay.changes)
                 offset = records[-1].offset + 1
             if replay.rows != self.views[number].rows:
-                raise InvariantBroken(f"ViewEqualsReplay: partition {number}")
+                raise ViewEqualsReplay(f"partition {number}")
             if counted != self.seen.get(number, []):
-                raise InvariantBroken(f"StreamIsComplete: a subscriber of {number} saw something else")
+                raise StreamIsComplete(f"a subscriber of {number} saw something else")
             requests.update(events.decode(each).request_id for each in counted)
         for request in self.acknowledged_requests:
             if requests[request] != 1:
-                raise InvariantBroken(f"StreamIsComplete: {request} is there {requests[request]} times")
+                raise StreamIsComplete(f"{request} is there {requests[request]} times")
 
 
 def content(value: int) -> bytes:

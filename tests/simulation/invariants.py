@@ -1,0 +1,64 @@
+"""What must hold in every world, whatever befalls it: each invariant is a class, raised where it is seen not to hold.
+
+A planted bug (`plants.py`) names the invariants that must catch it. No other exception counts for a catch.
+"""
+
+
+class InvariantBroken(Exception):
+    """What was seen. The class says which invariant does not hold."""
+
+
+class NoAcknowledgedWriteIsLost(InvariantBroken):
+    """What was acknowledged can be read, by whatever way, after any fault that leaves a quorum."""
+
+
+class ReadsAreLinearizable(InvariantBroken):
+    """Reads, lists and writes that were done fall into one order for each key, within the time that each took."""
+
+
+class RefusalsAreTrue(InvariantBroken):
+    """A definitive refusal fits that order, too: what it names as its reason held at some moment while it was asked."""
+
+
+class ViewEqualsReplay(InvariantBroken):
+    """A view is what a fresh fold of the events up to its offset gives."""
+
+
+class StreamIsComplete(InvariantBroken):
+    """A subscriber that resumes by position sees each event once, in order, and all of them; one for each write done."""
+
+
+class CorruptionIsNeverServed(InvariantBroken):
+    """Bytes that are read are those that were written."""
+
+
+class ReplicasConverge(InvariantBroken):
+    """When faults have ended, every replica of a group comes to hold the same blobs, and nothing unreferenced stays."""
+
+
+class LogIsTrimmed(InvariantBroken):
+    """When faults have ended, the log lets go of what nobody needs, in partitions that are idle, too."""
+
+
+class Progress(InvariantBroken):
+    """When faults have ended, each bucket takes a write, and each question is answered, soon."""
+
+
+class EveryRequestIsAnswered(InvariantBroken):
+    """One fault alone may cost time and no answer."""
+
+
+class NobodyNotices(InvariantBroken):
+    """A fault that kills no owner, and a restart, cost less time than a person waits."""
+
+
+class StoreServes(InvariantBroken):
+    """A store that has lost nothing of what its disks promised starts, goes on and ends, without one of its own alarms."""
+
+
+class NodesFailAsTheySay(InvariantBroken):
+    """A part answers with the errors of its port, or in time, and does not end."""
+
+
+class ViewIsReadLittle(InvariantBroken):
+    """A command costs a bounded number of operations on the view, however many objects there are."""

@@ -1,0 +1,48 @@
+"""Planted bugs: proof that invariants can fail. A plant is caught by an invariant that it names, and by nothing else."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, Protocol
+
+import pytest
+
+from tests.simulation.invariants import InvariantBroken
+
+SEEDS_TO_CATCH_A_BUG = 300
+Patch = pytest.MonkeyPatch
+
+
+class Runs(Protocol):
+    def run(self) -> None:
+        """Raises `InvariantBroken`."""
+        ...
+
+
+class Plant(NamedTuple):
+    bug: Callable[[Patch, Any], None]  # changes product code, or the world before it runs
+    breaks: type[InvariantBroken] | tuple[type[InvariantBroken], ...]  # any of them may be the first to show it
+    seen_at: int = 0  # a seed that is tried first, to save time: any other may catch it as well
+
+    @property
+    def name(self) -> str:
+        return self.bug.__name__
+
+    def seeds(self) -> Iterable[int]:
+        return dict.fromkeys((self.seen_at, *range(SEEDS_TO_CATCH_A_BUG)))
+
+
+def hunt(make: Callable[[int], Runs], plant: Plant) -> int:
+    """The seed that catches it. Raises `AssertionError` if none does, and what is no broken invariant as it comes.
+
+    Another invariant than those named may break first in one world: that is no catch, and the next seed is tried.
+    """
+    for seed in plant.seeds():
+        with pytest.MonkeyPatch.context() as patch:
+            world = make(seed)
+            plant.bug(patch, world)
+            try:
+                world.run()
+            except plant.breaks:
+                return seed
+            except InvariantBroken:
+                continue
+    raise AssertionError(f"{plant.name} got past {SEEDS_TO_CATCH_A_BUG} seeds")
