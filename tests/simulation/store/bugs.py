@@ -1,6 +1,6 @@
 """Bugs planted into the store, each of which the simulation must catch: proof that its invariants can fail."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from processors.view import Overlay
 from tests.simulation.invariants import (
     NoAcknowledgedWriteIsLost,
     ReadsAreLinearizable,
+    RefusalsAreTrue,
     StoreServes,
     StreamIsComplete,
     ViewEqualsReplay,
@@ -266,5 +267,5 @@ PLANTS = [
     Plant(void_record_folded_as_ours, (ViewEqualsReplay, StoreServes)),
     Plant(decides_without_overlay, ReadsAreLinearizable),
     Plant(listing_forgets_one, ReadsAreLinearizable),
-    Plant(log_times_never_go_back, StoreServes),
+    Plant(log_times_never_go_back, (RefusalsAreTrue, StoreServes)),
 ]
