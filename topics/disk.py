@@ -42,7 +42,7 @@ class File(Protocol):
         ...
 
     def punch(self, at: int, size: int) -> None:
-        """Give the range's whole blocks back to the file system; they read as zeros. Best effort."""
+        """The range reads as zeros, and its whole blocks go back to the file system. Best effort."""
         ...
 
     def close(self) -> None: ...
@@ -86,7 +86,14 @@ class OsFile:
         self._threads = threads
 
     def read(self, size: int, at: int) -> bytes:
-        return os.pread(self._fd, size, at)
+        data = os.pread(self._fd, size, at)
+        if len(data) == size or not data:
+            return data
+        pieces = [data]  # what lies before a bad sector is given without an error, which comes with the next call
+        while data and (left := size - sum(map(len, pieces))):
+            data = os.pread(self._fd, left, at + size - left)
+            pieces.append(data)
+        return b"".join(pieces)
 
     def write(self, data: bytes | bytearray | memoryview, at: int) -> None:
         _write_all(self._fd, data, at, 0)

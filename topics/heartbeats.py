@@ -12,7 +12,7 @@ VERSION = 1
 EVERY_S = 1.0
 
 
-class Heartbeat(msgspec.Struct, frozen=True, tag="Heartbeat"):
+class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True, tag="Heartbeat"):
     node: str
     incarnation: str
     boot: str
@@ -25,6 +25,7 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="Heartbeat"):
     is_full: bool
     positions: dict[int, int]  # group → offset of `writes` below which it has synced everything
     behind: dict[int, int] = {}  # group → blobs that it is to have and does not, yet
+    disk_failure: str = ""  # why its disk cannot be relied on; empty while it can
 
 
 class Tick(msgspec.Struct, frozen=True, tag="Tick"):

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.topics.full import FullDisk
+from tests.disks.faulty import FaultyDisk
 from topics.disk import Disk, OsDisk
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.kafka.adapter import KafkaLog
@@ -35,7 +35,7 @@ class Harness:
         self._open: list[KafkaLog] = []
         self.now_ms = 1
         self._memory = MemoryLog("memory", self._clock_ms)
-        self._disks: list[FullDisk] = []
+        self._disks: list[FaultyDisk] = []
 
     async def open(self) -> Log:
         if self.kind == "memory":
@@ -43,7 +43,7 @@ class Harness:
         if self.kind == "kafka":
             self._open.append(await KafkaLog.open(self._kafka))
             return self._open[-1]
-        self._disks.append(FullDisk(self._root / "0"))
+        self._disks.append(FaultyDisk(OsDisk(self._root / "0")))
         if self.kind == "embedded":
             return EmbeddedLog(self._disks[-1], self._clock_ms, segment_bytes=20_000)
         disks: dict[str, Disk] = {"whole": OsDisk(self._root / "1"), "full": self._disks[-1]}

@@ -8,7 +8,7 @@ from pathlib import Path
 from datanode import layout
 from datanode.index import BlobIndex
 from datanode.store import BlobMissing, NewBlob, VolumeStore
-from topics.disk import OsDisk
+from topics.disk import Disk, OsDisk
 from topics.rocksdb import RocksMap
 
 VOLUME_BYTES = 1 << 20
@@ -21,7 +21,7 @@ def blob(number: int) -> bytes:
 
 @contextmanager
 def opened(
-    folder: Path, volume_bytes: int = VOLUME_BYTES, disk: OsDisk | None = None, reserve_bytes: int | None = 0
+    folder: Path, volume_bytes: int = VOLUME_BYTES, disk: Disk | None = None, reserve_bytes: int | None = 0
 ) -> Iterator[VolumeStore]:
     disk = disk or OsDisk(folder)
     index = BlobIndex(RocksMap(folder / "index"))

@@ -13,9 +13,9 @@ from datanode.index import BlobIndex
 from datanode.space import RESERVE_BYTES_MAX, Space
 from datanode.store import DiskFull, VolumeStore
 from tests.datanode.stores import blob, names, opened, put, put_large, read
+from tests.disks.faulty import FaultyDisk
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.table import MemoryTable
-from tests.topics.full import FullDisk
 from topics.disk import OsDisk
 
 
@@ -72,14 +72,13 @@ def test_blobs_that_are_arriving_count() -> None:
     with pytest.raises(DiskFull):
         store.create(0, blob(2), 3, 200_000)
     asyncio.run(first.abort())
-    disk.capacity_bytes += 1_000_000  # what is not simulated: that the space comes back
     store.create(0, blob(2), 3, 200_000)
 
 
 @pytest.mark.parametrize("left", range(8))
 def test_a_disk_that_fails_costs_only_what_it_refused(tmp_path: Path, left: int) -> None:
     payloads = {number: os.urandom(3_000 if number % 2 else 300_000) for number in range(12)}
-    disk = FullDisk(tmp_path)
+    disk = FaultyDisk(OsDisk(tmp_path))
     with opened(tmp_path, disk=disk) as store:
         put(store, 100, b"before")
         asyncio.run(store.sync())

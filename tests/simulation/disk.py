@@ -12,6 +12,7 @@ from collections.abc import Callable
 from topics.disk import File
 
 SECTOR = 512
+BLOCK = 4096  # of the file system: what it hands out and takes back
 
 
 class SimulatedFile:
@@ -20,6 +21,7 @@ class SimulatedFile:
         self.data = bytearray()
         self.stable = bytearray()
         self.pending: list[tuple[int, bytes]] = []
+        self._blocks = set[int]()  # that it takes from the file system
 
     def read(self, size: int, at: int) -> bytes:
         return bytes(self.data[at : at + size])
@@ -28,6 +30,7 @@ class SimulatedFile:
         if self._disk.is_frozen:
             return
         _write(self.data, bytes(data), at)
+        self._blocks.update(range(at // BLOCK, -(-(at + len(data)) // BLOCK)))
         self.pending.append((at, bytes(data)))
 
     async def write_synced(self, data: bytes | bytearray | memoryview, at: int) -> None:
@@ -58,18 +61,23 @@ class SimulatedFile:
         return len(self.data)
 
     def allocated_bytes(self) -> int:
-        return len(self.data)
+        return len(self._blocks) * BLOCK
 
     def truncate(self, size: int) -> None:
         for content in (self.data, self.stable):
             del content[size:]
             content.extend(bytes(size - len(content)))
+        self._forget_blocks(size)
         self.pending = [(at, data[: size - at]) for at, data in self.pending if at < size]
         if not self._disk.skips_sync:
             self._settle(list(self.pending))
 
     def punch(self, at: int, size: int) -> None:
-        del at, size
+        """To a power cut it is a write of zeros, which it may lose."""
+        end = min(at + size, len(self.data))
+        if at < end and not self._disk.is_frozen:
+            self.write(bytes(end - at), at)
+            self._blocks.difference_update(range(-(-at // BLOCK), end // BLOCK))
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -77,6 +85,7 @@ class SimulatedFile:
     def cut(self, size: int) -> None:
         """What lies behind is gone, though it was synced."""
         del self.data[size:], self.stable[size:]
+        self._forget_blocks(size)
         self.pending = []
 
     def flip(self, at: int, bits: int) -> None:
@@ -95,6 +104,15 @@ class SimulatedFile:
                         _write(self.stable, data[start : start + SECTOR], at + start)
         self.pending = []
         self.data = bytearray(self.stable)
+        self._blocks = {number for number in range(-(-len(self.data) // BLOCK)) if self._has_bytes(number)}
+
+    def _has_bytes(self, number: int) -> bool:
+        block = self.data[number * BLOCK : (number + 1) * BLOCK]
+        return block != bytes(len(block))
+
+    def _forget_blocks(self, size: int) -> None:
+        """Those behind the end."""
+        self._blocks = {number for number in self._blocks if number * BLOCK < size}
 
 
 class SimulatedDisk:
@@ -142,7 +160,7 @@ class SimulatedDisk:
             self._synced_names.discard(path)
 
     def free_bytes(self) -> int:
-        return self.capacity_bytes - sum(file.size() for file in self._files.values())
+        return self.capacity_bytes - sum(file.allocated_bytes() for file in self._files.values())
 
     def total_bytes(self) -> int:
         return self.capacity_bytes

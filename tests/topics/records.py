@@ -83,6 +83,20 @@ BEATS: list[Heartbeat | Tick] = [
         {63: 2},
     ),
     Tick("ef" * 16),
+    Heartbeat(
+        "n2",
+        "ab" * 16,
+        "cd" * 16,
+        "http://10.0.0.8:9003",
+        "rack-2",
+        "the log",
+        1_800_000_000_000,
+        1 << 40,
+        1 << 30,
+        False,
+        {},
+        disk_failure="a sync has taken 30 s",
+    ),
 ]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.topics.full import FullDisk
+from tests.disks.faulty import FaultyDisk
 from topics.archive import FILE_BYTES, Archive
 from topics.disk import OsDisk
 from topics.log import LogCorrupt, Record
@@ -66,7 +66,7 @@ def test_trims_whole_files_and_keeps_the_last(tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", range(18))
 def test_what_a_full_disk_refused_is_archived_by_the_next_append(left: int, tmp_path: Path) -> None:
     records = [Record(offset, 1, b"", VALUE) for offset in range(2 * IN_A_FILE + 1)]
-    disk = FullDisk(tmp_path)
+    disk = FaultyDisk(OsDisk(tmp_path))
     archive = Archive(disk, FOLDER)
     disk.left = left
     with contextlib.suppress(OSError):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.topics.full import FullDisk
+from tests.disks.faulty import FaultyDisk
 from tests.topics.two_topics import COMMANDS, EVENTS, SPECS
 from topics.disk import Disk, OsDisk
 from topics.embedded import MANIFEST, EmbeddedLog, mended
@@ -59,7 +59,7 @@ async def fill(log: EmbeddedLog) -> tuple[list[bytes], list[bytes]]:
 @pytest.mark.parametrize("left", range(46))
 def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, others: int, tmp_path: Path) -> None:
     async def run() -> None:
-        disk = FullDisk(tmp_path / "full")
+        disk = FaultyDisk(OsDisk(tmp_path / "full"))
         log = opened(disk, tmp_path, others)
         await log.create_topics(SPECS)
         disk.left = left

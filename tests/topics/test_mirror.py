@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tests.disks.fused import Fuse, FusedDisk
 from tests.simulation.disk import SimulatedDisk
-from tests.topics.fused import Fuse, FusedDisk
 from tests.topics.two_topics import COMMANDS, EVENTS, SPECS
 from topics.disk import Disk
 from topics.embedded import MANIFEST, EmbeddedLog, mended

@@ -1,0 +1,236 @@
+"""A disk that fails as disks do, over any other `Disk`: a bad sector, errors, a hang, no room, slowness, writes half done.
+
+Rules: an operation that fails has done nothing, but a write, which may have been done in part. A sync that fails has lost
+what it was to cover, as Linux does: a later one says that all is well. Closing always goes well; a closed file refuses
+everything, for the operating system may have given its number to another by then. Only what is awaited can hang or be slow.
+"""
+
+import asyncio
+import errno
+import os
+
+from topics.disk import Disk, File
+
+SECTOR_BYTES = 4096
+Data = bytes | bytearray | memoryview
+
+
+class FaultyDisk:
+    """Knobs:
+
+    `bad`            sectors, as (path, number), whose reading fails; writing one makes it good again
+    `is_broken`      everything fails, with `broken_errno`
+    `left`           how many operations go well before one fails, half done and with `left_errno`; None where none does
+    `room_bytes`     how many more may be written; a write beyond is done as far as it goes, and there is no space left
+    `slow_s`         what each synced write and each sync takes longer
+    `hang`, `go_on`  from the one to the other synced writes and syncs do not end
+    """
+
+    def __init__(self, inner: Disk) -> None:
+        self.inner = inner
+        self.bad: set[tuple[str, int]] = set()
+        self.is_broken = False
+        self.broken_errno = errno.EIO
+        self.left: int | None = None
+        self.left_errno = errno.ENOSPC
+        self.room_bytes: int | None = None
+        self.slow_s = 0.0
+        self._may_go_on = asyncio.Event()
+        self._may_go_on.set()
+
+    def heal(self) -> None:
+        """All knobs as they were."""
+        self.bad.clear()
+        self.is_broken, self.left, self.room_bytes, self.slow_s = False, None, None, 0.0
+        self.go_on()
+
+    def break_sector(self, path: str, at: int) -> None:
+        """The one with the byte `at` of a file."""
+        self.bad.add((path, at // SECTOR_BYTES))
+
+    def hang(self) -> None:
+        self._may_go_on.clear()
+
+    def go_on(self) -> None:
+        self._may_go_on.set()
+
+    # the port
+
+    def open(self, path: str) -> File:
+        self.spend()
+        return FaultyFile(self, path, self.inner.open(path))
+
+    def names(self, folder: str) -> list[str]:
+        self.check()
+        return self.inner.names(folder)
+
+    def load(self, path: str) -> bytes | None:
+        self.check()
+        return self.inner.load(path)
+
+    def store(self, path: str, data: bytes) -> None:
+        self.spend()
+        self.take(len(data))
+        self.inner.store(path, data)
+
+    def remove(self, path: str) -> None:
+        self.check()
+        self.inner.remove(path)
+
+    def sync_folder(self, folder: str) -> None:
+        self.spend()
+        self.inner.sync_folder(folder)
+
+    def free_bytes(self) -> int:
+        self.check()
+        free = self.inner.free_bytes()
+        return free if self.room_bytes is None else min(free, self.room_bytes)
+
+    def total_bytes(self) -> int:
+        self.check()
+        return self.inner.total_bytes()
+
+    def close(self) -> None:
+        self.inner.close()
+
+    # what its files ask
+
+    def check(self) -> None:
+        """Raises `OSError` where everything fails."""
+        if self.is_broken:
+            raise _error(self.broken_errno)
+
+    def spend(self) -> None:
+        """One operation. Raises `OSError` where it is the one to fail."""
+        self.check()
+        if self.left is None:
+            return
+        self.left -= 1
+        if self.left < 0:
+            self.left = None
+            raise _error(self.left_errno)
+
+    def take(self, size: int) -> None:
+        """Room. Raises `OSError` where there is not so much."""
+        if self.room_bytes is None:
+            return
+        if size > self.room_bytes:
+            raise _error(errno.ENOSPC)
+        self.room_bytes -= size
+
+    async def waited(self) -> None:
+        """For a disk that is slow, or hangs."""
+        if self.slow_s:
+            await asyncio.sleep(self.slow_s)
+        await self._may_go_on.wait()
+
+
+class FaultyFile:
+    def __init__(self, disk: FaultyDisk, path: str, inner: File) -> None:
+        self._disk = disk
+        self._path = path
+        self._inner = inner
+        self._is_closed = False
+        self._unsynced: list[tuple[int, bytes]] = []  # where, and what was there before
+
+    def read(self, size: int, at: int) -> bytes:
+        self._open()
+        self._disk.check()
+        if self._disk.bad:
+            end = min(at + size, self._inner.size())
+            if any((self._path, number) in self._disk.bad for number in _sectors(at, end)):
+                raise _error(errno.EIO)
+        return self._inner.read(size, at)
+
+    def write(self, data: Data, at: int) -> None:
+        self._may_write(data, at)
+        self._write(data, at)
+
+    async def write_synced(self, data: Data, at: int) -> None:
+        self._may_write(data, at)
+        await self._disk.waited()
+        self._disk.check()
+        await self._inner.write_synced(data, at)
+        self._written(data, at)
+
+    async def sync(self) -> None:
+        self._open()
+        covered = len(self._unsynced)
+        try:
+            self._disk.spend()
+            await self._disk.waited()
+            self._disk.check()
+        except OSError:
+            self._lose(covered)
+            raise
+        await self._inner.sync()
+        del self._unsynced[:covered]
+
+    def size(self) -> int:
+        self._open()
+        self._disk.check()
+        return self._inner.size()
+
+    def allocated_bytes(self) -> int:
+        self._open()
+        self._disk.check()
+        return self._inner.allocated_bytes()
+
+    def truncate(self, size: int) -> None:
+        self._open()
+        self._disk.check()
+        self._inner.truncate(size)
+        self._unsynced.clear()
+
+    def punch(self, at: int, size: int) -> None:
+        self._open()
+        if not self._disk.is_broken:  # else as the real one: nobody is told
+            self._inner.punch(at, size)
+
+    def close(self) -> None:
+        if self._is_closed:
+            raise _error(errno.EBADF)
+        self._is_closed = True
+        self._inner.close()
+
+    def _open(self) -> None:
+        if self._is_closed:
+            raise _error(errno.EBADF)
+
+    def _may_write(self, data: Data, at: int) -> None:
+        self._open()
+        try:
+            self._disk.spend()
+        except OSError:
+            if not self._disk.is_broken:
+                self._write(data[: len(data) // 2], at)
+            raise
+        try:
+            self._disk.take(len(data))
+        except OSError:
+            self._write(data[: self._disk.room_bytes], at)
+            self._disk.room_bytes = 0
+            raise
+
+    def _write(self, data: Data, at: int) -> None:
+        self._unsynced.append((at, self._inner.read(len(data), at).ljust(len(data), b"\0")))
+        self._inner.write(data, at)
+        self._written(data, at)
+
+    def _written(self, data: Data, at: int) -> None:
+        if self._disk.bad:
+            self._disk.bad -= {(self._path, number) for number in _sectors(at, at + len(data))}
+
+    def _lose(self, covered: int) -> None:
+        """The page cache calls them clean, and drops them: nobody else will write them out."""
+        for at, before in reversed(self._unsynced[:covered]):
+            self._inner.write(before, at)
+        del self._unsynced[:covered]
+
+
+def _sectors(start: int, end: int) -> range:
+    return range(start // SECTOR_BYTES, -(-end // SECTOR_BYTES))
+
+
+def _error(number: int) -> OSError:
+    return OSError(number, f"{os.strerror(number)} (by the test's wish)")
