@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
+from typing import NamedTuple
 
 from datanode.node import BlobRef, DataNode, Nodes
 from datanode.placement import PlacementMap
@@ -10,6 +11,14 @@ from topics.placement import Group, Placement
 
 STICKY_S = 1.0  # small payloads stay with a group for so long: its nodes take them in larger batches
 SUSPECT_S = 5.0  # for which a node that failed is asked last
+
+
+class Room(NamedTuple):
+    """How well a group can take a payload: one with a full target is no choice while there are others with a quorum."""
+
+    has_quorum: bool
+    minus_full: int  # targets
+    takers: int
 
 
 class NoNode(OSError):
@@ -35,22 +44,22 @@ class Routes:
         return name in self._suspect_until_s and asyncio.get_running_loop().time() < self._suspect_until_s[name]
 
     def group_for_small(self) -> int:
-        """For payloads that ride the log: any group with enough nodes that will take them. Raises `NoNode`."""
+        """For payloads that ride the log: any group of those that most nodes will take them for. Raises `NoNode`."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._sticky_until_s:
-            self._sticky = self._choose(lambda placement, group: _takers(placement, group) >= placement.quorum, set())
+            self._sticky = self._choose(lambda placement, group: _room(placement, group, _takers(placement, group)), set())
             self._sticky_until_s = now_s + STICKY_S
         return self._sticky
 
     def group_for_large(self, tried: set[int]) -> tuple[int, str]:
         """A group that was not tried, and its leader's name. Raises `NoNode`."""
 
-        def fits(placement: Placement, group: Group) -> bool:
+        def room(placement: Placement, group: Group) -> Room:
             leader = leader_of(placement, group)
             well = sum(_takes(placement, name) and not self.is_suspect(name) for name in group.targets)
-            return leader != "" and not self.is_suspect(leader) and well >= placement.quorum
+            return _room(placement, group, 0 if not leader or self.is_suspect(leader) else well)
 
-        group = self._choose(fits, tried)
+        group = self._choose(room, tried)
         placement = self._map.current
         leader = leader_of(placement, placement.groups[group])
         if not leader:
@@ -70,13 +79,15 @@ class Routes:
             return list(names)
         return sorted(names, key=lambda name: (self.is_suspect(name), not placement.is_up(name)))
 
-    def _choose(self, fits: Callable[[Placement, Group], bool], tried: set[int]) -> int:
-        """A random group that fits; else one that at least has nodes."""
+    def _choose(self, room: Callable[[Placement, Group], Room], tried: set[int]) -> int:
+        """A random one of the groups with most room."""
         placement = self._map.current
-        left = [number for number, group in enumerate(placement.groups) if group.targets and number not in tried]
-        if not left:
+        groups = enumerate(placement.groups)
+        found = {number: room(placement, each) for number, each in groups if each.targets and number not in tried}
+        if not found:
             raise NoNode("no data node is there to take a payload")
-        return self._rng.choice([number for number in left if fits(placement, placement.groups[number])] or left)
+        most = max(found.values())
+        return self._rng.choice([number for number, each in found.items() if each == most])
 
 
 def leader_of(placement: Placement, group: Group) -> str:
@@ -87,6 +98,11 @@ def leader_of(placement: Placement, group: Group) -> str:
 def has_quorum(placement: Placement) -> bool:
     """Whether some group has enough nodes that are up. Full ones count: their objects can be read, and deleted."""
     return any(sum(map(placement.is_up, group.targets)) >= placement.quorum for group in placement.groups)
+
+
+def _room(placement: Placement, group: Group, takers: int) -> Room:
+    full = sum(placement.nodes[name].is_full for name in group.targets if name in placement.nodes)
+    return Room(takers >= placement.quorum, -full, takers)
 
 
 def _takers(placement: Placement, group: Group) -> int:

@@ -141,6 +141,7 @@ class GroupHeld(msgspec.Struct, frozen=True, tag_field="eventName", tag="Group:H
     node: str
     group: int
     holders: list[str]
+    targets: list[str] | msgspec.UnsetType = msgspec.UNSET  # where they change: a full node cannot copy what it lost
 
 
 class CopiesSet(msgspec.Struct, frozen=True, tag_field="eventName", tag="Cluster:CopiesSet"):

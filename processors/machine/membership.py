@@ -16,12 +16,15 @@ A group's targets are to have it; its holders have all of it. A node becomes a h
 everything; who is no target stays a holder until all targets are. The last holder stays one when it is out or has lost
 some: nobody else has the blobs. A group in which nothing was ever written is held by its targets at once; one whose last
 holder comes back emptied by those that were targets meanwhile: what they have is all there is.
+A full node is no target of what it does not hold. When it has room again it gets a group only where targets are too few;
+others at the next change of another node: else what it gives up would make room for it to be copied back, for ever.
 Events carry the placement that follows from them, so that a later release which places otherwise replays them alike.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import assert_never
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from processors.machine.rejection import Rejected
@@ -70,7 +73,8 @@ def apply(placement: Placement, event: events.ClusterEvent) -> Placement:
             nodes = {name: node for name, node in placement.nodes.items() if name != event.node}
             return replace(placement, epoch=epoch, nodes=nodes)
         case events.GroupHeld():
-            placed = events.Placed(holders={event.group: event.holders})
+            moved = {} if event.targets is UNSET else {event.group: event.targets}
+            placed = events.Placed(moved, {event.group: event.holders})
             return replace(placement, epoch=epoch, groups=_groups(placement, placed))
         case events.CopiesSet():
             return replace(placement, epoch=epoch, copies=event.copies, groups=_groups(placement, event.private))
@@ -131,7 +135,10 @@ def _hold(placement: Placement, body: commands.HoldGroup) -> events.GroupHeld | 
     if body.holds:
         return events.GroupHeld(body.node, body.group, _settled(group.targets, [*holders, body.node]))
     others = [each for each in holders if each != body.node]
-    return events.GroupHeld(body.node, body.group, others) if others else None
+    if not others:
+        return None
+    wanted = targets(placement.nodes.values(), body.group, placement.copies, others) if node.is_full else group.targets
+    return events.GroupHeld(body.node, body.group, others, UNSET if wanted == group.targets else wanted)
 
 
 def _changed(placement: Placement, node: Node, change: str) -> events.NodeChanged:
@@ -140,7 +147,9 @@ def _changed(placement: Placement, node: Node, change: str) -> events.NodeChange
     is_new = known is not None and known.incarnation != node.incarnation
     gone = {node.name} if is_new else set()
     out = {node.name} if node.state is State.OUT else set()
-    return events.NodeChanged(node, change, _placed(placement, nodes, placement.copies, emptied=gone, out=out))
+    only_short = change == Mark.WRITABLE
+    placed = _placed(placement, nodes, placement.copies, emptied=gone, out=out, only_short=only_short)
+    return events.NodeChanged(node, change, placed)
 
 
 def _placed(
@@ -150,13 +159,16 @@ def _placed(
     *,
     emptied: Iterable[str] = (),
     out: Iterable[str] = (),
+    only_short: bool = False,
 ) -> events.Placed:
-    """What changes for the groups. `emptied` nodes hold nothing any more; those `out` only what nobody else does."""
+    """What changes for the groups. `emptied` nodes hold nothing any more; those `out` only what nobody else does.
+    `only_short`: groups that have all their targets keep them."""
     new_targets: dict[int, list[str]] = {}
     new_holders: dict[int, list[str]] = {}
     for number, group in enumerate(placement.groups):
-        wanted = targets(nodes.values(), number, copies)
         left = [each for each in group.holders or () if each not in emptied]
+        keeps = only_short and len(group.targets) == copies
+        wanted = group.targets if keeps else targets(nodes.values(), number, copies, left)
         if left:
             holders = _settled(wanted, [each for each in left if each not in out] or left)
         else:

@@ -75,8 +75,12 @@ def a_new_holder_said_so_or_there_was_none(before: Placement, after: Placement, 
 
 def targets_can_take_blobs(_: Placement, after: Placement) -> None:
     for group in after.groups:
-        assert all(is_candidate(after.nodes[name]) for name in group.targets)
-        assert len(group.targets) == min(after.copies, sum(map(is_candidate, after.nodes.values())))
+        holders = group.holders or ()
+        assert all(is_candidate(after.nodes[name], holders) for name in group.targets)
+        candidates = sum(is_candidate(node, holders) for node in after.nodes.values())
+        assert len(group.targets) <= after.copies
+        assert len(group.targets) >= min(after.copies, sum(map(is_candidate, after.nodes.values())))
+        assert len(group.targets) <= candidates
 
 
 @settings(max_examples=100)

@@ -1,6 +1,7 @@
 """Where groups go: what holds for any set of nodes, and how evenly many groups lie on a few."""
 
 from collections import Counter
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +12,8 @@ from topics.placement import Node, State
 TB = 1 << 40
 
 
-def node(name: str, size: int = TB, domain: str = "", state: State = State.UP, is_draining: bool = False) -> Node:
-    return Node(name, "", "", "", domain or name, size, state, is_draining)
+def node(name: str, size: int = TB, domain: str = "", state: State = State.UP, **flags: Any) -> Node:
+    return Node(name, "", "", "", domain or name, size, state, **flags)
 
 
 NAMES = st.sampled_from([f"n{number}" for number in range(12)])
@@ -66,6 +67,13 @@ def test_a_node_that_joins_or_leaves_moves_only_what_it_gets_or_had(
         assert len(set(before) - set(after)) <= 1
     else:
         assert after == before
+
+
+def test_a_full_node_keeps_what_it_holds_and_is_given_nothing_else() -> None:
+    nodes = [node(name, is_full=name == "b") for name in "abcdefgh"]
+    assert targets(nodes, 0, 3, ["b", "a", "g"]) == ["b", "a", "g"]
+    assert targets(nodes, 0, 3, ["a", "g"]) == ["a", "g", "e"]
+    assert targets([node("a", is_full=True), node("b", is_full=True)], 0, 2, ["a"]) == ["a"]
 
 
 def test_an_order_that_an_earlier_release_chose_stays() -> None:

@@ -62,3 +62,7 @@ class NodesFailAsTheySay(InvariantBroken):
 
 class ViewIsReadLittle(InvariantBroken):
     """A command costs a bounded number of operations on the view, however many objects there are."""
+
+
+class FullNodesTakeNothing(InvariantBroken):
+    """No payload goes to a group with a full target while there are groups without one."""

@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from datanode import layout, orphans, recovery, store
+from datanode import layout, orphans, recovery, routing, store
 from datanode.copy import GroupCopy
 from datanode.index import BlobIndex
 from datanode.replica import GroupReplica
 from datanode.volume import Volume
 from processors.machine import decide, membership
 from processors.view import Readable
-from tests.simulation.invariants import CorruptionIsNeverServed, ReplicasConverge
+from tests.simulation.invariants import CorruptionIsNeverServed, FullNodesTakeNothing, ReplicasConverge
 from tests.simulation.plants import Patch, Plant
 from topics import commands, events
 from topics.log import Record
-from topics.placement import Placement
+from topics.placement import Group, Placement
 
 
 def quorum_of_one(patch: Patch, world: object) -> None:
@@ -86,6 +86,13 @@ def loss_forgotten(patch: Patch, world: object) -> None:
     patch.setattr(store, "recover", recover)
 
 
+def full_nodes_are_targets_like_others(patch: Patch, world: object) -> None:
+    def room(placement: Placement, group: Group, takers: int) -> routing.Room:
+        return routing.Room(takers >= placement.quorum, 0, 0)
+
+    patch.setattr(routing, "_room", room)
+
+
 PLANTS = [
     Plant(quorum_of_one, ReplicasConverge, 311),
     Plant(told_before_it_is_settled, ReplicasConverge, 36),
@@ -97,4 +104,5 @@ PLANTS = [
     Plant(referred_blobs_are_orphans, ReplicasConverge),
     Plant(orphans_stay, ReplicasConverge),
     Plant(loss_forgotten, ReplicasConverge, 6),
+    Plant(full_nodes_are_targets_like_others, FullNodesTakeNothing, 20),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 from datanode.client import Blobs
 from datanode.node import BlobUnavailable
 from datanode.placement import PlacementMap
+from datanode.routing import STICKY_S
 from gateway import payload
 from gateway.errors import S3Error
 from gateway.submit import Commander
@@ -17,11 +18,12 @@ from processors.machine import tables
 from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.data.network import Machine, Network, SimulatedNode
 from tests.simulation.data.owner import BUCKET, PARTITION, Owner
-from tests.simulation.invariants import CorruptionIsNeverServed
+from tests.simulation.invariants import CorruptionIsNeverServed, FullNodesTakeNothing
 from topics import commands
 from topics.log import LogError
 from topics.memory import MemoryLog
 from topics.objects import Attributes, Extent
+from topics.placement import Group, Placement, State
 from topics.replies import Reply
 
 KEYS_EACH = 3
@@ -44,6 +46,31 @@ class Gateways:
                 self._network.loop.in_world(self._network.weather.delay_s(), partial(each.commander.send, gateway, reply))
 
 
+class GatewayMap(PlacementMap):
+    """Remembers since when each node has been full in the maps that came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._full_since_s: dict[str, float] = {}
+
+    def update(self, found: Placement) -> None:
+        super().update(found)
+        now_s = asyncio.get_running_loop().time()
+        full = {name for name, node in self.current.nodes.items() if node.is_full}
+        self._full_since_s = {name: self._full_since_s.get(name, now_s) for name in full}
+
+    def check_room(self, group: int, begun: Placement, begun_s: float) -> None:
+        """Of a group that was chosen for a small payload since then, or a while before."""
+        known = {name for name, since_s in self._full_since_s.items() if since_s < begun_s - STICKY_S}
+        if known & set(begun.groups[group].targets) and any(map(partial(_has_room, begun), begun.groups)):
+            raise FullNodesTakeNothing(f"{known} are full, and group {group} was chosen")
+
+
+def _has_room(placement: Placement, group: Group) -> bool:
+    found = [placement.nodes[name] for name in group.targets]
+    return len(found) >= placement.quorum and all(each.state is State.UP and not each.is_full for each in found)
+
+
 class Gateway:
     def __init__(self, number: int, network: Network, log: MemoryLog, weather: Weather) -> None:
         self.name = f"gateway-{number}"
@@ -58,7 +85,7 @@ class Gateway:
         loop, rng = self._network.loop, self._network.rng
         machine = self.machine = Machine(loop, self.name, rng.random() * 1e6)
         self.connection = Connection(self._log, machine, self._weather)
-        self.known = PlacementMap()
+        self.known = GatewayMap()
 
         def new_blob() -> bytes:
             return int(loop.time() * 1000).to_bytes(6, "big") + rng.randbytes(10)
@@ -173,7 +200,10 @@ class Client:
         if large:
             extents = await payload.write_extents(blobs, _chunks(data), len(data), PARTITION)
         else:
+            begun, begun_s = self._gateway.known.current, self._network.loop.time()
             extents = await payload.put_inline(blobs, data, PARTITION)
+            for extent in extents:
+                self._gateway.known.check_room(extent.group, begun, begun_s)
         body = commands.PutObject(BUCKET, key, len(data), f"{value}", extents, None, Attributes())
         await self._submit(body, extents)
 
