@@ -45,7 +45,7 @@ def signed(path: str, answer: Answer, credentials: Credentials, method: str = "G
 
     async def endpoint(http: HttpRequest) -> Response:
         try:
-            request = Request(http.scope, http.receive, "")
+            request = Request(http.scope, http.receive).parse(http.scope, "")
             authenticate(request, credentials)
             if request.principal != ROOT_USER:
                 raise S3Error("AccessDenied")

@@ -7,9 +7,10 @@ from time import perf_counter
 from starlette.types import Receive, Scope, Send
 
 from datanode.node import BlobUnavailable
-from gateway import router, xml
+from gateway import router
 from gateway.body import ClientGone
-from gateway.context import XML, Gateway, Response
+from gateway.context import Gateway, Response
+from gateway.error_document import HOST_ID, error_response
 from gateway.errors import S3Error, as_s3_error
 from gateway.post import post_object
 from gateway.request import Request
@@ -18,6 +19,7 @@ from gateway.tally import GONE
 from topics import request_id
 
 ACCESS = "bucketlog.access"
+_HOST_HEADER = (b"x-amz-id-2", HOST_ID.encode())
 log = logging.getLogger(__name__)
 log_access = logging.getLogger(ACCESS)
 
@@ -29,11 +31,11 @@ class S3App:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         began_s = perf_counter()
-        request: Request | None = None
+        request = Request(scope, receive)
+        request_id.current.set(request.id)
         name = ""
         try:
-            request = Request(scope, receive, self._gateway.domain)
-            request_id.current.set(request.id)
+            request.parse(scope, self._gateway.domain)
             operation = router.route(request)
             name = operation.__name__
             if operation is not post_object:  # a form is signed among its fields
@@ -42,12 +44,12 @@ class S3App:
         except ClientGone:
             response = None
         except Exception as error:  # noqa: BLE001 - the one place where failures become answers
-            response = _error_response(error, request)
+            response = _failed(error, request)
         status = response.status if response else GONE
         sent = await _send(response, send, request) if response else 0
-        received, seconds = request.received_bytes if request else 0, perf_counter() - began_s
-        self._tally.add(name, status, seconds, received, sent)
-        if self._gateway.logs_access and request is not None:
+        seconds = perf_counter() - began_s
+        self._tally.add(name, status, seconds, request.received_bytes, sent)
+        if self._gateway.logs_access:
             _log_access(scope, request, name, status, seconds, sent)
 
     async def _authenticate(self, request: Request) -> None:
@@ -58,20 +60,11 @@ class S3App:
         authenticate(request, self._gateway.credentials)
 
 
-def _error_response(error: Exception, request: Request | None) -> Response:
+def _failed(error: Exception, request: Request) -> Response:
     failure = as_s3_error(error)
     if failure.status >= 500 and failure.code != "NotImplemented":
         _log_failure(failure, error)
-    if failure.status == 304 or (request is not None and request.method == "HEAD"):
-        return Response(failure.status, failure.headers)
-    parts = [
-        xml.text("Code", failure.code),
-        xml.text("Message", failure.message),
-        xml.text("Resource", request.path if request else ""),
-        xml.text("RequestId", request.id if request else ""),
-    ]
-    body = f'<?xml version="1.0" encoding="UTF-8"?>\n{xml.element("Error", parts)}'.encode()
-    return Response(failure.status, [XML, *failure.headers], body)
+    return error_response(failure, request)
 
 
 def _log_failure(failure: S3Error, error: Exception) -> None:
@@ -98,12 +91,11 @@ def _log_access(scope: Scope, request: Request, operation: str, status: int, sec
     log_access.info("request", extra=line)
 
 
-async def _send(response: Response, send: Send, request: Request | None) -> int:
+async def _send(response: Response, send: Send, request: Request) -> int:
     """Returns how many bytes of body there were."""
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
-    if request is not None:
-        headers.append((b"x-amz-request-id", request.id.encode()))
-    if request is None or not request.is_drained:
+    headers += ((b"x-amz-request-id", request.id.encode()), _HOST_HEADER)
+    if not request.is_drained:
         headers.append((b"connection", b"close"))
     body = response.body
     has_length = any(name == b"content-length" for name, _ in headers)

@@ -72,10 +72,7 @@ async def delete_bucket(gateway: Gateway, request: Request) -> Response:
 async def bucket_location(gateway: Gateway, request: Request) -> Response:
     bucket = await gateway.bucket(request)
     region = "" if bucket.region == DEFAULT_REGION else bucket.region  # as S3 says it
-    body = (
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<LocationConstraint xmlns="{xml.NAMESPACE}">{region}</LocationConstraint>'
-    )
-    return xml_response(body.encode())
+    return xml_response(xml.document("LocationConstraint", [region]))
 
 
 async def bucket_versioning(gateway: Gateway, request: Request) -> Response:

@@ -46,7 +46,7 @@ class Gateway:
         """Whoever owns it. Raises NoSuchBucket."""
         bucket = await self.reads.bucket(name)
         if bucket is None:
-            raise S3Error("NoSuchBucket")
+            raise S3Error("NoSuchBucket", BucketName=name)
         return bucket
 
     async def object(self, request: Request) -> Object:

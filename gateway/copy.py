@@ -90,10 +90,10 @@ async def source(gateway: Gateway, request: Request) -> tuple[str, str, Object]:
     if bucket.owner != request.principal:
         raise S3Error("AccessDenied")
     if version not in ("", "null"):
-        raise S3Error("NoSuchVersion")
+        raise S3Error("NoSuchVersion", Key=key, VersionId=version)
     found = await gateway.reads.current(bucket_name, bucket, key)
     if found is None:
-        raise S3Error("NoSuchKey")
+        raise S3Error("NoSuchKey", Key=key)
     check_conditions(request.headers, found, _PREFIX)
     return bucket_name, key, found
 

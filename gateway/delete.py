@@ -21,11 +21,7 @@ async def delete_object(gateway: Gateway, request: Request) -> Response:
     if version != "null":
         return Response(204)  # no such version: nothing to delete, as S3 answers
     command = commands.DeleteObject(request.bucket, request.key, attributes.preconditions(request))
-    try:
-        await gateway.commander.submit(request.id, request.principal, command)
-    except S3Error as error:
-        if error.code != "NoSuchKey":
-            raise
+    await gateway.commander.submit(request.id, request.principal, command)
     return Response(204)
 
 
@@ -59,8 +55,6 @@ async def _delete(gateway: Gateway, request: Request, number: int, wanted: Eleme
         command = commands.DeleteObject(request.bucket, key, condition)
         await gateway.commander.submit(f"{request.id}-{number}", request.principal, command)
     except (S3Error, LogError) as error:
-        if isinstance(error, S3Error) and error.code == "NoSuchKey":
-            return xml.element("Deleted", shown)
         failure = as_s3_error(error)
         return xml.element("Error", [*shown, xml.text("Code", failure.code), xml.text("Message", failure.message)])
     return xml.element("Deleted", shown)

@@ -92,15 +92,21 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     if not match[1]:
         length = min(int(match[2]), size)
         if length == 0:
-            raise S3Error("InvalidRange")
+            raise _beyond(header, size)
         return size - length, length
     start = int(match[1])
     end = min(int(match[2]), size - 1) if match[2] else size - 1
     if match[2] and int(match[2]) < start:
         return None
     if start >= size:
-        raise S3Error("InvalidRange")
+        raise _beyond(header, size)
     return start, end - start + 1
+
+
+def _beyond(header: str, size: int) -> S3Error:
+    """RFC 9110 §15.5.17: Content-Range tells how long the object is."""
+    length = [("content-range", f"bytes */{size}")]
+    return S3Error("InvalidRange", "", length, RangeRequested=header, ActualObjectSize=size)
 
 
 def part_range(request: Request, found: Object) -> tuple[int, int, Checksum | None]:
@@ -116,7 +122,7 @@ def part_range(request: Request, found: Object) -> tuple[int, int, Checksum | No
         if number == wanted:
             return start, size, Checksum(found.checksum.algorithm, value, found.checksum.kind) if found.checksum else None
         start += size
-    raise S3Error("InvalidPartNumber")
+    raise S3Error("InvalidPartNumber", ActualPartCount=max(1, len(found.parts)), PartNumberRequested=wanted)
 
 
 def check_conditions(headers: dict[str, str], found: Object, prefix: str) -> None:
@@ -125,22 +131,26 @@ def check_conditions(headers: dict[str, str], found: Object, prefix: str) -> Non
     unmodified, modified = headers.get(f"{prefix}if-unmodified-since"), headers.get(f"{prefix}if-modified-since")
     if match is not None:
         if not _names(match, found.etag):
-            raise S3Error("PreconditionFailed")
+            raise _failed(prefix, "If-Match")
     elif unmodified is not None and _is_later(found, unmodified):
-        raise S3Error("PreconditionFailed")
+        raise _failed(prefix, "If-Unmodified-Since")
     if none_match is not None:
         if _names(none_match, found.etag):
-            raise _missed(found, prefix)
+            raise _missed(found, prefix, "If-None-Match")
     elif modified is not None and http_date(modified) is not None and not _is_later(found, modified):
-        raise _missed(found, prefix)
+        raise _missed(found, prefix, "If-Modified-Since")
 
 
-def _missed(found: Object, prefix: str) -> S3Error:
-    """A copy fails; a read is told that what it has is current, with what names that (RFC 9110 §15.4.5)."""
+def _failed(prefix: str, condition: str) -> S3Error:
+    return S3Error("PreconditionFailed", Condition=f"{prefix}{condition}")
+
+
+def _missed(found: Object, prefix: str, condition: str) -> S3Error:
+    """412 for a copy; for a read 304 with what names the object that the client has (RFC 9110 §15.4.5)."""
     if prefix:
-        return S3Error("PreconditionFailed")
+        return _failed(prefix, condition)
     modified = attributes.last_modified(found.modified_ms)
-    return S3Error("NotModified", headers=[("etag", f'"{found.etag}"'), ("last-modified", modified)])
+    return S3Error("NotModified", "", [("etag", f'"{found.etag}"'), ("last-modified", modified)])
 
 
 def _names(header: str, etag: str) -> bool:

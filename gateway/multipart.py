@@ -54,7 +54,7 @@ async def upload_part(gateway: Gateway, request: Request) -> Response:
             f"actual checksum Type: {body.digests.algorithm.lower()}",
         )
     if body.length > PUT_BYTES_MAX:
-        raise S3Error("EntityTooLarge")
+        raise S3Error("EntityTooLarge", ProposedSize=body.length, MaxSizeAllowed=PUT_BYTES_MAX)
     stored = await payload.store(gateway.blobs, body, request.partition)
     command = commands.PutPart(
         request.bucket,

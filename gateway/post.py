@@ -120,8 +120,8 @@ def _answer(request: Request, fields: dict[str, str], key: str, headers: list[tu
             return Response(200, headers)
         case "201":
             names = {"Location": location, "Bucket": request.bucket, "Key": key, "ETag": etag}
-            document = xml.element("PostResponse", [xml.text(name, value) for name, value in names.items()])
-            return Response(201, [XML, *headers], f'<?xml version="1.0" encoding="UTF-8"?>\n{document}'.encode())
+            document = xml.document("PostResponse", [xml.text(name, value) for name, value in names.items()])
+            return Response(201, [XML, *headers], document)
         case _:
             return Response(204, headers)
 

@@ -17,7 +17,7 @@ async def put_object(gateway: Gateway, request: Request) -> Response:
     wanted, kept = attributes.preconditions(request), attributes.from_headers(request.headers)
     body = Body(request)
     if body.length > PUT_BYTES_MAX:
-        raise S3Error("EntityTooLarge")
+        raise S3Error("EntityTooLarge", ProposedSize=body.length, MaxSizeAllowed=PUT_BYTES_MAX)
     bucket = await gateway.bucket(request)
     if wanted != Preconditions():  # spares the client the upload; decided for good in the log
         check_early(await gateway.reads.current(request.bucket, bucket, request.key), wanted)
@@ -46,6 +46,6 @@ def check_early(existing: Object | None, wanted: Preconditions) -> None:
         if existing is None:
             raise S3Error("NoSuchKey")
         if wanted.if_match not in ("*", existing.etag):
-            raise S3Error("PreconditionFailed")
+            raise S3Error("PreconditionFailed", Condition="If-Match")
     if wanted.if_none_match and existing is not None and wanted.if_none_match in ("*", existing.etag):
-        raise S3Error("PreconditionFailed")
+        raise S3Error("PreconditionFailed", Condition="If-None-Match")

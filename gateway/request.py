@@ -38,37 +38,39 @@ class Request:
         "signing",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, domain: str) -> None:
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        """Never fails: whatever was sent has an id and a path. `parse` takes the rest in; before it nobody is signed."""
         self.id = secrets.token_hex(8).upper()
         self.method: str = scope["method"]
         self.scheme: str = scope.get("scheme", "http")
+        self.path: str = scope["path"]
+        self.bucket = self.key = ""
+        self.query: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+        self.is_drained = False  # whether the whole body was read; an answer before that must end the connection
         self.receive = receive
         self.received_bytes = 0  # of the body, as it came
         self.principal = ""
         self.signing: Any = None  # set by authentication where chunks of the body are signed too
-        self.headers: dict[str, str] = {}
+
+    def parse(self, scope: Scope, domain: str) -> "Request":
+        """Itself. Raises InvalidURI, KeyTooLongError or RequestHeaderSectionTooLarge."""
         size = 0
         for raw_name, raw_value in scope["headers"]:
             size += len(raw_name) + len(raw_value)
             name, value = raw_name.decode("latin-1"), _text(raw_value).strip()
             self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
-        if size > HEADER_BYTES_MAX:
-            raise S3Error("RequestHeaderSectionTooLarge")
-        # whether the whole body was read; an answer before that must end the connection
         self.is_drained = self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers
+        if size > HEADER_BYTES_MAX:
+            raise S3Error("RequestHeaderSectionTooLarge", MaxSizeAllowed=HEADER_BYTES_MAX)
         self.path = _decode(scope.get("raw_path") or scope["path"].encode())
-        self.query: dict[str, str] = {}
+        self.bucket, self.key = self._address(domain)
         for field in scope["query_string"].split(b"&"):
             if field:
                 name_, _, value_ = field.partition(b"=")
                 self.query[_decode(name_.replace(b"+", b" "))] = _decode(value_.replace(b"+", b" "))
-        self.bucket, self.key = self._address(domain)
-        if len(self.key.encode()) > KEY_BYTES_MAX:
-            raise S3Error("KeyTooLongError")
-
-    @property
-    def resource(self) -> str:
-        return self.path
+        check_key(self.key)
+        return self
 
     @property
     def partition(self) -> int:
@@ -96,6 +98,27 @@ class Request:
             return host.removesuffix("." + domain), self.path[1:]
         bucket, _, key = self.path[1:].partition("/")
         return bucket, key
+
+
+def check_key(key: str) -> None:
+    """Raises KeyTooLongError, or InvalidURI for one that climbs out of its bucket (S3 User Guide: Naming objects)."""
+    if len(key) > KEY_BYTES_MAX // 4 and (size := len(key.encode())) > KEY_BYTES_MAX:
+        raise S3Error("KeyTooLongError", Size=size, MaxSizeAllowed=KEY_BYTES_MAX)
+    if ".." in key and _climbs_out(key):
+        raise S3Error("InvalidURI")
+
+
+def _climbs_out(key: str) -> bool:
+    """Whether, from the left, there are ever more ".." than names before them."""
+    depth = 0
+    for part in key.split("/"):
+        if part == "..":
+            depth -= 1
+        elif part not in ("", "."):
+            depth += 1
+        if depth < 0:
+            return True
+    return False
 
 
 def is_bucket_name(name: str) -> bool:

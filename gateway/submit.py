@@ -56,5 +56,5 @@ class Commander:
         finally:
             del self._waiting[request_id]
         if reply.error:
-            raise S3Error(reply.error, reply.message if reply.error != "ServiceUnavailable" else "")
+            raise S3Error(reply.error, reply.message if reply.error != "ServiceUnavailable" else "", **reply.details)
         return reply

@@ -8,6 +8,7 @@ from xml.sax.saxutils import escape
 from gateway.errors import S3Error
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+_PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
 BODY_BYTES_MAX = 2 << 20  # of a document that a client sends
 _NOT_IN_XML = {ord(char): f"&#x{ord(char):X};" for char in map(chr, range(1, 32))}
 
@@ -22,8 +23,12 @@ def element(name: str, parts: Iterable[str]) -> str:
 
 
 def document(name: str, parts: Iterable[str]) -> bytes:
-    inside = "".join(parts)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n<{name} xmlns="{NAMESPACE}">{inside}</{name}>'.encode()
+    return f'{_PROLOG}<{name} xmlns="{NAMESPACE}">{"".join(parts)}</{name}>'.encode()
+
+
+def plain_document(name: str, parts: Iterable[str]) -> bytes:
+    """In no namespace, as S3's errors are."""
+    return (_PROLOG + element(name, parts)).encode()
 
 
 def timestamp(time_ms: int) -> str:

@@ -19,6 +19,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     time_ms: int = 0  # when it was decided, by the log
     size: int = 0
     checksum: Checksum | None = None
+    details: dict[str, str] = {}  # of an error: what failed, in the names of S3's error documents
 
 
 class _Versioned(msgspec.Struct, frozen=True, array_like=True):

@@ -50,12 +50,15 @@ def join(view: Readable, upload: tables.Upload, body: CompleteUpload) -> Whole:
     for wanted in body.parts:
         part = tables.part(view, body.upload, wanted.number) if wanted.number <= PART_NUMBER_MAX else None
         if part is None or part.etag != wanted.etag:
-            raise Rejected("InvalidPart")
+            raise Rejected("InvalidPart", PartNumber=wanted.number, ETag=wanted.etag)
         if wanted.checksum and (part.checksum is None or part.checksum.value != wanted.checksum):
-            raise Rejected("InvalidPart")
+            raise Rejected("InvalidPart", PartNumber=wanted.number, ETag=wanted.etag)
         parts.append(part)
-    if any(part.size < PART_BYTES_MIN for part in parts[:-1]):
-        raise Rejected("EntityTooSmall")
+    for number, part in zip(numbers[:-1], parts[:-1], strict=True):
+        if part.size < PART_BYTES_MIN:
+            raise Rejected(
+                "EntityTooSmall", ProposedSize=part.size, MinSizeAllowed=PART_BYTES_MIN, PartNumber=number, ETag=part.etag
+            )
     size = sum(part.size for part in parts)
     if body.size is not None and body.size != size:
         raise Rejected("InvalidRequest", "The provided 'x-amz-mp-object-size' header does not match what was uploaded.")

@@ -5,7 +5,7 @@
 | CreateBucket | BucketAlreadyOwnedByYou, BucketAlreadyExists | BucketCreated |
 | DeleteBucket | NoSuchBucket, BucketNotEmpty | BucketDeleted |
 | PutObject | NoSuchBucket, NoSuchKey, PreconditionFailed, see `_check_blobs` | ObjectCreated:Put or :Copy |
-| DeleteObject | NoSuchBucket, PreconditionFailed | ObjectRemoved:Delete; none where there is no such key |
+| DeleteObject | NoSuchBucket, NoSuchKey, PreconditionFailed | ObjectRemoved:Delete; none where there is no such key |
 | CreateUpload | NoSuchBucket | MultipartUpload:Created |
 | PutPart | NoSuchBucket, NoSuchUpload, see `_check_blobs` | MultipartUpload:Part |
 | CompleteUpload | as PutObject, NoSuchUpload, see `complete` | ObjectCreated:CompleteMultipartUpload |
@@ -46,10 +46,14 @@ def decide(view: Readable, command: commands.Command, appended_ms: int, time_ms:
             raise Rejected("RequestTimeout", "The command reached the log after its deadline.")
         found = _decide(view, command)
     except Rejected as rejected:
-        return Outcome(None, Reply(command.request_id, rejected.code, rejected.message, time_ms=time_ms))
+        return Outcome(None, _refusal(rejected, command.request_id, time_ms))
     if isinstance(found, Reply):
         return Outcome(None, msgspec.structs.replace(found, request_id=command.request_id, time_ms=time_ms))
     return Outcome(found, answer(found, command.request_id, time_ms))
+
+
+def _refusal(rejected: Rejected, request_id: str, time_ms: int) -> Reply:
+    return Reply(request_id, rejected.code, rejected.message, time_ms=time_ms, details=rejected.details)
 
 
 def answer(event: events.Event, request_id: str, time_ms: int) -> Reply:
@@ -136,9 +140,9 @@ def _put_object(view: Readable, body: commands.PutObject) -> events.Event:
 def _delete_object(view: Readable, body: commands.DeleteObject) -> events.Event | Reply:
     bucket = _bucket(view, body.bucket)
     existing = tables.current(view, bucket.incarnation, body.key)
+    check(existing, body.preconditions)
     if existing is None:
         return _DONE
-    check(existing, body.preconditions)
     return events.ObjectRemoved(body.bucket, body.key, NULL_VERSION)
 
 
@@ -170,9 +174,9 @@ def check(existing: tables.Object | None, wanted: Preconditions) -> None:
         if existing is None:
             raise Rejected("NoSuchKey")
         if wanted.if_match not in ("*", existing.etag):
-            raise Rejected("PreconditionFailed")
+            raise Rejected("PreconditionFailed", Condition="If-Match")
     if wanted.if_none_match and existing is not None and wanted.if_none_match in ("*", existing.etag):
-        raise Rejected("PreconditionFailed")
+        raise Rejected("PreconditionFailed", Condition="If-None-Match")
 
 
 def _check_blobs(view: Readable, extents: Sequence[Extent]) -> None:

@@ -54,4 +54,4 @@ def request(
         "query_string": parts.query.encode(),
         "headers": [(name.lower().encode(), value.encode()) for name, value in given],
     }
-    return Request(scope, receive_from(body, breaks_off=breaks_off), domain)
+    return Request(scope, receive_from(body, breaks_off=breaks_off)).parse(scope, domain)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datanode.node import BlobUnavailable
-from gateway import unset
+from gateway import error_document, unset
 from gateway.errors import _TABLE, S3Error, as_s3_error
 from processors.reads import ReadUnavailable
 from topics.log import LogCorrupt, LogError, RecordTooLarge
@@ -52,7 +52,8 @@ Other("Y")
 
 
 def test_the_table() -> None:
-    for code, (status, message) in _TABLE.items():
+    for code, (status, message, of_request) in _TABLE.items():
+        assert set(of_request) <= set(error_document._OF_REQUEST)
         assert code.isascii() and code.isalnum() and code[0].isupper()
         assert 400 <= status <= 503 or (code, status) == ("NotModified", 304)
         assert message

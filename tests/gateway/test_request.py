@@ -83,7 +83,7 @@ def test_what_is_no_bucket_name(name: str) -> None:
 
 def raw(path: bytes, query: bytes = b"", headers: list[tuple[bytes, bytes]] | None = None) -> Request:
     scope = {"method": "GET", "path": "", "raw_path": path, "query_string": query, "headers": headers or []}
-    return Request(scope, receive_from([]), "")
+    return Request(scope, receive_from([])).parse(scope, "")
 
 
 @given(path=st.binary(max_size=40), query=st.binary(max_size=40), value=st.binary(max_size=40))
@@ -105,10 +105,17 @@ def test_what_is_not_utf_8_is_no_key(path: str) -> None:
     assert code(f"/b?{path}=1") == "InvalidURI"
 
 
-@pytest.mark.parametrize("path", ["%", "%2", "%zz", "a%25b", "%2F", "%0A", "..", ".", "a/../b", "%2e%2e/b"])
+@pytest.mark.parametrize(
+    "path", ["%", "%2", "%zz", "a%25b", "%2F", "%0A", ".", "a/../b", "a/%2e%2e/b", "..a", "a/b/../../c"]
+)
 def test_odd_keys_are_keys(path: str) -> None:
-    key = {"a%25b": "a%b", "%2F": "/", "%0A": "\n", "%2e%2e/b": "../b"}.get(path, path)
+    key = {"a%25b": "a%b", "%2F": "/", "%0A": "\n", "a/%2e%2e/b": "a/../b"}.get(path, path)
     assert request("GET", f"/b/{path}").key == key
+
+
+@pytest.mark.parametrize("path", ["..", "../x", "%2e%2e/x", "a/../..", "a/../../b", "./../x", "/../x", "a/b/../../../c"])
+def test_no_key_climbs_out_of_its_bucket(path: str) -> None:
+    assert code(f"/b/{path}") == "InvalidURI"
 
 
 def test_keys_are_counted_in_bytes_of_utf_8() -> None:

@@ -27,8 +27,8 @@ def done(**fields: Any) -> Reply:
     return Reply(REQUEST, time_ms=NOW_MS, **fields)
 
 
-def rejected(code: str, message: str = "") -> Reply:
-    return Reply(REQUEST, code, message, time_ms=NOW_MS)
+def rejected(code: str, message: str = "", **details: str) -> Reply:
+    return Reply(REQUEST, code, message, time_ms=NOW_MS, details=details)
 
 
 def extents(*blobs: str) -> list[Extent]:

@@ -37,9 +37,9 @@ COMPLETED = events.UploadCompleted(B, K, BIG + 1, joined("a", "b"), "null", U, e
 WHOLE = {"buckets": [B], "objects": {"bucket/key": (joined("a", "b"), BIG + 1, ["a", "b"])}}
 
 
-def fails(code: str, when: commands.Body, given: list[commands.Body] = PARTS, message: str = "") -> Row:
+def fails(code: str, when: commands.Body, given: list[commands.Body] = PARTS, message: str = "", **details: str) -> Row:
     state = TWO_PARTS if given is PARTS else EMPTY if given == [CREATE] else {}
-    return Row(f"{code} for {when}", given, when, rejected(code, message), None, state)
+    return Row(f"{code} for {when}", given, when, rejected(code, message, **details), None, state)
 
 
 UPLOADS = [
@@ -116,18 +116,23 @@ UPLOADS = [
     fails("NoSuchUpload", complete((1, "a")), [CREATE]),
     fails("NoSuchUpload", commands.AbortUpload(B, K, U), [CREATE]),
     fails("NoSuchUpload", commands.AbortUpload(B, "another key", U)),
-    fails("InvalidPart", complete((1, "b"), (2, "b"))),
-    fails("InvalidPart", complete((1, "a"), (3, "b"))),
-    fails("InvalidPart", complete((1, "a"), (10_001, "b"))),
-    fails("InvalidPart", complete((1, "a"), (999_999, "b"))),
-    fails("InvalidPart", commands.CompleteUpload(B, K, U, [commands.PartName(1, etag("a"), "AAAAAA==")], None)),
+    fails("InvalidPart", complete((1, "b"), (2, "b")), PartNumber="1", ETag=etag("b")),
+    fails("InvalidPart", complete((1, "a"), (3, "b")), PartNumber="3", ETag=etag("b")),
+    fails("InvalidPart", complete((1, "a"), (10_001, "b")), PartNumber="10001", ETag=etag("b")),
+    fails("InvalidPart", complete((1, "a"), (999_999, "b")), PartNumber="999999", ETag=etag("b")),
+    fails(
+        "InvalidPart",
+        commands.CompleteUpload(B, K, U, [commands.PartName(1, etag("a"), "AAAAAA==")], None),
+        PartNumber="1",
+        ETag=etag("a"),
+    ),
     fails("InvalidPartOrder", complete((2, "b"), (1, "a"))),
     fails("InvalidPartOrder", complete((1, "a"), (1, "a"))),
     Row(
         "a part but the last is too small",
         [*PARTS, part(3, "c")],
         complete((1, "a"), (2, "b"), (3, "c")),
-        rejected("EntityTooSmall"),
+        rejected("EntityTooSmall", ProposedSize="1", MinSizeAllowed=str(BIG), PartNumber="2", ETag=etag("b")),
         None,
         {"buckets": [B], "uploads": {"bucket/key#upload": {1: etag("a"), 2: etag("b"), 3: etag("c")}}},
     ),
@@ -141,7 +146,7 @@ UPLOADS = [
         "complete if none",
         [CREATE, put("a"), START, part(1, "b")],
         complete((1, "b"), preconditions=IF_NONE),
-        rejected("PreconditionFailed"),
+        rejected("PreconditionFailed", Condition="If-None-Match"),
         None,
         ONE | {"uploads": {"bucket/key#upload": {1: etag("b")}}},
     ),
