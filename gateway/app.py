@@ -12,7 +12,7 @@ from gateway.body import ClientGone
 from gateway.context import Gateway, Response
 from gateway.error_document import HOST_ID, error_response
 from gateway.errors import S3Error, as_s3_error
-from gateway.post import post_object
+from gateway.operations import CREATE_BUCKET, POST_OBJECT, Operation
 from gateway.request import Request
 from gateway.sigv4 import authenticate, is_signed
 from gateway.tally import GONE
@@ -37,10 +37,10 @@ class S3App:
         try:
             request.parse(scope, self._gateway.domain)
             operation = router.route(request)
-            name = operation.__name__
-            if operation is not post_object:  # a form is signed among its fields
-                await self._authenticate(request)
-            response = await operation(self._gateway, request)
+            name = operation.name
+            if operation is not POST_OBJECT:  # a form is signed among its fields
+                await self._authenticate(request, operation)
+            response = await operation.handler(self._gateway, request)
         except ClientGone:
             response = None
         except Exception as error:  # noqa: BLE001 - the one place where failures become answers
@@ -52,10 +52,9 @@ class S3App:
         if self._gateway.logs_access:
             _log_access(scope, request, name, status, seconds, sent)
 
-    async def _authenticate(self, request: Request) -> None:
-        """Nobody may do anything unsigned yet, but who asks for a bucket that there is not is told so, as S3 tells it."""
-        creates = request.method == "PUT" and not request.key
-        if not is_signed(request) and request.bucket and not creates:
+    async def _authenticate(self, request: Request, operation: Operation) -> None:
+        """Anonymous requests get AccessDenied, or NoSuchBucket where the bucket does not exist, as in S3."""
+        if not is_signed(request) and request.bucket and operation is not CREATE_BUCKET:
             await self._gateway.existing(request.bucket)
         authenticate(request, self._gateway.credentials)
 

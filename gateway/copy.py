@@ -57,7 +57,7 @@ def _attributes(request: Request, found: Object) -> tuple[Attributes, bool]:
     return kept, kept.storage_class == old.storage_class and _REDIRECT not in given.headers
 
 
-async def upload_part_copy(gateway: Gateway, request: Request, upload: str, number: int) -> Response:
+async def copy_part(gateway: Gateway, request: Request, upload: str, number: int) -> Response:
     _, _, found = await source(gateway, request)
     start, size = source_range(request.headers.get(f"{_PREFIX}range"), found.size)
     if size > PUT_BYTES_MAX:

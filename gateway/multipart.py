@@ -44,8 +44,6 @@ async def upload_part(gateway: Gateway, request: Request) -> Response:
     number = _part_number(request)
     upload = await upload_of(gateway, request)
     request.headers.setdefault("x-amz-sdk-checksum-algorithm", upload.checksum_algorithm)
-    if "x-amz-copy-source" in request.headers:
-        return await copy.upload_part_copy(gateway, request, request.query["uploadId"], number)
     body = Body(request)
     if body.digests.algorithm != upload.checksum_algorithm != checksums.DEFAULT:  # the default may be nobody's choice
         raise S3Error(
@@ -69,6 +67,13 @@ async def upload_part(gateway: Gateway, request: Request) -> Response:
     await submit(gateway, request, command, stored.extents)
     shown = attributes.checksum_headers(stored.checksum)[:1]
     return Response(200, [("etag", f'"{stored.etag}"'), *shown])
+
+
+async def upload_part_copy(gateway: Gateway, request: Request) -> Response:
+    number = _part_number(request)
+    upload = await upload_of(gateway, request)
+    request.headers.setdefault("x-amz-sdk-checksum-algorithm", upload.checksum_algorithm)
+    return await copy.copy_part(gateway, request, request.query["uploadId"], number)
 
 
 async def complete_upload(gateway: Gateway, request: Request) -> Response:

@@ -1,70 +1,95 @@
-"""Which S3 operation a request asks for: by method, by whether there is a key, by the sub-resource in the query."""
+"""Which S3 operation a request asks for, decided here and nowhere else, from S3's own model.
 
-from collections.abc import Awaitable, Callable
+It depends on the method, on whether there are a bucket and a key, and on the *sub-resources* that the query names: those
+that stand in a request URI of the model (?acl), and parameters without which an operation is another one (?uploadId).
+An operation answers only if it knows every sub-resource that is named, so none is ever passed over.
+"""
 
-from gateway import buckets, copy, delete, get, list, list_uploads, multipart, object_attributes, post, put, unset
-from gateway.context import Gateway, Response
-from gateway.errors import S3Error
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import NamedTuple
+
+from gateway import configurations
+from gateway.errors import S3Error, invalid_argument
+from gateway.model import Route, routes_of_s3
+from gateway.operations import OPERATIONS, POST_OBJECT, Operation
 from gateway.request import Request
 
-Operation = Callable[[Gateway, Request], Awaitable[Response]]
+_PATHS = ("/", "/{Bucket}", "/{Bucket}/{Key+}")  # by how much of bucket and key a request names
+_NONE = frozenset[str]()
 
-_BUCKET: dict[tuple[str, str], Operation] = {
-    ("PUT", ""): buckets.create_bucket,
-    ("HEAD", ""): buckets.head_bucket,
-    ("DELETE", ""): buckets.delete_bucket,
-    ("GET", ""): list.list_objects,
-    ("GET", "list-type"): list.list_objects_v2,
-    ("GET", "versions"): list.list_versions,
-    ("GET", "location"): buckets.bucket_location,
-    ("GET", "versioning"): buckets.bucket_versioning,
-    ("GET", "uploads"): list_uploads.list_uploads,
-    ("POST", ""): post.post_object,
-    ("POST", "delete"): delete.delete_objects,
-    ("GET", "acl"): unset.get_acl,
-    ("PUT", "acl"): unset.put_acl,
-    **{("GET", name): unset.get_configuration for name in unset.CONFIGURATIONS},
-    **{("DELETE", name): unset.delete_configuration for name in unset.DELETABLE},
-}
-_OBJECT: dict[tuple[str, str], Operation] = {
-    ("PUT", ""): put.put_object,
-    ("GET", ""): get.get_object,
-    ("HEAD", ""): get.head_object,
-    ("DELETE", ""): delete.delete_object,
-    ("POST", "uploads"): multipart.create_upload,
-    ("PUT", "uploadId"): multipart.upload_part,
-    ("POST", "uploadId"): multipart.complete_upload,
-    ("DELETE", "uploadId"): multipart.abort_upload,
-    ("GET", "uploadId"): list_uploads.list_parts,
-    ("GET", "attributes"): object_attributes.get_object_attributes,
-    ("GET", "acl"): unset.get_acl,
-    ("PUT", "acl"): unset.put_acl,
-    ("GET", "tagging"): unset.get_object_tags,
-    ("DELETE", "tagging"): unset.delete_configuration,
-    **{(method, name): unset.object_lock for method in ("GET", "PUT") for name in ("legal-hold", "retention")},
-}
-_SUBRESOURCES = (  # of the S3 API, known or not: one that is not in the tables above must never be passed over
-    "abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption", "intelligent-tiering",
-    "inventory", "legal-hold", "lifecycle", "list-type", "location", "logging", "metadataConfiguration",
-    "metadataTable", "metrics", "notification", "object-lock", "ownershipControls", "policy", "policyStatus",
-    "publicAccessBlock", "renameObject", "replication", "requestPayment", "restore", "retention", "select",
-    "session", "tagging", "torrent", "uploadId", "uploads", "versioning", "versions", "website",
-)  # fmt: skip
+
+class _Candidate(NamedTuple):
+    operation: Operation
+    selects: frozenset[str]  # the sub-resources that ask for it
+    takes: frozenset[str]  # these, and its other parameters
+    values: dict[str, str]  # that a sub-resource must have: list-type=2
+    query: frozenset[str]  # without which another candidate is meant
+    headers: frozenset[str]
 
 
 def route(request: Request) -> Operation:
-    """Raises MethodNotAllowed."""
-    subresource = next((name for name in _SUBRESOURCES if name in request.query), "") if request.query else ""
-    if not request.bucket:
-        if request.method == "GET" and not subresource:
-            return buckets.list_buckets
+    """Raises InvalidArgument for sub-resources that exclude each other, MethodNotAllowed, or NotImplemented."""
+    named = _SUBRESOURCES.intersection(request.query) if request.query else _NONE
+    candidates = _candidates(request.method, 2 if request.key else 1 if request.bucket else 0, named)
+    found = candidates[-1]
+    if len(candidates) > 1:
+        query, headers = request.query.keys(), request.headers.keys()
+        found = next((each for each in candidates if each.query <= query and each.headers <= headers), found)
+    for name, value in found.values.items():
+        if request.query[name] != value:
+            raise invalid_argument(name, request.query[name], f"Invalid {name} specified in Request")
+    return found.operation
+
+
+@lru_cache(1024)
+def _candidates(method: str, level: int, named: frozenset[str]) -> tuple[_Candidate, ...]:
+    """Those that answer to these sub-resources, the one that asks for most first."""
+    possible = [each for each in _ALL.get((method, level), ()) if each.selects <= named <= each.takes]
+    if possible:
+        most = max(len(each.selects) for each in possible)
+        return tuple(each for each in possible if len(each.selects) == most)
+    if not named or method not in _METHODS:
         raise S3Error("MethodNotAllowed")
-    if request.key and request.method == "PUT" and not subresource and "x-amz-copy-source" in request.headers:
-        return copy.copy_object
-    found = (_OBJECT if request.key else _BUCKET).get((request.method, subresource))
-    if found is None:
-        known = request.method in ("GET", "PUT", "HEAD", "DELETE", "POST")
-        if not (subresource and known):
-            raise S3Error("MethodNotAllowed")
-        return unset.not_implemented
-    return found
+    if len(named) > 1:
+        message = f"Conflicting query string parameters: {', '.join(sorted(named))}"
+        raise invalid_argument("ResourceType", min(named), message)
+    if level == 0:
+        raise S3Error("NotImplemented")
+    return (_Candidate(_UNKNOWN, named, named, {}, _NONE, _NONE),)
+
+
+_UNKNOWN = Operation("", configurations.not_implemented)
+
+
+def _read(
+    routes: Iterable[Route],
+) -> tuple[dict[tuple[str, int], list[_Candidate]], frozenset[str]]:
+    """(candidates by method and level, all sub-resources)."""
+    routes = [each for each in routes if each.uri.partition("?")[0] in _PATHS]
+    optional = {name for each in routes for name, is_required in each.query.items() if not is_required}
+    handlers = {each.name: each for each in OPERATIONS}
+    found: dict[tuple[str, int], list[_Candidate]] = {}
+    subresources: set[str] = set()
+    for each in routes:
+        path, _, query = each.uri.partition("?")
+        pairs = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
+        required = frozenset(name for name, is_required in each.query.items() if is_required)
+        selects = frozenset(pairs) or required - optional
+        subresources |= pairs.keys() or required
+        candidate = _Candidate(
+            handlers.get(each.name, Operation(each.name, configurations.not_implemented)),
+            selects,
+            frozenset(pairs) | each.query.keys(),
+            {name: value for name, value in pairs.items() if value},
+            required,
+            frozenset(each.headers),
+        )
+        found.setdefault((each.method, _PATHS.index(path)), []).append(candidate)
+    for candidates in found.values():
+        candidates.sort(key=lambda each: (-len(each.query) - len(each.headers), each.operation.name not in handlers))
+    return found, frozenset(subresources)
+
+
+_ALL, _SUBRESOURCES = _read([*routes_of_s3(), Route(POST_OBJECT.name, "POST", "/{Bucket}")])
+_METHODS = {method for method, _ in _ALL}

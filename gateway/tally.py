@@ -1,7 +1,7 @@
 """What requests came to, in plain numbers: counted on the request path, so that whoever wants metrics reads them here.
 
-Everything rises from the start of the process. A request counts when its answer was handed over, under the name of the
-function that carried it out; under an empty name where none was found for it.
+Everything rises from the start of the process. A request counts when its answer was handed over, under the name of its
+operation in S3; under an empty name where it asks for none.
 """
 
 from bisect import bisect_left

@@ -26,7 +26,7 @@ class GatewayMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         tally = self._tally
-        answers = [((operation_name(name), status), count) for (name, status), count in tally.answers.items()]
+        answers = [((name or "none", status), count) for (name, status), count in tally.answers.items()]
         yield counter("requests", "Requests of S3 that were answered.", ["operation", "status"], answers)
         yield self._durations()
         yield counter("received_bytes", "Of bodies of requests.", [], [((), tally.received_bytes)])
@@ -39,7 +39,7 @@ class GatewayMetrics(Collector):
         for operation, found in self._tally.durations.items():
             bounds = [*map(str, BOUNDS_S), "+Inf"]
             buckets = list(zip(bounds, accumulate(found.counts), strict=True))
-            family.add_metric([operation_name(operation)], buckets, found.sum_s)
+            family.add_metric([operation or "none"], buckets, found.sum_s)
         return family
 
 
@@ -145,20 +145,3 @@ class NodeMetrics(Collector):
         )
         full = [((node.own.name,), node.store.is_read_only) for node in self._nodes]
         yield gauge("read_only", "Whether the disk is too full to take more.", label, full)
-
-
-_S3_NAMES = {  # where S3's name is another than the function's
-    "abort_upload": "AbortMultipartUpload",
-    "bucket_location": "GetBucketLocation",
-    "bucket_versioning": "GetBucketVersioning",
-    "complete_upload": "CompleteMultipartUpload",
-    "create_upload": "CreateMultipartUpload",
-    "list_uploads": "ListMultipartUploads",
-    "list_versions": "ListObjectVersions",
-    "": "none",
-}
-
-
-def operation_name(function: str) -> str:
-    """As S3 has it: PutObject for `put_object`."""
-    return _S3_NAMES.get(function) or function.title().replace("_", "")

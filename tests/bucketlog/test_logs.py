@@ -152,7 +152,7 @@ def test_a_failure_is_told_with_its_request(
     assert answered == status
     failure, access = lines()
     assert (failure["level"], failure["request"], "exception" in failure) == (level, request, has_traceback)
-    assert (access["operation"], access["path"], access["status"]) == ("get_object", "/bucket/key", status)
+    assert (access["operation"], access["path"], access["status"]) == ("GetObject", "/bucket/key", status)
     assert (access["message"], access["request"], "a-signature" in str(access)) == ("request", request, False)
 
 
@@ -190,7 +190,7 @@ def test_an_access_log_is_a_json_line_for_each_request(tmp_path: Path) -> None:
     answer = s3.put_object(Bucket="loud", Key="k", Body=b"abc")
     assert server.stop() == 0
     created, put = [json.loads(line) for line in (tmp_path / "stderr").read_text().splitlines()]
-    assert created["operation"] == "create_bucket"
+    assert created["operation"] == "CreateBucket"
     assert put["request"] == answer["ResponseMetadata"]["RequestId"]
     assert (put["method"], put["path"], put["status"], put["user"], put["peer"]) == (
         "PUT",

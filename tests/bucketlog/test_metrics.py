@@ -9,11 +9,10 @@ from starlette.applications import Starlette
 from starlette.types import Message, Scope
 
 from bucketlog.metrics import ends
-from bucketlog.metrics.collectors import ClusterMetrics, operation_name
+from bucketlog.metrics.collectors import ClusterMetrics
 from bucketlog.metrics.endpoint import metrics_route
 from bucketlog.metrics.ends import Ends
 from bucketlog.settings import Settings
-from gateway.router import _BUCKET, _OBJECT
 from tests.bucketlog.http import get
 from tests.bucketlog.scrape import Scrape
 from tests.bucketlog.shell import wait_until_whole
@@ -150,8 +149,3 @@ def test_a_lag_is_told_as_long_as_the_log_can_be_asked(monkeypatch: pytest.Monke
 
 def test_who_does_not_judge_data_nodes_tells_nothing_of_the_cluster() -> None:
     assert list(ClusterMetrics(lambda: None, dict).collect()) == []
-
-
-def test_operations_have_the_names_of_s3() -> None:
-    names = {operation_name(operation.__name__) for operation in (*_BUCKET.values(), *_OBJECT.values())}
-    assert {"PutObject", "ListObjectsV2", "CompleteMultipartUpload", "HeadBucket", "DeleteObjects", "UploadPart"} <= names

@@ -36,8 +36,8 @@ def test_refusals_count_under_their_operation_or_under_none() -> None:
     tally = Tally()
     assert asked(tally, "GET", "/") == 403
     assert asked(tally, "PATCH", "/bucket/key") == 405
-    assert dict(tally.answers) == {("list_buckets", 403): 1, ("", 405): 1}
-    assert sum(tally.durations["list_buckets"].counts) == 1
+    assert dict(tally.answers) == {("ListBuckets", 403): 1, ("", 405): 1}
+    assert sum(tally.durations["ListBuckets"].counts) == 1
     assert tally.sent_bytes > 0
 
 
@@ -45,5 +45,5 @@ def test_a_client_that_broke_off_counts_as_gone() -> None:
     tally = Tally()
     form = ((b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"1000"))
     assert asked(tally, "POST", "/bucket", *form) == 0
-    assert dict(tally.answers) == {("post_object", GONE): 1}
+    assert dict(tally.answers) == {("PostObject", GONE): 1}
     assert tally.received_bytes == len(b"--x\r\n")

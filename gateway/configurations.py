@@ -1,8 +1,10 @@
 """Configurations that no bucket or object has yet: reading one gives what S3 says where there is none, an ACL its default;
 deleting one is done before it begins.
 
-What cannot be set is answered NotImplemented, but only for a bucket and key that exist: their absence is told first.
+What cannot be set is answered NotImplemented, but only for a bucket that exists: its absence is told first.
 """
+
+from collections.abc import Awaitable, Callable
 
 from gateway import attributes, xml
 from gateway.buckets import owner
@@ -10,38 +12,28 @@ from gateway.context import Gateway, Response, xml_response
 from gateway.errors import S3Error
 from gateway.request import Request
 
-_BUCKET_ERRORS = {
-    "cors": "NoSuchCORSConfiguration",
-    "encryption": "ServerSideEncryptionConfigurationNotFoundError",
-    "lifecycle": "NoSuchLifecycleConfiguration",
-    "object-lock": "ObjectLockConfigurationNotFoundError",
-    "ownershipControls": "OwnershipControlsNotFoundError",
-    "policy": "NoSuchBucketPolicy",
-    "policyStatus": "NoSuchBucketPolicy",
-    "publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
-    "replication": "ReplicationConfigurationNotFoundError",
-    "tagging": "NoSuchTagSet",
-    "website": "NoSuchWebsiteConfiguration",
-}
-_BUCKET_DOCUMENTS = {
-    "accelerate": ("AccelerateConfiguration", ""),
-    "logging": ("BucketLoggingStatus", ""),
-    "notification": ("NotificationConfiguration", ""),
-    "requestPayment": ("RequestPaymentConfiguration", "<Payer>BucketOwner</Payer>"),
-}
-CONFIGURATIONS = (*_BUCKET_ERRORS, *_BUCKET_DOCUMENTS)  # sub-resources of GET
-DELETABLE = tuple(name for name in _BUCKET_ERRORS if name not in ("object-lock", "policyStatus"))  # and of DELETE
-_OF_AN_OBJECT = ("legal-hold", "restore", "retention", "select", "tagging", "torrent")
+Handler = Callable[[Gateway, Request], Awaitable[Response]]
 _SCHEMA = "http://www.w3.org/2001/XMLSchema-instance"
 
 
-async def get_configuration(gateway: Gateway, request: Request) -> Response:
-    await gateway.bucket(request)
-    name = next(name for name in CONFIGURATIONS if name in request.query)
-    if name in _BUCKET_ERRORS:
-        raise S3Error(_BUCKET_ERRORS[name])
-    root, inside = _BUCKET_DOCUMENTS[name]
-    return xml_response(xml.document(root, [inside]))
+def absent(code: str) -> Handler:
+    """Reads a configuration of a bucket whose absence has an error of its own."""
+
+    async def get_configuration(gateway: Gateway, request: Request) -> Response:
+        await gateway.bucket(request)
+        raise S3Error(code)
+
+    return get_configuration
+
+
+def empty(root: str, inside: str = "") -> Handler:
+    """Reads a configuration of a bucket that has a document even where nothing was set."""
+
+    async def get_configuration(gateway: Gateway, request: Request) -> Response:
+        await gateway.bucket(request)
+        return xml_response(xml.document(root, [inside]))
+
+    return get_configuration
 
 
 async def delete_configuration(gateway: Gateway, request: Request) -> Response:
@@ -86,6 +78,10 @@ async def object_lock(gateway: Gateway, request: Request) -> Response:
 
 
 async def not_implemented(gateway: Gateway, request: Request) -> Response:
-    of_an_object = request.key and not request.query.keys().isdisjoint(_OF_AN_OBJECT)
-    await (gateway.object(request) if of_an_object else gateway.bucket(request))
+    await gateway.bucket(request)
+    raise S3Error("NotImplemented")
+
+
+async def not_implemented_of_object(gateway: Gateway, request: Request) -> Response:
+    await gateway.object(request)
     raise S3Error("NotImplemented")
