@@ -2,8 +2,8 @@
 
 from collections.abc import MutableMapping
 
+from bucketlog.clock import now_ms
 from bucketlog.settings import Settings
-from bucketlog.store import now_ms
 from processors.faust_app import FaustConfig, JudgeApp, addresses
 from processors.faust_life import FaustLife
 from processors.judge import Judge

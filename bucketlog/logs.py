@@ -13,7 +13,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from bucketlog.settings import Settings
-from gateway.app import ACCESS
+from gateway.tally import ACCESS
 from topics import request_id
 
 ACCESS_FIELDS = ("operation", "method", "path", "status", "seconds", "received_bytes", "sent_bytes", "user", "peer")

@@ -1,4 +1,4 @@
-"""`bucketlog serve`: the store behind uvicorn, from the first line it prints to the exit code.
+"""A role behind uvicorn, from its address to the exit code.
 
 Stopping (SIGTERM, SIGINT): others take over what they can, in-flight requests end, at most 6 s; then the volumes are synced
 and the log is closed.
@@ -10,9 +10,8 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import NamedTuple
 
 import uvicorn
@@ -20,16 +19,11 @@ import uvloop
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from bucketlog import credentials, logs
-from bucketlog.folder import FolderRefused, usable
-from bucketlog.front import create_front
-from bucketlog.metrics.composed import of_store
+from bucketlog import logs
+from bucketlog.folder import FolderRefused
 from bucketlog.protocol import BoundedProtocol
 from bucketlog.settings import Settings
-from bucketlog.status import Known
-from bucketlog.store import Store, open_store
 from datanode.member import NodeReplaced
-from gateway.context import Gateway
 from processors.replica import ViewMismatch
 from topics.log import LogError
 
@@ -50,37 +44,7 @@ class Service(NamedTuple):
     must_run: asyncio.Task[None] | None = None  # the role ends when this does
 
 
-OpenStore = Callable[[Sequence[Path], Settings], Store]
 Role = Callable[[Settings], AbstractAsyncContextManager[Service]]
-
-
-def serve(settings: Settings, open_: OpenStore) -> None:
-    """Runs until a signal. Raises `FolderRefused`, `OSError` (the port), `ValueError` (settings), `LogError`."""
-    folders = usable([settings.data, *settings.more_data])
-    root, is_new = credentials.load(settings, [folder.path for folder in folders])
-
-    @asynccontextmanager
-    async def whole_store(settings: Settings) -> AsyncIterator[Service]:
-        store = open_([folder.path for folder in folders], settings)
-        gateway = Gateway(
-            store.reads,
-            store.blobs,
-            store.commander,
-            root,
-            settings.region,
-            settings.domain,
-            logs_access=settings.access_log,
-        )
-        await store.start()
-        _greet(settings, root, is_new)
-        known = Known(lambda: store.map.current, store.heard, store.partitions)
-        metrics = of_store(settings, store, gateway)
-        yield Service(create_front(gateway, store.log, known, metrics, store.health))
-        await store.stop()
-
-    serve_role(settings, whole_store)
-    for folder in folders:
-        folder.close()
 
 
 def serve_role(settings: Settings, role: Role) -> None:
@@ -186,24 +150,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) -> None:
-    endpoint = f"http://{settings.host}:{settings.port}"
-    print(f"bucketlog serves S3 at {endpoint}, data in {settings.data.resolve()}")
-    if is_new:
-        secret = root.secret(root.access_key)
-        print(f"  access key id {root.access_key}, secret access key {secret} (kept in credentials.json there)")
-    print(
-        f"  try: AWS_ACCESS_KEY_ID={root.access_key} AWS_SECRET_ACCESS_KEY=… aws --endpoint-url {endpoint} s3 mb s3://photos"
-    )
-    sys.stdout.flush()
-
-
-def run(settings: Settings, open_: OpenStore = open_store) -> int:
-    """`serve`, with each failure that an operator can mend as one line; the exit code."""
-    return exit_code(settings, lambda: serve(settings, open_))
-
-
 def exit_code(settings: Settings, work: Callable[[], None]) -> int:
+    """Each failure that an operator can mend is one line on stderr."""
     try:
         logs.configure(settings)
         work()

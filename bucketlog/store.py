@@ -7,16 +7,17 @@ store starts without a disk that fails. The views are on the first: what one of 
 import asyncio
 import logging
 import random
-import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bucketlog import identity
+from bucketlog.clock import now_ms
 from bucketlog.health import Health
 from bucketlog.settings import Settings
 from bucketlog.status import Heard, PartitionStatus
+from bucketlog.times import times
 from bucketlog.work import Work
 from datanode import client
 from datanode.client import Blobs
@@ -62,20 +63,6 @@ class DiskNode(NamedTuple):
     blobs: Table
     capacity_bytes: int
     folder: str = ""
-
-
-def now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def times(settings: Settings) -> Times:
-    return Times(
-        settings.orphan_after_s,
-        settings.sweep_pace_s,
-        settings.sweep_every_s,
-        settings.copy_bytes_per_s,
-        scrub_every_s=settings.scrub_every_s,
-    )
 
 
 def open_store(folders: Sequence[Path], settings: Settings) -> "Store":

@@ -15,10 +15,9 @@ from gateway.errors import S3Error, as_s3_error
 from gateway.operations import CREATE_BUCKET, POST_OBJECT, Operation
 from gateway.request import Request
 from gateway.sigv4 import authenticate, is_signed
-from gateway.tally import GONE
+from gateway.tally import ACCESS, GONE
 from topics import request_id
 
-ACCESS = "bucketlog.access"
 _HOST_HEADER = (b"x-amz-id-2", HOST_ID.encode())
 log = logging.getLogger(__name__)
 log_access = logging.getLogger(ACCESS)

@@ -7,6 +7,7 @@ operation in S3; under an empty name where it asks for none.
 from bisect import bisect_left
 from collections import Counter
 
+ACCESS = "bucketlog.access"  # the logger of a line for each request
 GONE = 499  # of a request whose client broke off: there is nobody to answer (as nginx has it)
 BOUNDS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

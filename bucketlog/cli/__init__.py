@@ -1,14 +1,18 @@
-"""The command line: `bucketlog serve`, the roles of a cluster, its topics; the other families have a file each."""
+"""The command line: `bucketlog serve`, the roles of a cluster, its topics; the other families have a file each.
 
-import asyncio
+What a command needs is imported when it runs: help is there at once, and a role loads what it runs alone.
+"""
+
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bucketlog import server
 from bucketlog.cli import cluster, events
 from bucketlog.cli.options import ConfigOption, DataOption, HostOption, PortOption, settings_of
+
+if TYPE_CHECKING:
+    from bucketlog.server import Role
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,16 +45,20 @@ def serve(
     config: ConfigOption = None,
 ) -> None:
     """Run the whole store in one process."""
+    from bucketlog.serve import run
+
     first, more = (data[0], data[1:] or None) if data else (None, None)
     flags: dict[str, object] = {"data": first, "more_data": more, "host": host, "port": port}
     flags |= {"region": region, "domain": domain}
-    raise SystemExit(server.run(settings_of(config, flags)))
+    raise SystemExit(run(settings_of(config, flags)))
 
 
 @app.command()
 def gateway(host: HostOption = None, port: PortOption = None, config: ConfigOption = None) -> None:
     """Run a gateway of a cluster: S3 in front of Kafka, processors and data nodes."""
-    _run_role("gateway", {"host": host, "port": port}, config)
+    from bucketlog.roles.gateway import gateway
+
+    _run_role(gateway, {"host": host, "port": port}, config)
 
 
 @app.command()
@@ -58,7 +66,9 @@ def processor(
     data: DataOption = None, host: HostOption = None, port: PortOption = None, config: ConfigOption = None
 ) -> None:
     """Run a metadata processor of a cluster; partitions are shared among all that run."""
-    _run_role("processor", {"data": data, "host": host, "port": port}, config)
+    from bucketlog.roles.processor import processor
+
+    _run_role(processor, {"data": data, "host": host, "port": port}, config)
 
 
 @app.command()
@@ -66,14 +76,16 @@ def datanode(
     data: DataOption = None, host: HostOption = None, port: PortOption = None, config: ConfigOption = None
 ) -> None:
     """Run a data node of a cluster."""
-    _run_role("datanode", {"data": data, "host": host, "port": port}, config)
+    from bucketlog.roles.datanode import datanode
+
+    _run_role(datanode, {"data": data, "host": host, "port": port}, config)
 
 
-def _run_role(name: str, flags: dict[str, object], config: Path | None) -> None:
-    from bucketlog import roles  # noqa: PLC0415 - one process alone needs no Kafka client
+def _run_role(role: "Role", flags: dict[str, object], config: Path | None) -> None:
+    from bucketlog import server
 
     found = settings_of(config, flags)
-    raise SystemExit(server.exit_code(found, lambda: server.serve_role(found, getattr(roles, name))))
+    raise SystemExit(server.exit_code(found, lambda: server.serve_role(found, role)))
 
 
 @topics_app.command()
@@ -89,10 +101,13 @@ def describe(config: ConfigOption = None) -> None:
 
 
 def _run_topics(config: Path | None, *, create: bool) -> None:
-    from bucketlog import roles  # noqa: PLC0415 - one process alone needs no Kafka client
+    import asyncio
+
+    from bucketlog import server
+    from bucketlog.roles import cluster
 
     found = settings_of(config, {})
-    raise SystemExit(server.exit_code(found, lambda: print(asyncio.run(roles.topics(found, create=create)))))
+    raise SystemExit(server.exit_code(found, lambda: print(asyncio.run(cluster.topics(found, create=create)))))
 
 
 def main() -> None:

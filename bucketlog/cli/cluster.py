@@ -1,25 +1,11 @@
 """`bucketlog status` and `bucketlog node`: the state of a cluster's data nodes, and what an operator does with them."""
 
-import sys
-import time
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import msgspec
 import typer
-from rich.console import Console
-from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from bucketlog import nodes, status
-from bucketlog.admin_client import AdminClient, Refused
-from bucketlog.cli import show
-from bucketlog.cli.options import ENDPOINT, ConfigOption, EndpointOption, KeysOption, client, fail
-from bucketlog.status import NodeStatus, Status
+from bucketlog.cli.options import ENDPOINT, ConfigOption, EndpointOption, KeysOption, client
 
-LOOK_S = 1.0
-PATIENCE_S = 60.0  # with a gateway that does not answer while a drain is watched: it may be restarted
-T = TypeVar("T")
 NodeArgument = Annotated[str, typer.Argument(help="Name of the data node, as `bucketlog status` shows it.")]
 node_app = typer.Typer(no_args_is_help=True, help="The data nodes of a cluster, or the disks of `serve`.")
 
@@ -32,19 +18,10 @@ def state(
     config: ConfigOption = None,
 ) -> None:
     """Show data nodes, replication groups and partitions."""
-    asked, console = client(endpoint, data, config), Console()
-    if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(_or_fail(lambda: _status(asked)))).decode() + "\n")
-    elif not watch:
-        console.print(show.status(_or_fail(lambda: _status(asked))))
-    else:
-        try:
-            with Live(show.status(_or_fail(lambda: _status(asked))), console=console, auto_refresh=False) as live:
-                while True:
-                    time.sleep(LOOK_S)
-                    live.update(show.status(_patiently(lambda: _status(asked))), refresh=True)
-        except KeyboardInterrupt:
-            pass
+    from bucketlog.cli import operate
+
+    work = operate.print_json if as_json else operate.watch if watch else operate.print_tables
+    work(client(endpoint, data, config))
 
 
 @node_app.command()
@@ -56,14 +33,9 @@ def drain(
     config: ConfigOption = None,
 ) -> None:
     """Copy all that a data node has to others; it gives up what they have."""
-    asked = client(endpoint, data, config)
-    before = _or_fail(lambda: _status(asked))
-    _act(asked, name, "drain")
-    others = [each for each in before.nodes if each.name != name and each.state == "up" and not each.is_draining]
-    if len(others) < before.copies:
-        print(f"bucketlog: {len(others)} data nodes are left for {before.copies} copies", file=sys.stderr)
-    if wait:
-        _wait_until_empty(asked, name)
+    from bucketlog.cli import operate
+
+    operate.drain(client(endpoint, data, config), name, wait=wait)
 
 
 @node_app.command()
@@ -71,7 +43,9 @@ def stay(
     name: NodeArgument, endpoint: EndpointOption = ENDPOINT, data: KeysOption = None, config: ConfigOption = None
 ) -> None:
     """Take a drain back."""
-    _act(client(endpoint, data, config), name, "stay")
+    from bucketlog.cli import operate
+
+    operate.act(client(endpoint, data, config), name, "stay")
 
 
 @node_app.command()
@@ -79,57 +53,6 @@ def remove(
     name: NodeArgument, endpoint: EndpointOption = ENDPOINT, data: KeysOption = None, config: ConfigOption = None
 ) -> None:
     """Forget a data node that was drained and stopped."""
-    _act(client(endpoint, data, config), name, "remove")
+    from bucketlog.cli import operate
 
-
-def _act(asked: AdminClient, name: str, action: str) -> None:
-    _or_fail(lambda: asked.ask("POST", nodes.path(name, action)))
-
-
-def _status(asked: AdminClient) -> Status:
-    return msgspec.convert(asked.ask("GET", status.PATH), Status)
-
-
-def _wait_until_empty(asked: AdminClient, name: str) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("groups"))
-    left = total = _left(asked, name)
-    try:
-        with Progress(*columns) as progress:
-            task = progress.add_task(f"draining {name}", total=total)
-            while left:
-                time.sleep(LOOK_S)
-                left = _left(asked, name)
-                total = max(total, left)
-                progress.update(task, total=total, completed=total - left)
-    except KeyboardInterrupt:
-        fail(f"{name} goes on draining; see `bucketlog status`, and `bucketlog node stay {name}`")
-
-
-def _left(asked: AdminClient, name: str) -> int:
-    """The groups that a node still has, or is to have as long as the drain does not show."""
-    found = next((each for each in _patiently(lambda: _status(asked)).nodes if each.name == name), None)
-    return 0 if found is None else _members(found)
-
-
-def _members(node: NodeStatus) -> int:
-    return node.groups_wanted + node.groups_leaving
-
-
-def _patiently(work: Callable[[], T]) -> T:
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        try:
-            return work()
-        except OSError:
-            if time.monotonic() > deadline:
-                return _or_fail(work)
-            time.sleep(LOOK_S)
-        except Refused as error:
-            fail(str(error))
-
-
-def _or_fail(work: Callable[[], T]) -> T:
-    try:
-        return work()
-    except (Refused, OSError) as error:
-        fail(str(error))
+    operate.act(client(endpoint, data, config), name, "remove")

@@ -6,8 +6,6 @@ from typing import Annotated
 
 import typer
 
-from bucketlog import events
-from bucketlog.admin_client import Refused
 from bucketlog.cli.options import ENDPOINT, ConfigOption, EndpointOption, KeysOption, client, fail
 
 app = typer.Typer(no_args_is_help=True, help="The event stream.")
@@ -29,6 +27,9 @@ def tail(
     config: ConfigOption = None,
 ) -> None:
     """Print events as they come, one JSON object a line."""
+    from bucketlog import events
+    from bucketlog.admin_client import Refused
+
     asked = client(endpoint, data, config)
     try:
         for line in asked.lines(events.PATH, {"bucket": bucket, "from": start}):

@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from bucketlog import credentials, settings
-from bucketlog.admin_client import AdminClient
+if TYPE_CHECKING:
+    from bucketlog.admin_client import AdminClient
+    from bucketlog.settings import Settings
 
 DataOption = Annotated[Path | None, typer.Option(help="Data folder [default: ./data].")]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1].")]
@@ -18,15 +19,20 @@ KeysOption = Annotated[Path | None, typer.Option("--data", help="Folder of `serv
 ENDPOINT = "http://127.0.0.1:9000"
 
 
-def settings_of(config: Path | None, flags: dict[str, object]) -> settings.Settings:
+def settings_of(config: Path | None, flags: dict[str, object]) -> "Settings":
+    from bucketlog import settings
+
     try:
         return settings.load(config, flags)
     except ValueError as error:
         fail(str(error))
 
 
-def client(endpoint: str, data: Path | None, config: Path | None) -> AdminClient:
+def client(endpoint: str, data: Path | None, config: Path | None) -> "AdminClient":
     """Asks with the root key: that of the settings, else the one in the data folder."""
+    from bucketlog import credentials
+    from bucketlog.admin_client import AdminClient
+
     found = settings_of(config, {"data": data})
     try:
         keys = credentials.known(found, found.data)

@@ -1,22 +1,27 @@
 """What each part of a store tells of itself, in Prometheus's form. docs/OPERATING.md lists all names."""
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from bucketlog.metrics.ends import Ends
 from bucketlog.metrics.families import counter, gauge
 from bucketlog.status import conditions
-from datanode.service import NodeService
-from gateway.submit import Commander
 from gateway.tally import BOUNDS_S, Tally
-from processors.replica import Replica
-from processors.runtime import PartitionRuntime
 from topics.placement import Placement, State
 from topics.spec import TopicPartition
+
+if TYPE_CHECKING:  # a role has its own part alone
+    from bucketlog.metrics.ends import Ends
+    from datanode.service import NodeService
+    from gateway.submit import Commander
+    from processors.replica import Replica
+    from processors.runtime import PartitionRuntime
 
 
 class GatewayMetrics(Collector):

@@ -1,18 +1,24 @@
 """Which metrics each role has."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from starlette.routing import Route
 
 from bucketlog.metrics.collectors import ClusterMetrics, GatewayMetrics, NodeMetrics, PartitionMetrics
 from bucketlog.metrics.endpoint import metrics_route
 from bucketlog.metrics.ends import Ends
-from bucketlog.settings import Settings
-from bucketlog.store import Store
-from datanode.service import NodeService
-from gateway.context import Gateway
-from processors.leases import Leases
-from processors.ownership import Ownership
-from topics.log import Log
 from topics.spec import COMMANDS, EVENTS, TopicPartition
+
+if TYPE_CHECKING:  # a role has its own part alone
+    from bucketlog.settings import Settings
+    from bucketlog.store import Store
+    from datanode.service import NodeService
+    from gateway.context import Gateway
+    from processors.leases import Leases
+    from processors.ownership import Ownership
+    from topics.log import Log
 
 _COMMANDS = [TopicPartition("commands", number) for number in range(COMMANDS.partitions)]
 _EVENTS = [TopicPartition("events", number) for number in range(EVENTS.partitions)]

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from bucketlog import cli, roles
+from bucketlog import cli
+from bucketlog.roles import datanode
 from tests.faults.power import PowerDisk
 
 
@@ -15,7 +16,7 @@ def main() -> None:
     def open_disk(folder: Path) -> PowerDisk:
         return PowerDisk(folder, skips_sync=skips_sync)
 
-    vars(roles)["OsDisk"] = open_disk
+    vars(datanode)["OsDisk"] = open_disk
     cli.main()
 
 

@@ -19,8 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bucketlog import identity, server, settings
-from bucketlog.store import DiskNode, Store, now_ms
+from bucketlog import identity, serve, settings
+from bucketlog.clock import now_ms
+from bucketlog.store import DiskNode, Store
 from datanode.service import Times
 from topics import spec
 from topics.disk import OsDisk, OsFile
@@ -244,7 +245,7 @@ def main() -> None:
     parser.add_argument("--skip-sync", action="store_true")
     options = parser.parse_args()
     found = settings.load(None, {"data": options.data, "port": options.port})
-    raise SystemExit(server.run(found, lambda folders, _: open_store(folders, skips_sync=options.skip_sync)))
+    raise SystemExit(serve.run(found, lambda folders, _: open_store(folders, skips_sync=options.skip_sync)))
 
 
 if __name__ == "__main__":

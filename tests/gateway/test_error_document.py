@@ -9,9 +9,10 @@ import pytest
 from botocore.exceptions import ClientError
 
 from gateway import context
-from gateway.app import ACCESS, S3App
+from gateway.app import S3App
 from gateway.error_document import HOST_ID, error_response
 from gateway.errors import S3Error
+from gateway.tally import ACCESS
 from tests.gateway.requests import Keys, receive_from, request
 
 BUCKET_ERRORS = ["NoSuchBucket", "BucketNotEmpty", "BucketAlreadyExists", "NoSuchTagSet", "NoSuchLifecycleConfiguration"]

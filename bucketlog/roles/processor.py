@@ -1,0 +1,87 @@
+"""The role of a processor: it owns partitions, decides their commands, answers what is asked of their views, and judges
+data nodes.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from bucketlog.clock import boot_s, now_ms
+from bucketlog.folder import DataFolder
+from bucketlog.health import Health
+from bucketlog.judging import faust_config, judging
+from bucketlog.metrics.collectors import ClusterMetrics
+from bucketlog.metrics.composed import of_processor
+from bucketlog.roles.cluster import cluster_secret, endpoint_of, kafka_config, opened_log, tell, with_health
+from bucketlog.server import Service
+from bucketlog.settings import Settings
+from bucketlog.work import Work, may_be_mended
+from processors.housekeeping import keep_house
+from processors.leases import Leases
+from processors.machine import tables
+from processors.ownership import Ownership
+from processors.placement import publish_placement
+from processors.replies import LogReplies
+from processors.service import create_read_service
+from processors.view import View
+from topics import spec
+from topics.kafka.group import OwnerGroup
+from topics.owners import LEASE_S
+from topics.placement import Placement
+from topics.rocksdb import RocksMap
+
+
+@asynccontextmanager
+async def processor(settings: Settings) -> AsyncIterator[Service]:
+    """Raises `ValueError` for settings that Faust cannot be given, `FolderRefused`."""
+    secret, owner = cluster_secret(settings), uuid.uuid4().hex
+    faust = faust_config(kafka_config(settings), endpoint_of(settings))
+    folder = DataFolder(settings.data)
+    async with opened_log(settings) as log:
+        leases = Leases(log, owner, endpoint_of(settings), boot_s)
+        ownership = Ownership(
+            log, lambda number: RocksMap(folder.path / "view" / f"{number:04}"), owner, leases, LogReplies(log)
+        )
+
+        def control() -> View | None:
+            runtime = ownership.runtimes.get(spec.CONTROL_PARTITION)
+            return None if runtime is None else runtime.view
+
+        judges = judging(settings, faust, log, secret, ownership)
+
+        def judged() -> Placement | None:
+            return tables.placement(ownership.views[spec.CONTROL_PARTITION]) if judges.is_judging else None
+
+        work = Work()
+        work.start("leases", leases.run())
+        work.start("housekeeping", keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s))
+        work.start("map of data nodes", publish_placement(log, control))
+        group = OwnerGroup(kafka_config(settings), endpoint_of(settings), ownership)
+        ownership.start()
+        group.start()
+        work.start("judging", judges.run())
+        tell(settings, "processor")
+
+        async def hand_over() -> None:
+            await asyncio.gather(group.stop(), judges.stop())
+            await ownership.hand_over()
+
+        reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
+        metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(judged, judges.behind))
+        yield Service(with_health(reads, metrics, _health(work, ownership, leases)), hand_over)
+        await ownership.close()
+        await work.end()
+    folder.close()
+
+
+def _health(work: Work, ownership: Ownership, leases: Leases) -> Health:
+    def needs_restart() -> list[str]:
+        stopped = [number for number, error in ownership.stopped.items() if may_be_mended(error)]
+        return [*work.needs_restart(), *(f"partition {number} stopped" for number in stopped)]
+
+    def unready() -> list[str]:
+        silent = [] if leases.is_heard else [f"nothing that was said here reached the log for {LEASE_S:g} s"]
+        return [*work.ended(), *ownership.unready(), *silent]
+
+    return Health(needs_restart, unready)

@@ -1,0 +1,64 @@
+"""`bucketlog serve`: the whole store and its HTTP server in one process."""
+
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bucketlog import credentials
+from bucketlog.folder import usable
+from bucketlog.front import create_front
+from bucketlog.metrics.composed import of_store
+from bucketlog.server import Service, exit_code, serve_role
+from bucketlog.settings import Settings
+from bucketlog.status import Known
+from bucketlog.store import Store, open_store
+from gateway.context import Gateway
+
+OpenStore = Callable[[Sequence[Path], Settings], Store]
+
+
+def run(settings: Settings, open_: OpenStore = open_store) -> int:
+    """The exit code."""
+    return exit_code(settings, lambda: serve(settings, open_))
+
+
+def serve(settings: Settings, open_: OpenStore) -> None:
+    """Runs until a signal. Raises `FolderRefused`, `OSError` (the port), `ValueError` (settings), `LogError`."""
+    folders = usable([settings.data, *settings.more_data])
+    root, is_new = credentials.load(settings, [folder.path for folder in folders])
+
+    @asynccontextmanager
+    async def whole_store(settings: Settings) -> AsyncIterator[Service]:
+        store = open_([folder.path for folder in folders], settings)
+        gateway = Gateway(
+            store.reads,
+            store.blobs,
+            store.commander,
+            root,
+            settings.region,
+            settings.domain,
+            logs_access=settings.access_log,
+        )
+        await store.start()
+        _greet(settings, root, is_new)
+        known = Known(lambda: store.map.current, store.heard, store.partitions)
+        metrics = of_store(settings, store, gateway)
+        yield Service(create_front(gateway, store.log, known, metrics, store.health))
+        await store.stop()
+
+    serve_role(settings, whole_store)
+    for folder in folders:
+        folder.close()
+
+
+def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) -> None:
+    endpoint = f"http://{settings.host}:{settings.port}"
+    print(f"bucketlog serves S3 at {endpoint}, data in {settings.data.resolve()}")
+    if is_new:
+        secret = root.secret(root.access_key)
+        print(f"  access key id {root.access_key}, secret access key {secret} (kept in credentials.json there)")
+    print(
+        f"  try: AWS_ACCESS_KEY_ID={root.access_key} AWS_SECRET_ACCESS_KEY=… aws --endpoint-url {endpoint} s3 mb s3://photos"
+    )
+    sys.stdout.flush()
