@@ -5,6 +5,7 @@ store starts without a disk that fails. The views are on the first: what one of 
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import uuid
@@ -51,6 +52,7 @@ from topics.spec import CONTROL_PARTITION, TopicPartition
 
 GATEWAY = "local"
 TRIM_EVERY_S = 0.5
+FINISH_S = 2.0  # for batches to end; the next start decides again what is left
 T = TypeVar("T")
 log_ = logging.getLogger(__name__)
 
@@ -180,6 +182,9 @@ class Store:
         self._work.start("housekeeping", keep_house(self.log, lambda: self.runtimes, self._clock_ms, self._release_after_s))
 
     async def stop(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FINISH_S):
+                await asyncio.gather(*(runtime.finish() for runtime in self.runtimes.values()))
         await self._work.end()
         for node in self.nodes.values():
             await node.settle()

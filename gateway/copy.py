@@ -9,7 +9,7 @@ from gateway import attributes, checksums, payload, xml
 from gateway.context import Gateway, Response, xml_response
 from gateway.errors import S3Error
 from gateway.get import check_conditions
-from gateway.put import PUT_BYTES_MAX, check_early, submit
+from gateway.put import PUT_BYTES_MAX, check_early
 from gateway.request import Request
 from processors.reads import Object
 from topics import commands
@@ -38,7 +38,7 @@ async def copy_object(gateway: Gateway, request: Request) -> Response:
     command = commands.PutObject(
         request.bucket, request.key, found.size, etag, extents, checksum, kept, wanted, copied=True
     )
-    reply = await submit(gateway, request, command, extents)
+    reply = await gateway.commander.submit_payload(request.id, request.principal, command)
     return _result("CopyObjectResult", etag, reply.time_ms, checksum)
 
 
@@ -64,7 +64,7 @@ async def copy_part(gateway: Gateway, request: Request, upload: str, number: int
         raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
     extents, etag, checksum = await copy_bytes(gateway, request, found, start, size)
     command = commands.PutPart(request.bucket, request.key, upload, number, size, etag, extents, checksum)
-    reply = await submit(gateway, request, command, extents)
+    reply = await gateway.commander.submit_payload(request.id, request.principal, command)
     return _result("CopyPartResult", etag, reply.time_ms, checksum)
 
 

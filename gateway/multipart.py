@@ -8,7 +8,7 @@ from gateway import attributes, checksums, copy, payload, xml
 from gateway.body import Body
 from gateway.context import Gateway, Response, xml_response
 from gateway.errors import S3Error
-from gateway.put import PUT_BYTES_MAX, submit
+from gateway.put import PUT_BYTES_MAX
 from gateway.request import Request
 from processors.reads import Upload
 from topics import commands
@@ -64,7 +64,7 @@ async def upload_part(gateway: Gateway, request: Request) -> Response:
         stored.extents,
         stored.checksum,
     )
-    await submit(gateway, request, command, stored.extents)
+    await gateway.commander.submit_payload(request.id, request.principal, command)
     shown = attributes.checksum_headers(stored.checksum)[:1]
     return Response(200, [("etag", f'"{stored.etag}"'), *shown])
 

@@ -15,7 +15,6 @@ from gateway.context import XML, Gateway, Response
 from gateway.errors import S3Error
 from gateway.form import read_form
 from gateway.policy_document import Policy
-from gateway.put import submit
 from gateway.request import KEY_BYTES_MAX, Request
 from topics import commands
 
@@ -37,7 +36,7 @@ async def post_object(gateway: Gateway, request: Request) -> Response:
     digests = BodyDigests(headers, "", signed="")
     stored = await payload.store_unsized(gateway.blobs, _within(policy, form.file()), digests, request.partition)
     command = commands.PutObject(request.bucket, key, stored.size, stored.etag, stored.extents, stored.checksum, kept)
-    await submit(gateway, request, command, stored.extents)
+    await gateway.commander.submit_payload(request.id, request.principal, command)
     return _answer(request, fields, key, [("etag", f'"{stored.etag}"'), *attributes.checksum_headers(stored.checksum)])
 
 

@@ -7,8 +7,7 @@ from gateway.errors import S3Error
 from gateway.request import Request
 from processors.reads import Object
 from topics import commands
-from topics.objects import Extent, Preconditions
-from topics.replies import Reply
+from topics.objects import Preconditions
 
 PUT_BYTES_MAX = 5 << 30  # S3: one PUT
 
@@ -25,20 +24,8 @@ async def put_object(gateway: Gateway, request: Request) -> Response:
     command = commands.PutObject(
         request.bucket, request.key, stored.size, stored.etag, stored.extents, stored.checksum, kept, wanted
     )
-    reply = await submit(gateway, request, command, stored.extents)
+    reply = await gateway.commander.submit_payload(request.id, request.principal, command)
     return Response(200, [("etag", f'"{reply.etag}"'), *attributes.checksum_headers(stored.checksum)])
-
-
-async def submit(
-    gateway: Gateway, request: Request, command: commands.PutObject | commands.PutPart, extents: list[Extent]
-) -> Reply:
-    """Submit a command that names blobs; they are given back if it was rejected, not if its outcome is unknown."""
-    try:
-        return await gateway.commander.submit(request.id, request.principal, command)
-    except S3Error as error:
-        if error.code not in ("ServiceUnavailable", "InternalError"):
-            await payload.release(gateway.blobs, extents)
-        raise
 
 
 def check_early(existing: Object | None, wanted: Preconditions) -> None:

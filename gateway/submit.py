@@ -4,16 +4,19 @@ A timeout is ServiceUnavailable with an unknown outcome. More than `WAITING_MAX`
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 
 from gateway.errors import S3Error
 from topics import commands
-from topics.log import Entry, Log
+from topics.log import Entry, Log, LogError
 from topics.replies import Reply
+from topics.sender import CommandSender
 from topics.spec import TopicPartition
 
 DEADLINE_MS = 30_000  # as long as SDKs wait for an answer at most, half of it
 WAITING_MAX = 4096
+OUTCOME_UNKNOWN = ("ServiceUnavailable", "InternalError")
 
 
 class Commander:
@@ -26,6 +29,7 @@ class Commander:
         self._clock_ms = clock_ms
         self._durable = durable
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._tell = CommandSender(log, clock_ms)
 
     @property
     def waiting(self) -> int:
@@ -58,3 +62,18 @@ class Commander:
         if reply.error:
             raise S3Error(reply.error, reply.message if reply.error != "ServiceUnavailable" else "", **reply.details)
         return reply
+
+    async def submit_payload(self, request_id: str, principal: str, body: commands.PutObject | commands.PutPart) -> Reply:
+        """`submit` of a command that names blobs. Where it was rejected, its partition is asked to give them back.
+
+        Only the partition may do that: what it decides comes after whatever it decided of the command. If even that
+        cannot be asked, the sweep for orphans finds them.
+        """
+        try:
+            return await self.submit(request_id, principal, body)
+        except S3Error as error:
+            if body.extents and error.code not in OUTCOME_UNKNOWN:
+                blobs = [(extent.group, extent.blob) for extent in body.extents]
+                with contextlib.suppress(LogError):
+                    await self._tell(commands.ReleaseOrphans(commands.partition_of(body), blobs))
+            raise

@@ -28,13 +28,13 @@ async def keep_house(
     while True:
         marks.append((loop.time(), {number: runtime.meta.offset for number, runtime in runtimes().items()}))
         is_due = marks[0][0] + release_after_s <= loop.time()
-        try:
-            for number, runtime in list(runtimes().items()):
+        for number, runtime in list(runtimes().items()):
+            try:
                 await runtime.trim()
                 if is_due and number in marks[0][1]:
                     await release_garbage(log, runtime.view, number, marks[0][1][number], send)
-        except (LogError, OSError) as error:
-            log_.error("housekeeping could not write the log and will try again: %s", error)
+            except (LogError, OSError) as error:  # this partition's: the others' house is kept
+                log_.error("housekeeping of partition %d failed and will be tried again: %s", number, error)
         if is_due:
             marks.popleft()
         await asyncio.sleep(EVERY_S)

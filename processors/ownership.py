@@ -149,7 +149,9 @@ class Ownership:
 
     async def _claim_and_run(self, number: int) -> None:
         """Decides nothing before whoever owned the partition can answer no read any more."""
-        runtime = PartitionRuntime(self._log, self.replicas[number], self._owner, self._replies)
+        runtime = PartitionRuntime(
+            self._log, self.replicas[number], self._owner, self._replies, lambda: self._leases.is_held(number)
+        )
         self._leases.before_claim(number)
         await runtime.claim()
         if not await self._leases.take(number, runtime.epoch):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from processors.machine import tables
 from processors.machine.apply import digest, fold
 from processors.view import Overlay, View
-from topics.events import Decision, decode
+from topics.events import Claimed, Decision, decode
 from topics.log import Log, OffsetTrimmed, Record, decoded
 from topics.spec import TopicPartition
 
@@ -43,6 +43,7 @@ class Replica:
         self.counts = Counts()
         self.recent: deque[Decision] = deque(maxlen=RECENT_MAX)  # decided elsewhere, for gateways that still wait
         self._is_recalled = False
+        self.claimant = ""  # whose claim was the last one that counted, of those folded by this process
         self.is_current = False  # whether it has once had all that there was
 
     async def check(self) -> None:
@@ -85,13 +86,11 @@ class Replica:
             await asyncio.sleep(LOOK_AGAIN_S)
         return []
 
-    async def catch_up(self, asked: int = -1) -> bool:
-        """Fold what is new in the log; whether the record at the offset `asked` is among it and counts."""
-        counts = False
+    async def catch_up(self) -> None:
+        """Fold what is new in the log."""
         while records := await self._log.read(self._at, self.meta.offset):
-            counts = self._fold(records, asked) or counts
+            self._fold(records)
         self.is_current = True
-        return counts
 
     async def follow(self) -> None:
         """Fold for ever."""
@@ -108,16 +107,15 @@ class Replica:
         self.view.commit(overlay.changes)
         self.meta = meta
 
-    def _fold(self, records: Sequence[Record], asked: int = -1) -> bool:
-        overlay, counts = Overlay(self.view), False
+    def _fold(self, records: Sequence[Record]) -> None:
+        overlay = Overlay(self.view)
         for record in records:
             decision = self._fold_one(overlay, record)
-            if decision is not None:
-                counts = counts or record.offset == asked
-                if isinstance(decision.reply_to, str):
-                    self.recent.append(decision)
+            if decision is not None and isinstance(decision.reply_to, str):
+                self.recent.append(decision)
+            if decision is not None and isinstance(decision.event, Claimed):
+                self.claimant = decision.event.owner
         self.commit(overlay, tables.meta(overlay))
-        return counts
 
     def _fold_one(self, overlay: Overlay, record: Record) -> Decision | None:
         try:

@@ -1,37 +1,42 @@
 """Drives one partition: claim, batch, decide over an overlay, one durable append, one atomic commit, then the replies.
 
 Rules: one append in flight a partition; a reply leaves only when the log has what it rests on, rejections too; after an
-append that failed or is unclear comes a new claim and a fresh read. Commands behind the last cause are decided again
-after a start: the view is the same, so the decisions are.
-Two owners decide a command alike, as both have decided all before it in the log; so a rejection, of which the log gets to
-know nothing, needs no fence. (Reads do: they do not come in the order of the log. See `processors.leases`.) Commands that
-are gone before they were decided here were decided by a later owner, or deleted by an operator: which, the events tell.
-A command that the log has twice is decided once (`processors.asked`).
+append that failed or is unclear comes a new claim and a fresh read. Commands after the last cause are decided again
+after a start: the view is the same and so are the rules, so the decisions are.
+Where the rules differ, they may not be. So a claim names the release whose rules it decides by. If another release's owner
+may have refused commands that no event tells of, the new one waits until that owner can answer nothing more, appends that
+all commands up to the end are decided, and answers those without an event as unknown: none of them is ever carried out.
+So that this holds, a refusal is answered only under a lease (`may_refuse`).
+Once a second, and at its end, an owner appends `CommandsDecided` where commands were decided without an event: they may be
+trimmed then, and no later owner decides them again.
+Commands that are gone before they were decided here were decided by a later owner, or deleted by an operator: which, the
+events tell. A command that the log has twice is decided once (`processors.asked`).
 Errors: `Fenced` when another owner has claimed the partition, `UnknownRecord`, and those of `Replica`. Each stops this
 partition and no other.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from msgspec import UNSET
-
 from processors.asked import Asked
+from processors.batch import Batch
 from processors.machine import tables
-from processors.machine.apply import fold
-from processors.machine.decide import answer, decide
+from processors.machine.decide import answer
+from processors.release import own_release
 from processors.replica import Replica
-from processors.view import Overlay, View
+from processors.view import View
 from topics import commands, events
-from topics.log import VALUE_BYTES_MAX, Entry, Log, LogError, OffsetTrimmed, Record, decoded
+from topics.log import Entry, Log, LogError, OffsetTrimmed, Record, decoded
 from topics.replies import Reply
 from topics.spec import TopicPartition
 
 BATCH_COMMANDS_MAX = 256  # one append stays below the log's record and batch bounds
 CLAIM_ATTEMPTS = 5
 TOLD_AGAIN_MS = 60_000  # longer than any gateway waits
+TELL_EVERY_S = 1.0  # that commands were decided without an event
 log_ = logging.getLogger(__name__)
 
 
@@ -46,13 +51,27 @@ class Replies(Protocol):
 
 
 class PartitionRuntime:
-    def __init__(self, log: Log, replica: Replica, owner: str, replies: Replies) -> None:
+    def __init__(
+        self,
+        log: Log,
+        replica: Replica,
+        owner: str,
+        replies: Replies,
+        may_refuse: Callable[[], bool] = lambda: True,
+        release: str = "",
+    ) -> None:
+        """`may_refuse`: whether a refusal that was decided just now may be answered; always where there is one process.
+
+        `release`: whose rules it decides by, if not by those of this process's own.
+        """
         self._log = log
         self._replica = replica
         self._commands = TopicPartition("commands", replica.number)
         self._events = TopicPartition("events", replica.number)
         self._owner = owner
         self._replies = replies
+        self._may_refuse = may_refuse
+        self._release = release or own_release()
         self._decided_below = 0
         self._asked: Asked | None = None  # where the log repeats nothing
         self.is_claimed = False
@@ -81,10 +100,12 @@ class PartitionRuntime:
         await self._replica.catch_up()
         epoch = self.meta.epoch + 1
         time_ms = self.meta.time_ms
-        claimed = events.Decision(epoch, 0, -1, time_ms, self._owner, "", "", events.Claimed(self._owner))
-        [offset] = await self._log.append(self._events, [Entry(b"", events.encode(claimed))], durable=True)
+        claim = events.Claimed(self._owner, self._release)
+        claimed = events.Decision(epoch, 0, -1, time_ms, self._owner, "", "", claim)
+        await self._log.append(self._events, [Entry(b"", events.encode(claimed))], durable=True)
+        await self._replica.catch_up()
         # two who claim at once choose the same epoch: only the first of the two claims counts
-        if not await self._replica.catch_up(offset) or self.meta.epoch != epoch:
+        if self.meta.epoch != epoch or self._replica.claimant != self._owner:
             raise Fenced(f"{self._events.partition}: another owner has claimed epoch {self.meta.epoch}")
         self._decided_below = self.meta.cause + 1
         self.is_claimed = True
@@ -92,11 +113,23 @@ class PartitionRuntime:
         self._replica.counts.claims += 1
 
     async def run(self) -> None:
-        """Decide commands as they come, behind a claim; ends with an exception only.
+        """Decide commands as they come, after a claim; ends with an exception only.
 
-        Not before earlier owners can answer no reads: theirs may not show yet what is told here.
+        Not before earlier owners can answer nothing: their reads may not show yet what is told here.
         """
         self.tell_again()
+        await self._settle_other_releases()
+        working = [asyncio.create_task(self._decide_all()), asyncio.create_task(self._tell_decided())]
+        try:
+            done, _ = await asyncio.wait(working, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
+        finally:
+            for each in working:
+                each.cancel()
+            await asyncio.gather(*working, return_exceptions=True)
+
+    async def _decide_all(self) -> None:
         start = await self._start()
         while True:
             try:
@@ -117,30 +150,27 @@ class PartitionRuntime:
                 self.is_claimed = False
                 log_.error("partition %d: append failed, claiming anew: %s", self._commands.partition, error)
 
-    async def handle(self, batch: Sequence[Record]) -> None:
+    async def handle(self, records: Sequence[Record]) -> None:
         """Decide a batch of commands and make the decisions durable, then reply. Raises `LogError` if that failed."""
-        overlay, replies, entries = Overlay(self.view), [], []
-        meta = self.meta
-        for record, command in self._undecided(batch):
-            value, reply = self._decide(overlay, meta, command, record)
-            replies.append((command.reply_to, reply))
-            if value:
-                fold(overlay, self._log.identity, meta.offset, value)
-                meta = tables.meta(overlay)
-                entries.append(Entry(record.key, value))
+        batch = Batch(self.view, self._log.identity, self._commands, self.meta, names_gateways=self._replies.outlives_owner)
+        for record, command in self._undecided(records):
+            batch.decide(record, command)
         try:
-            await self._commit(overlay, meta, entries)
+            await self._commit(batch)
         except LogError as error:
-            for gateway, reply in replies:
-                self._replies.send(gateway, Reply(reply.request_id, "ServiceUnavailable", str(error)))
+            for answered in batch.answers:
+                self._turn_away(answered.gateway, answered.reply.request_id, str(error))
             raise
-        self._decided_below = max(self._decided_below, batch[-1].offset + 1)
+        self._decided_below = max(self._decided_below, records[-1].offset + 1)
         counts = self._replica.counts
-        counts.batches += bool(replies)
-        counts.commands += len(replies)
-        counts.events += len(entries)
-        for gateway, reply in replies:
-            self._replies.send(gateway, reply)
+        counts.batches += bool(batch.answers)
+        counts.commands += len(batch.answers)
+        counts.events += len(batch.entries)
+        for gateway, reply, is_in_log in batch.answers:
+            if is_in_log or self._may_refuse():
+                self._replies.send(gateway, reply)
+            else:
+                self._turn_away(gateway, reply.request_id, "the lease on the partition has lapsed")
 
     def tell_again(self) -> None:
         """The replies of an owner that may not have got to it; a gateway that has its reply drops this one."""
@@ -153,6 +183,8 @@ class PartitionRuntime:
     async def finish(self) -> None:
         """Return between two batches and begin no other; whoever ends `run` then leaves nothing unclear in the log."""
         await self._handling.acquire()
+        with contextlib.suppress(LogError, Fenced):  # what is not told is decided again by whoever claims next
+            await self._append_decided(self._decided_below)
 
     async def trim(self) -> None:
         """Let the log drop commands that nobody needs any more."""
@@ -169,35 +201,45 @@ class PartitionRuntime:
             elif self._asked is not None:
                 self._asked.recall(record)
 
-    def _decide(
-        self, overlay: Overlay, meta: tables.Meta, command: commands.Command, record: Record
-    ) -> tuple[bytes, Reply]:
-        """The record of the decision, if there is any, and the reply."""
-        time_ms = max(meta.time_ms, record.time_ms)
-        try:
-            event, reply = decide(overlay, command, record.time_ms, time_ms)
-        except Exception:
-            log_.exception("request %s: deciding failed; this is a bug to report", command.request_id)
-            return b"", _internal_error(command)
-        if event is None:
-            return b"", reply
-        decision = events.Decision(
-            meta.epoch,
-            meta.sequence + 1,
-            record.offset,
-            time_ms,
-            command.principal,
-            command.request_id,
-            f"{record.offset:016x}",
-            event,
-            reply_to=(command.reply_to or UNSET) if self._replies.outlives_owner else UNSET,
-        )
-        value = events.encode(decision)
-        if len(record.key) + len(value) > VALUE_BYTES_MAX:  # its append would fail again and again
-            where = f"offset {record.offset} of commands:{self._commands.partition}"
-            log_.error("%s is left out: its event would be too large; bucketlog did not write that", where)
-            return b"", _internal_error(command)
-        return value, reply
+    async def _settle_other_releases(self) -> None:
+        """What an owner of another release may have refused is not carried out by the rules of this one."""
+        if len(self.meta.releases) < 2:
+            return
+        start, end = self.meta.cause + 1, await self._log.latest(self._commands)
+        async with self._handling:
+            await self._append(events.CommandsDecided(max(start, end)), cause=max(start, end) - 1)
+        self._decided_below = self.meta.cause + 1
+        start = max(start, await self._log.earliest(self._commands))
+        while start < end and (records := await self._log.read(self._commands, start)):
+            for record in records:
+                if record.offset < end:
+                    with contextlib.suppress(ValueError):  # the other release's
+                        command = commands.decode(record.value)
+                        self._turn_away(command.reply_to, command.request_id, "another release was asked")
+            start = records[-1].offset + 1
+
+    async def _tell_decided(self) -> None:
+        while True:
+            await asyncio.sleep(TELL_EVERY_S)
+            if self._decided_below > self.meta.cause + 1:
+                async with self._handling:
+                    await self._append_decided(self._decided_below)
+
+    async def _append_decided(self, below: int) -> None:
+        if self.is_claimed and below > self.meta.cause + 1:
+            await self._append(events.CommandsDecided(below), cause=below - 1)
+
+    async def _append(self, event: events.Event, cause: int) -> None:
+        """What no command asked for. Under `_handling`: one append is in flight at a time."""
+        meta = self.meta
+        decision = events.Decision(meta.epoch, meta.sequence + 1, cause, meta.time_ms, "", "", f"{cause:016x}", event)
+        batch = Batch(self.view, self._log.identity, self._commands, meta, names_gateways=False)
+        batch.add(Entry(b"", events.encode(decision)))
+        await self._commit(batch)
+
+    def _turn_away(self, gateway: str, request: str, why: str) -> None:
+        """The outcome is unknown."""
+        self._replies.send(gateway, Reply(request, "ServiceUnavailable", why))
 
     async def _start(self) -> int:
         """Where undecided commands begin; or, where some may come twice, all that are kept.
@@ -219,16 +261,22 @@ class PartitionRuntime:
                 async with self._handling:
                     await self.handle(batch[position : position + BATCH_COMMANDS_MAX])
 
-    async def _commit(self, overlay: Overlay, meta: tables.Meta, entries: Sequence[Entry]) -> None:
-        """Entries into the log, durable; then the overlay into the view, or a fresh fold where others wrote between."""
-        if not entries:  # rejections rest on what is committed, and that is durable
+    async def _commit(self, batch: Batch) -> None:
+        """Its entries into the log, durable; then its overlay into the view, or a fresh fold where the log has more.
+
+        The log may have them twice and acknowledge the second copy, or void ones of others between: what was folded tells.
+        """
+        if not batch.entries:  # rejections rest on what is committed, and that is durable
             return
-        offsets = await self._log.append(self._events, entries, durable=True)
-        if offsets == list(range(self.meta.offset, self.meta.offset + len(entries))):
-            self._replica.commit(overlay, meta)
+        offsets = await self._log.append(self._events, batch.entries, durable=True)
+        if offsets == list(range(self.meta.offset, self.meta.offset + len(offsets))):
+            self._replica.commit(batch.overlay, batch.meta)
             return
-        if not await self._replica.catch_up(offsets[-1]) or self.meta.epoch != meta.epoch:
-            raise Fenced(f"{self._events.partition}: decisions of epoch {meta.epoch} are void")
+        await self._replica.catch_up()
+        if self.meta.epoch != batch.meta.epoch:
+            raise Fenced(f"{self._events.partition}: decisions of epoch {batch.meta.epoch} are void")
+        if self.meta.sequence != batch.meta.sequence:
+            raise LogError(f"events:{self._events.partition} does not show what it acknowledged; check the brokers")
 
     async def _claim_patiently(self) -> None:
         for attempt in range(CLAIM_ATTEMPTS):
@@ -238,7 +286,3 @@ class PartitionRuntime:
                 if attempt == CLAIM_ATTEMPTS - 1:
                     raise
         return None
-
-
-def _internal_error(command: commands.Command) -> Reply:
-    return Reply(command.request_id, "InternalError", "We encountered an internal error.")

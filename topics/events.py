@@ -14,10 +14,17 @@ from topics.placement import Node
 VERSION = 1
 
 
-class Claimed(msgspec.Struct, frozen=True, tag_field="eventName", tag="Claimed"):
-    """A new owner of the partition: decisions of earlier epochs that come behind it are void."""
+class Claimed(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="eventName", tag="Claimed"):
+    """A new owner of the partition: decisions of earlier epochs that come after it are void."""
 
     owner: str
+    release: str = ""  # whose rules it decides by; of a release that did not say: empty
+
+
+class CommandsDecided(msgspec.Struct, frozen=True, tag_field="eventName", tag="CommandsDecided"):
+    """All commands below an offset are decided; those without an event changed nothing, and never will."""
+
+    below: int
 
 
 class BucketCreated(msgspec.Struct, frozen=True, tag_field="eventName", tag="BucketCreated"):
@@ -152,6 +159,7 @@ class CopiesSet(msgspec.Struct, frozen=True, tag_field="eventName", tag="Cluster
 ClusterEvent = NodeChanged | NodeRemoved | GroupHeld | CopiesSet
 Event = (
     Claimed
+    | CommandsDecided
     | BucketCreated
     | BucketDeleted
     | ObjectCreated

@@ -37,20 +37,38 @@ def fold(view: Overlay, log: str, offset: int, value: bytes) -> events.Decision 
     running = digest(before.hash, value)
     if reader is None:
         after = tables.Meta(
-            log, offset + 1, before.epoch, before.sequence, before.cause, before.time_ms, running, before.hash
+            log,
+            offset + 1,
+            before.epoch,
+            before.sequence,
+            before.cause,
+            before.time_ms,
+            running,
+            before.hash,
+            before.releases,
         )
     else:
         cause = max(before.cause, decision.cause)
-        after = tables.Meta(log, offset + 1, reader.epoch, reader.sequence, cause, decision.time_ms, running, before.hash)
+        releases = _releases(before.releases, decision.event)
+        after = tables.Meta(
+            log, offset + 1, reader.epoch, reader.sequence, cause, decision.time_ms, running, before.hash, releases
+        )
         apply(view, offset, decision)
     tables.put(view, tables.META_KEY, after)
     return None if reader is None else decision
 
 
+def _releases(before: tuple[str, ...], event: events.Event) -> tuple[str, ...]:
+    """An owner decides nothing before it has settled what those of other releases may have refused."""
+    if isinstance(event, events.Claimed):
+        return (*(each for each in before if each != event.release), event.release)
+    return before[-1:]
+
+
 def apply(view: Overlay, position: int, decision: events.Decision) -> None:
     event = decision.event
     match event:
-        case events.Claimed():
+        case events.Claimed() | events.CommandsDecided():
             pass
         case events.BucketCreated():
             row = tables.Bucket(event.owner, event.region, event.incarnation, decision.time_ms)

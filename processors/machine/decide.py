@@ -36,20 +36,27 @@ class Outcome(NamedTuple):
     reply: Reply
 
 
-def decide(view: Readable, command: commands.Command, appended_ms: int, time_ms: int) -> Outcome:
-    """`appended_ms`: when the log took the command. `time_ms`: that, made monotonic in the partition.
+class Context(NamedTuple):
+    """What the log says of a command."""
 
-    The deadline is held against the former: a log whose clock was ahead for a while would else refuse all until then.
+    offset: int  # in its partition of `commands`
+    appended_ms: int  # Unix time by the log's clock, as it was: a clock may have been ahead, and set back
+    time_ms: int  # that, made monotonic in the partition
+
+
+def decide(view: Readable, command: commands.Command, context: Context) -> Outcome:
+    """The deadline is held against the raw clock: one that was ahead would otherwise have every command rejected until
+    real time caught up.
     """
     try:
-        if appended_ms > command.deadline_ms:
+        if context.appended_ms > command.deadline_ms:
             raise Rejected("RequestTimeout", "The command reached the log after its deadline.")
         found = _decide(view, command)
     except Rejected as rejected:
-        return Outcome(None, _refusal(rejected, command.request_id, time_ms))
+        return Outcome(None, _refusal(rejected, command.request_id, context.time_ms))
     if isinstance(found, Reply):
-        return Outcome(None, msgspec.structs.replace(found, request_id=command.request_id, time_ms=time_ms))
-    return Outcome(found, answer(found, command.request_id, time_ms))
+        return Outcome(None, msgspec.structs.replace(found, request_id=command.request_id, time_ms=context.time_ms))
+    return Outcome(found, answer(found, command.request_id, context.time_ms))
 
 
 def _refusal(rejected: Rejected, request_id: str, time_ms: int) -> Reply:

@@ -32,6 +32,7 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
     time_ms: int = 0  # the partition's clock
     hash: bytes = b""  # running hash of the records folded
     previous: bytes = b""  # the same without the last record, so that one record is enough to check it
+    releases: tuple[str, ...] = ()  # that may have refused commands above `cause`; the last claim's is the last
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True):

@@ -11,6 +11,7 @@ from gateway.submit import WAITING_MAX, Commander
 from topics import commands, spec
 from topics.log import LogError
 from topics.memory import MemoryLog
+from topics.objects import Attributes, Extent
 from topics.replies import Reply
 from topics.spec import TopicPartition, bucket_partition
 
@@ -116,3 +117,25 @@ def test_a_backlog_over_its_bound_is_slow_down() -> None:
         await asyncio.gather(*crowd, return_exceptions=True)
 
     with_commander(case, durable=True)
+
+
+PUT = commands.PutObject("b", "key", 5, "e", [Extent("ab" * 16, 7, 5, 1, 0)], None, Attributes())
+
+
+@pytest.mark.parametrize(
+    ("error", "is_given_back"),
+    [("PreconditionFailed", True), ("NoSuchBucket", True), ("ServiceUnavailable", False), ("InternalError", False)],
+)
+def test_the_partition_is_asked_to_give_back_the_payload_of_a_rejected_command(error: str, is_given_back: bool) -> None:
+    async def case(commander: Commander, log: MemoryLog) -> None:
+        task = asyncio.create_task(commander.submit_payload("R", "someone", PUT))
+        await asyncio.sleep(0)
+        commander.send("here", Reply("R", error))
+        with pytest.raises(S3Error, match=error):
+            await task
+        later = [commands.decode(each.value) for each in await log.read(AT, 1)]
+        release = commands.ReleaseOrphans(AT.partition, [(7, "ab" * 16)])
+        assert [(each.reply_to, each.body) for each in later] == ([("", release)] if is_given_back else [])
+        assert await log.latest(TopicPartition("writes", 7)) == 0
+
+    with_commander(case)

@@ -55,9 +55,11 @@ class Bench:
         self.log: MemoryLog = WeighedLog("the log", lambda: self.now_ms)
         self.view = MemoryView()
         self.sent = Sent()
+        self.may_refuse = True
 
-    def runtime(self, owner: str = "a") -> PartitionRuntime:
-        return PartitionRuntime(self.log, Replica(self.log, self.view, 0), owner, self.sent)
+    def runtime(self, owner: str = "a", release: str = "R") -> PartitionRuntime:
+        replica = Replica(self.log, self.view, 0)
+        return PartitionRuntime(self.log, replica, owner, self.sent, lambda: self.may_refuse, release)
 
     async def ask(self, request: str, body: commands.Body, deadline_ms: int = 9_999) -> None:
         command = commands.Command(request, OWNER, "gateway", deadline_ms, body)

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from processors.machine import tables
 from processors.machine.apply import fold
-from processors.machine.decide import decide
+from processors.machine.decide import Context, decide
 from processors.memory import MemoryView
 from processors.view import Overlay
 from topics import commands, events
@@ -45,7 +45,9 @@ class Machine:
     ) -> Answer:
         command = commands.Command(REQUEST, principal, "gateway", deadline_ms, body)
         before = dict(self.view.rows)
-        event, reply = decide(self.view, command, time_ms, max(time_ms, tables.meta(self.view).time_ms))
+        event, reply = decide(
+            self.view, command, Context(len(self.records), time_ms, max(time_ms, tables.meta(self.view).time_ms))
+        )
         assert self.view.rows == before  # decide reads and never writes
         if event is not None:
             self._append(event, tables.meta(self.view).sequence + 1, time_ms)

@@ -88,7 +88,7 @@ def test_a_claim_names_its_owner_and_rises_above_the_one_before() -> None:
         for owner in ("a", "b"):
             await at.runtime(owner).claim()
         found = [(each.epoch, each.sequence, each.cause, each.event) for each in await at.decisions()]
-        assert found == [(1, 0, -1, events.Claimed("a")), (2, 0, -1, events.Claimed("b"))]
+        assert found == [(1, 0, -1, events.Claimed("a", "R")), (2, 0, -1, events.Claimed("b", "R"))]
 
     bench(case)
 

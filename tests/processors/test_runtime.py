@@ -1,14 +1,14 @@
 """The runtime of one partition on a log that fails at the worst moment."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import pytest
 
 from processors.machine import tables
 from processors.memory import MemoryView
-from processors.replica import Replica
-from processors.runtime import Fenced, PartitionRuntime
+from processors.runtime import Fenced
+from processors.view import Overlay
 from tests.processors.bench import COMMANDS, EVENTS, Bench, Sent, WeighedLog, bench, bucket
 from tests.processors.machine import OWNER
 from topics import commands, events, spec
@@ -115,6 +115,85 @@ def test_a_failure_to_decide_is_an_internal_error_and_no_end() -> None:
     bench(case)
 
 
+def test_an_event_that_cannot_be_folded_is_not_appended_and_leaves_nothing_in_the_overlay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    honest = tables.put
+
+    def put(view: Overlay, key: bytes, row: tables.Row) -> None:
+        if key == tables.bucket_key("bad"):
+            view.put(b"half", b"of it")
+            raise ArithmeticError
+        honest(view, key, row)
+
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        for number, name in enumerate(("x", "bad", "y")):
+            await at.ask(f"R{number}", bucket(name))
+        with monkeypatch.context() as patch:
+            patch.setattr(tables, "put", put)
+            await runtime.handle(await at.log.read(COMMANDS, 0))
+        assert at.errors() == {"R0": "", "R1": "InternalError", "R2": ""}
+        assert await at.facts() == [events.Claimed, events.BucketCreated, events.BucketCreated]
+        live, at.view = at.view, MemoryView()
+        await at.runtime("b").claim()
+        del live.rows[tables.META_KEY], at.view.rows[tables.META_KEY]
+        assert live.rows == at.view.rows
+
+    bench(case)
+
+
+def test_where_the_view_cannot_be_read_the_outcome_is_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    class Damaged(MemoryView):
+        def get(self, key: bytes) -> bytes | None:
+            if key == tables.bucket_key("x"):
+                raise OSError("view/0000 is damaged: it is made anew when bucketlog starts again")
+            return super().get(key)
+
+    async def case(at: Bench) -> None:
+        at.view = Damaged()
+        runtime = at.runtime()
+        await runtime.claim()
+        await at.ask("R1", bucket("x"))
+        await at.ask("R2", bucket("y"))
+        await runtime.handle(await at.log.read(COMMANDS, 0))
+        assert at.errors() == {"R1": "ServiceUnavailable", "R2": ""}
+
+    bench(case)
+    assert "it is made anew when bucketlog starts again" in caplog.text
+    assert "bug" not in caplog.text
+
+
+@pytest.mark.parametrize("between", [False, True])
+def test_an_append_acknowledged_at_its_second_copy_counts(between: bool) -> None:
+    """Offsets alone do not tell: librdkafka may send again what it has sent, under another epoch of its own."""
+
+    class Twice(MemoryLog):
+        async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
+            if at == EVENTS:
+                await super().append(at, entries, durable=durable)
+                if between:  # a zombie's, void
+                    await super().append(at, [Entry(b"", ZOMBIE)], durable=durable)
+            return await super().append(at, entries, durable=durable)
+
+    late = events.Decision(0, 7, 3, 0, "", "", "", events.BucketDeleted("x"))
+    ZOMBIE = events.encode(late)
+
+    async def case(at: Bench) -> None:
+        at.log = Twice("the log", lambda: at.now_ms)
+        await at.log.create_topics(spec.ALL)
+        runtime = at.runtime()
+        await runtime.claim()
+        await at.ask("R1", bucket("x"))
+        await at.ask("R2", bucket("x"))
+        await runtime.handle(await at.log.read(COMMANDS, 0))
+        assert at.errors() == {"R1": "", "R2": "BucketAlreadyOwnedByYou"}
+        assert tables.bucket(at.view, "x") is not None
+
+    bench(case)
+
+
 def test_running_goes_on_over_a_failed_append_under_a_new_claim() -> None:
     async def case(at: Bench) -> None:
         runtime = at.runtime()
@@ -197,8 +276,8 @@ def test_trimming_leaves_the_commands_that_a_start_decides_again() -> None:
         await at.log.append(COMMANDS, [], durable=True)
         await runtime.trim()
         assert await at.log.earliest(COMMANDS) == 2  # what is rejected leaves no event, and is rejected again
-        again = Sent()
-        running = asyncio.create_task(PartitionRuntime(at.log, Replica(at.log, at.view, 0), "b", again).run_alone())
+        at.sent = again = Sent()
+        running = asyncio.create_task(at.runtime("b").run_alone())
         await again.told("R2")
         running.cancel()
         told = [(each.request_id, each.error) for each in again.replies]

@@ -33,6 +33,8 @@ BODIES: list[commands.Body] = [
 ]
 FACTS: list[events.Event] = [
     events.Claimed("cd" * 16),
+    events.Claimed("cd" * 16, "0123456789abcdef"),
+    events.CommandsDecided(17),
     events.BucketCreated("photos", "root", "eu-west-1", "ab" * 16),
     events.BucketDeleted("photos"),
     events.ObjectCreated(

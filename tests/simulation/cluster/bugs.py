@@ -69,19 +69,19 @@ def told_again_while_the_predecessor_answers(patch: Patch, world: object) -> Non
 def deadline_ignored(patch: Patch, world: object) -> None:
     honest = decide.decide
 
-    def late(view: Readable, command: commands.Command, appended_ms: int, time_ms: int) -> decide.Outcome:
-        return honest(view, msgspec.structs.replace(command, deadline_ms=sys.maxsize), appended_ms, time_ms)
+    def late(view: Readable, command: commands.Command, context: decide.Context) -> decide.Outcome:
+        return honest(view, msgspec.structs.replace(command, deadline_ms=sys.maxsize), context)
 
-    patch.setattr("processors.runtime.decide", late)
+    patch.setattr("processors.batch.decide", late)
 
 
 def clock_ahead_held_against_deadlines(patch: Patch, world: object) -> None:
     honest = decide.decide
 
-    def decide_late(view: Readable, command: commands.Command, appended_ms: int, time_ms: int) -> decide.Outcome:
-        return honest(view, command, time_ms, time_ms)
+    def decide_late(view: Readable, command: commands.Command, context: decide.Context) -> decide.Outcome:
+        return honest(view, command, context._replace(appended_ms=context.time_ms))
 
-    patch.setattr("processors.runtime.decide", decide_late)
+    patch.setattr("processors.batch.decide", decide_late)
 
 
 def repeated_command_carried_out(patch: Patch, world: object) -> None:

@@ -22,7 +22,7 @@ from tests.simulation.invariants import CorruptionIsNeverServed, FullNodesTakeNo
 from topics import commands
 from topics.log import LogError
 from topics.memory import MemoryLog
-from topics.objects import Attributes, Extent
+from topics.objects import Attributes
 from topics.placement import Group, Placement, State
 from topics.replies import Reply
 
@@ -205,20 +205,14 @@ class Client:
             for extent in extents:
                 self._gateway.known.check_room(extent.group, begun, begun_s)
         body = commands.PutObject(BUCKET, key, len(data), f"{value}", extents, None, Attributes())
-        await self._submit(body, extents)
+        await self._gateway.commander.submit_payload(self._request(), "root", body)
 
     async def _delete(self, key: str) -> None:
-        await self._submit(commands.DeleteObject(BUCKET, key), [])
+        await self._gateway.commander.submit(self._request(), "root", commands.DeleteObject(BUCKET, key))
 
-    async def _submit(self, body: commands.Body, extents: list[Extent]) -> None:
-        """As `gateway.put.submit`."""
+    def _request(self) -> str:
         self._history.requests += 1
-        try:
-            await self._gateway.commander.submit(f"R{self._history.requests}", "root", body)
-        except S3Error as error:
-            if error.code not in {"ServiceUnavailable", "InternalError"}:
-                await payload.release(self._gateway.blobs, extents)
-            raise
+        return f"R{self._history.requests}"
 
     async def read(self, key: str) -> None:
         """Raises `OSError` where not all of its bytes can be had."""

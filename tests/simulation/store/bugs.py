@@ -10,7 +10,9 @@ from datanode.replica import GroupReplica
 from datanode.service import NodeService
 from datanode.store import VolumeStore
 from datanode.volume import Volume
-from processors.machine import tables
+from processors.batch import Batch
+from processors.machine import decide, tables
+from processors.machine.decide import Context, Outcome
 from processors.memory import MemoryView
 from processors.reads import ViewReads
 from processors.runtime import PartitionRuntime
@@ -26,12 +28,13 @@ from tests.simulation.invariants import (
 from tests.simulation.plants import Patch, Plant
 from tests.simulation.store.world import World
 from topics import copies, events, generation
+from topics.commands import Command
 from topics.disk import Disk
 from topics.embedded import EmbeddedLog
 from topics.events import Claimed, Decision
 from topics.generation import Found, Standing
 from topics.journal import Journal
-from topics.log import Entry, Record
+from topics.log import Entry
 from topics.mirror import MirroredFile
 from topics.reader import ReaderState
 from topics.spec import TopicPartition
@@ -202,23 +205,23 @@ def failed_write_drops_promised_records(patch: Patch, world: World) -> None:
 def void_record_folded_as_ours(patch: Patch, world: object) -> None:
     honest = PartitionRuntime._commit
 
-    async def commit(runtime: PartitionRuntime, overlay: Overlay, meta: tables.Meta, entries: Sequence[Entry]) -> None:
-        if entries:
-            await runtime._log.append(runtime._events, entries, durable=True)
-            runtime._replica.commit(overlay, meta)
+    async def commit(runtime: PartitionRuntime, batch: Batch) -> None:
+        if batch.entries:
+            await runtime._log.append(runtime._events, batch.entries, durable=True)
+            runtime._replica.commit(batch.overlay, batch.meta)
         else:
-            await honest(runtime, overlay, meta, entries)
+            await honest(runtime, batch)
 
     patch.setattr(PartitionRuntime, "_commit", commit)
 
 
 def decides_without_overlay(patch: Patch, world: World) -> None:
-    honest = PartitionRuntime._decide
+    honest = decide.decide
 
-    def decide(runtime: PartitionRuntime, overlay: Overlay, meta: tables.Meta, command: Any, record: Record) -> Any:
-        return honest(runtime, Overlay(runtime.view), meta, command, record)
+    def on_what_is_committed(overlay: Overlay, command: Command, context: Context) -> Outcome:
+        return honest(overlay._base, command, context)
 
-    patch.setattr(PartitionRuntime, "_decide", decide)
+    patch.setattr("processors.batch.decide", on_what_is_committed)
 
 
 def listing_forgets_one(patch: Patch, world: World) -> None:
