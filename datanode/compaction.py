@@ -4,7 +4,8 @@ Rules: a record is copied, the copy synced, the index switched; only when nothin
 index is synced, its file is removed. So a crash at any point leaves the old record or the new one in the index, never
 both and never none; the copy that the index does not have is garbage, or is found twice by the scan of a start. What is
 verified is copied; a damaged record stays where it is, with its volume, and is reported: a part of it may still be read,
-and a replica's whole one takes its place. A volume that a writer is open in is left alone.
+and a replica's whole one takes its place. A volume that a writer is open in is left alone. What fails for one volume
+keeps no other from its turn.
 A blob that is released while its volume moves may come back as garbage if then the process crashes and the index is lost.
 Errors: `OSError`; `DiskFull` where copies would eat into the last quarter of the reserve.
 """
@@ -50,13 +51,19 @@ class Compactor:
             try:
                 await self.compact()
             except OSError as error:
-                log_.error("volumes could not be compacted, this will be tried again: %s", error)
+                log_.error("not all volumes could be compacted, this will be tried again: %s", error)
 
     async def compact(self) -> None:
-        """All volumes that are worth it now; first those that give most room for the least copying."""
+        """All volumes that are worth it now; first what gives most room for the least copying. Raises the last error."""
+        failure: OSError | None = None
         for volume in sorted(self._store.volumes.all.values(), key=lambda each: self._store.index.live_bytes(each.number)):
             if self._is_worth(volume):
-                await self._compact(volume)
+                try:
+                    await self._compact(volume)
+                except OSError as error:
+                    failure = error
+        if failure is not None:
+            raise failure
 
     def _is_worth(self, volume: Volume) -> bool:
         store = self._store
@@ -77,12 +84,15 @@ class Compactor:
         if index.live_bytes(volume.number):
             async for batch in self._by_headers(volume):
                 await self._copy(volume, batch)  # what is damaged is left for the second pass
+        groups = set[int]()
         if index.live_bytes(volume.number):  # damaged: their headers, or more
             async for batch in self._by_index(volume):
                 for entry in await self._copy(volume, batch):
+                    groups.add(entry.group)
                     self._on_damaged(entry.group, entry.blob)
         if live := index.live_bytes(volume.number):
             self._stuck[volume.number] = live
+            volume.only_doubtful(groups)
             return
         index.forget_volume(volume.number)
         index.sync()

@@ -51,17 +51,14 @@ class Fetch:
         self.fetched_bytes = 0
 
     def is_here(self, wanted: Wanted) -> bool:
-        """Whether the blob is here as it is wanted. One with other bytes came damaged, and goes."""
-        if not self._store.has(wanted.group, wanted.blob):
-            return False
-        if wanted.crc32c is None or self._store.is_of(wanted.group, wanted.blob, wanted.length, wanted.crc32c):
-            return True
-        log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), wanted.group)
-        self._store.release(wanted.group, [wanted.blob])
-        return False
+        """Whether the blob is here as it is wanted."""
+        if wanted.crc32c is None:
+            return self._store.has(wanted.group, wanted.blob)
+        return self._store.is_of(wanted.group, wanted.blob, wanted.length, wanted.crc32c)
 
     async def get(self, wanted: Wanted, sources: Sequence[str], *, replace: bool = False) -> None:
-        """The blob into the volumes, durable on return. `replace`: one that is here, but damaged.
+        """The blob into the volumes, durable on return. `replace`: one that is here, but damaged. One with other bytes than
+        those that are wanted is damaged, too.
 
         Raises `BlobUnavailable` where every source says that it has none, or `OSError` where some could not be asked.
         """
@@ -88,6 +85,9 @@ class Fetch:
         node = self._nodes(endpoint)
         ref = BlobRef(wanted.group, wanted.blob, wanted.partition, wanted.crc32c)
         first = await _read(node, ref, 0, min(WINDOW_BYTES, wanted.length), wanted.position)
+        if self._store.has(wanted.group, wanted.blob) and not self.is_here(wanted):
+            log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), wanted.group)
+            replace = True
         writer = self._store.create(wanted.group, wanted.blob, wanted.partition, wanted.length, replace=replace)
         try:
             await writer.write(first)

@@ -35,6 +35,10 @@ class BlobCorrupt(Exception):
     """Bytes on disk do not match their checksum; they are not served."""
 
 
+class BlobUnreadable(BlobCorrupt):
+    """The disk does not give the bytes: damage like any other, but no write that broke off."""
+
+
 class Header(NamedTuple):
     group: int
     blob: bytes

@@ -209,8 +209,10 @@ class Member:
             while True:
                 try:
                     await copy.run()
-                    await self._store.sync()  # so that a start knows if something of it is lost
-                    break
+                    if number not in await self._store.sync():  # so that a start knows if something of it is lost
+                        break
+                    log_.warning("group %d is copied and cannot be synced yet", number)
+                    await asyncio.sleep(COPY_AGAIN_S)
                 except OSError as error:
                     log_.warning("group %d cannot be copied and will be tried again: %s", number, error)
                     await asyncio.sleep(COPY_AGAIN_S)

@@ -3,9 +3,12 @@
 Rules: a blob gets one place. Of two whole records of it the one that the index has stays, else the first in the order of
 volumes; the other is released, but only when all volumes are synced, for either could be the one that a power cut takes.
 A record that is not whole and not indexed is what a crash broke off: it is released. One that is indexed stays, to be
-found damaged. What was synced and is gone (a file that is missing or too short) is counted as lost, by group.
+found damaged; so does one that the disk cannot read, which no crash explains. What was synced and is gone (a file that is
+missing, too short, or cannot be opened) is counted as lost, by group. A disk that fails in one place keeps no store from
+its start: what could not be done is done by the next one.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -16,6 +19,7 @@ from datanode.volume import Found, Volume
 from datanode.volumes import Volumes
 
 REMOVED_AT_ONCE = 10_000
+log_ = logging.getLogger(__name__)
 
 
 class _Surplus(NamedTuple):
@@ -59,6 +63,7 @@ class _Scan:
     def run(self, start: int) -> list[_Surplus]:
         for found in self._volume.scan(start):
             self._volumes.unsettled_bytes += found.header.length
+            self._volume.note_unsynced([found.header.group])
             self._take(found)
         if self._found:
             self._index.change(list(self._found.values()))
@@ -77,7 +82,7 @@ class _Scan:
             new = None
         elif known == here:
             return  # whole or not: who reads it will see
-        elif not self._volume.has_whole(blob, found.offset, length):
+        elif not self._may_stand(found):
             self._volume.release(found.offset, blob, length)
             return
         elif known is not None:
@@ -86,6 +91,16 @@ class _Scan:
             if is_known_live:
                 return
         self._found[group, blob] = Change(group, blob, indexed, new)
+
+    def _may_stand(self, found: Found) -> bool:
+        """Whether the record is whole, or nobody can say."""
+        try:
+            self._volume.check(found.header.blob, found.offset, found.header.length)
+        except layout.BlobUnreadable as error:
+            log_.error("blob %s of group %d is damaged: %s", found.header.blob.hex(), found.header.group, error)
+        except layout.BlobCorrupt:
+            return False
+        return True
 
     def _is_live(self, blob: bytes, place: Place) -> bool:
         volume = self._volumes.all.get(place.volume)
@@ -97,9 +112,13 @@ class _Scan:
 
 
 def _release(volumes: Volumes, surplus: list[_Surplus]) -> None:
-    if surplus:
-        for volume in volumes.all.values():
-            volume.sync_now()
+    try:
+        if surplus:
+            for volume in volumes.all.values():
+                volume.sync_now()
+    except OSError as error:
+        log_.error("what is here twice stays until the next start: a volume cannot be synced: %s", error)
+        return
     for volume, offset, blob, length in surplus:
         volume.release(offset, blob, length)
 

@@ -30,6 +30,7 @@ SETTLE_BYTES = 16 << 20  # of payloads that the log keeps, and a start may have 
 SETTLE_RECORDS = 20_000
 SETTLE_STREAMED_BYTES = 256 << 20  # of large blobs, which are synced each, but whose place a start may have to find again
 REPAIR_AGAIN_S = 5.0
+IN_REPAIR_MAX = 10_000  # blobs that are known to be damaged: ~2 MB
 COPY_BYTES_PER_S = 256e6
 log_ = logging.getLogger(__name__)
 
@@ -120,13 +121,14 @@ class NodeService:
             await self._log.append(TopicPartition("writes", next(iter(positions))), [], durable=True)
         for each in started:
             each.unsettled_bytes = each.unsettled_records = 0
-        await self.store.sync(positions)
+        held_back = await self.store.sync(positions)
         for each in replicas:
-            each.synced = positions[each.group]
+            if each.group not in held_back:
+                each.synced = positions[each.group]
 
     def damaged(self, group: int, blob: bytes) -> None:
-        """Fetch a blob anew: what is here fails its checksum."""
-        if (group, blob) not in self._in_repair:
+        """Fetch a blob anew: what is here fails its checksum, or cannot be read. Beyond a bound the next scrub finds it."""
+        if (group, blob) not in self._in_repair and len(self._in_repair) < IN_REPAIR_MAX:
             self._in_repair.add((group, blob))
             self._damaged.put_nowait((group, blob))
 

@@ -29,7 +29,11 @@ class Space:
         self._unmeasured = 0  # bytes that may be taken before the disk is asked again
 
     def free_bytes(self) -> int:
-        return self._disk.free_bytes()
+        """None where the disk does not even say."""
+        try:
+            return self._disk.free_bytes()
+        except OSError:
+            return 0
 
     @property
     def is_read_only(self) -> bool:

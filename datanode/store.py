@@ -8,6 +8,7 @@ the disk gives them.
 """
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
@@ -26,6 +27,7 @@ READ_INLINE_BYTES_MAX = 256 << 10  # below this a hand-over to a thread costs mo
 PAGE_BLOBS = 1_000
 DROPPED_AT_ONCE = 200  # blobs: ~2 ms of the loop
 T = TypeVar("T")
+log_ = logging.getLogger(__name__)
 
 
 class BlobMissing(Exception):
@@ -94,7 +96,7 @@ class VolumeStore:
         self.space.take(len(data))
         with self.space.watched:
             volume = self.volumes.next(len(data))
-            at = volume.append(data)
+            at = volume.append(data, {new.group for new, _ in fresh.values()})
         changes = []
         for (new, old), record in zip(fresh.values(), records, strict=True):
             changes.append(Change(new.group, new.blob, old, Place(volume.number, at, len(new.data), new.partition)))
@@ -190,23 +192,37 @@ class VolumeStore:
         """The offset below which the group's partition of `writes` is in synced volumes."""
         return self.index.position(group)
 
-    async def sync(self, positions: Mapping[int, int] | None = None) -> None:
-        """All that was put and released before the call is durable on return, and with it the groups' positions."""
+    async def sync(self, positions: Mapping[int, int] | None = None) -> set[int]:
+        """All that was put before the call is durable on return, and with it the groups' positions; but not of the groups
+        that are returned: of theirs something is in a volume that could not be synced. Raises `OSError` for the index."""
         positions = positions or {}
         dropped = {group: self._dropped[group] for group in positions}
         settled = {volume: volume.settled for volume in self.volumes.all.values()}
         self.volumes.unsettled_bytes = 0
-        for volume in settled:
-            try:
-                await volume.sync()
-            except VolumeRetired:
-                if self._is_open(volume):
-                    raise  # the store was closed; else compaction has synced what was in the volume
-        news = {v.number: at for v, at in settled.items() if self._is_open(v) and v.noted != at}
-        self.index.put_synced(news, {g: at for g, at in positions.items() if self._dropped[g] == dropped[g]})
+        unsynced = [volume for volume in settled if not volume.is_synced]
+        failed = [volume for volume in await asyncio.gather(*map(self._unsyncable, unsynced)) if volume is not None]
+        held_back = set[int]().union(*(volume.doubtful for volume in failed))
+        news = {v.number: at for v, at in settled.items() if self._is_open(v) and v.noted != at and v not in failed}
+        stored = {g: at for g, at in positions.items() if self._dropped[g] == dropped[g] and g not in held_back}
+        self.index.put_synced(news, stored)
         self.index.sync()
         for number, at in news.items():
             self.volumes.all[number].noted = at
+        return held_back
+
+    async def _unsyncable(self, volume: Volume) -> Volume | None:
+        """Sync it; given back where that fails."""
+        if volume.has_failed:
+            return volume
+        try:
+            await volume.sync()
+        except VolumeRetired:
+            if self._is_open(volume):
+                raise  # the store was closed; else compaction has synced what was in the volume
+        except OSError as error:
+            log_.error("volume %d cannot be synced, groups %s wait: %s", volume.number, sorted(volume.doubtful), error)
+            return volume
+        return None
 
     def usage(self) -> Usage:
         volumes = self.volumes.all.values()

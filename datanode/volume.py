@@ -2,15 +2,17 @@
 
 Rule: a region's header is written when the region is handed out, before any later one. So whenever a later record is
 synced (`sync` covers the whole file), the headers before it are too, and a scan can step over records that are not whole.
-Where a header is damaged all the same, the scan looks for the next one.
+Where a header is damaged all the same, the scan looks for the next one. What the disk cannot read is damage of the record
+that it belongs to, and no more.
 
 What runs in a thread holds the file (`held`): a volume that is retired meanwhile is closed when the last one lets go.
 """
 
 import asyncio
 import errno
+import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -20,7 +22,9 @@ from topics.disk import File
 
 PUNCH_BYTES_MIN = 8 << 10  # a smaller payload holds hardly a whole block; compaction gets it
 SEARCH_BYTES = 1 << 20
+SECTOR_BYTES = 4096  # what a disk fails to read at a time
 PIECE_BYTES = 16 * layout.BLOCK_BYTES  # of a payload that is read through
+log_ = logging.getLogger(__name__)
 
 
 class VolumeRetired(Exception):
@@ -46,14 +50,18 @@ class Volume:
         self.has_failed = (
             False  # to sync: what it held unsynced may be lost, though a later sync would say that all is well
         )
+        self._unsynced: dict[int, int] = {}  # group → the count of its last write of whole records
+        self.read_errors = 0
+        self._has_skipped = False  # the last search for a record met what cannot be read
         self._holds = 0
         self._is_retired = False
         self._lock = threading.Lock()
 
-    def append(self, records: bytes) -> int:
-        """Whole records at once; returns the offset of the first."""
+    def append(self, records: bytes, groups: Iterable[int]) -> int:
+        """Whole records of these groups at once; returns the offset of the first."""
         at = self.append_open(records)
         self.close_region(at)
+        self.note_unsynced(groups)
         return at
 
     def append_open(self, records: bytes) -> int:
@@ -94,19 +102,28 @@ class Volume:
         self._closed_end = max(self._closed_end, region + size)
 
     def release(self, region: int, blob: bytes, length: int) -> None:
-        """Mark the record and give its blocks back to the file system.
+        """Mark the record and give its blocks back to the file system. Where the disk does not take that, the record comes
+        back only if the index is lost, as a blob that nobody refers to.
 
         Nothing is touched where that record is not: an index that is ahead of the volume may name bytes of others.
         """
         header = self.header(region)
         if header is None or (header.blob, header.length) != (blob, length):
             return
-        self._write(bytes([layout.RELEASED]), region + layout.STATE_AT)
-        if length >= PUNCH_BYTES_MIN:
-            self._file.punch(region + layout.HEADER_BYTES, length)
+        try:
+            self._write(bytes([layout.RELEASED]), region + layout.STATE_AT)
+            if length >= PUNCH_BYTES_MIN:
+                self._file.punch(region + layout.HEADER_BYTES, length)
+        except OSError as error:
+            log_.warning("blob %s in volume %d cannot be marked as released: %s", blob.hex(), self.number, error)
 
     def header(self, at: int) -> layout.Header | None:
-        return layout.parse_header(self._file.read(layout.HEADER_BYTES, at))
+        """None where no whole header is, or none that can be read."""
+        try:
+            return layout.parse_header(self._bytes(layout.HEADER_BYTES, at))
+        except layout.BlobUnreadable:
+            self._has_skipped = True
+            return None
 
     def read(self, blob: bytes, region: int, length: int, start: int, size: int, crc32c: int | None = None) -> bytes:
         """`size` bytes of the payload from `start`, verified; of one with this crc32c, where it is given.
@@ -118,11 +135,11 @@ class Volume:
         from_, to = first * layout.BLOCK_BYTES, min(last * layout.BLOCK_BYTES, length)
         payload_at = region + layout.HEADER_BYTES
         if length <= layout.BLOCK_BYTES:
-            both = self._file.read(length + layout.footer_bytes(length), payload_at)
+            both = self._bytes(length + layout.footer_bytes(length), payload_at)
             data, foot = both[:length], both[length:]
         else:
-            data = self._file.read(to - from_, payload_at + from_)
-            foot = self._file.read(layout.footer_bytes(length), payload_at + length)
+            data = self._bytes(to - from_, payload_at + from_)
+            foot = self._bytes(layout.footer_bytes(length), payload_at + length)
         crcs = layout.parse_footer(blob, foot)
         if len(data) != to - from_ or layout.block_crcs(memoryview(data)) != crcs[first:last]:
             raise layout.BlobCorrupt(f"blob {blob.hex()} in volume {self.number} is damaged")
@@ -133,16 +150,20 @@ class Volume:
     def crc32c(self, blob: bytes, region: int, length: int) -> int:
         """Of a whole payload, by the checksums of its blocks. Raises `BlobCorrupt` where those are damaged."""
         at, size = region + layout.HEADER_BYTES + length, layout.footer_bytes(length)
-        return layout.payload_crc32c(blob, self._file.read(size, at), length)
+        return layout.payload_crc32c(blob, self._bytes(size, at), length)
 
     def has_whole(self, blob: bytes, region: int, length: int) -> bool:
         """Payload and footer; what they are of is known from elsewhere."""
         try:
-            for start in range(0, max(length, 1), PIECE_BYTES):
-                self.read(blob, region, length, start, min(PIECE_BYTES, length - start))
+            self.check(blob, region, length)
         except layout.BlobCorrupt:
             return False
         return True
+
+    def check(self, blob: bytes, region: int, length: int) -> None:
+        """The same. Raises `BlobCorrupt`: `BlobUnreadable` where it may be whole, and the disk does not give it."""
+        for start in range(0, max(length, 1), PIECE_BYTES):
+            self.read(blob, region, length, start, min(PIECE_BYTES, length - start))
 
     def has_live(self, blob: bytes, region: int, length: int) -> bool:
         """A whole record, its header too, that is not released."""
@@ -160,6 +181,23 @@ class Volume:
             if self._syncing is None or self._syncing.done():
                 self._syncing = asyncio.create_task(self._sync())
             await asyncio.shield(self._syncing)
+
+    @property
+    def is_synced(self) -> bool:
+        return self._synced >= self._written and not self.has_failed
+
+    @property
+    def doubtful(self) -> set[int]:
+        """Groups with records here that no sync is known to cover."""
+        return set(self._unsynced)
+
+    def note_unsynced(self, groups: Iterable[int]) -> None:
+        """Whole records of these were written, or found by a start."""
+        self._unsynced |= dict.fromkeys(groups, self._written)
+
+    def only_doubtful(self, groups: Iterable[int]) -> None:
+        """All records but those of these groups have gone elsewhere."""
+        self._unsynced = {group: count for group, count in self._unsynced.items() if group in set(groups)}
 
     def sync_now(self) -> None:
         """The same without a loop, at start."""
@@ -182,31 +220,40 @@ class Volume:
         return self._file.allocated_bytes()
 
     def extend(self, size: int) -> None:
-        """Bytes that were lost at the file's end stay lost, and their offsets used."""
-        self._file.truncate(size)
+        """Bytes that were lost at the file's end stay lost, and their offsets used. Where the length cannot be set, nothing
+        more is written to the volume."""
+        try:
+            self._file.truncate(size)
+        except OSError as error:
+            log_.error("volume %d is not written any more: %s", self.number, error)
+            self.has_failed = True
 
     def scan(self, start: int) -> Iterator[Found]:
         """The records from `start`; where a header is damaged, from the next one that is not.
 
-        `end` is set behind the last one, and the file ends there, too: only what is above `start` is ever cut.
+        `end` is set behind the last one, and the file ends there, too: only what is above `start` is ever cut, and nothing
+        that cannot be read.
         """
         self.end = start
         while (found := self.next_record(self.end)) is not None:
             self.end = found.offset + layout.record_bytes(found.header.length)
             yield found
+        if self._has_skipped:
+            self.end = max(self.end, self._file.size())
         self._closed_end = self.end
         if self._file.size() != self.end:
-            self._file.truncate(self.end)
+            self.extend(self.end)
 
     def next_record(self, at: int) -> Found | None:
-        """The first with a whole header at `at` or behind it.
+        """The first with a whole header at `at` or after it.
 
         Behind a damaged header, what looks like a record may be in a payload: a blob that nobody refers to comes of it.
         """
+        self._has_skipped = False
         if (header := self.header(at)) is not None:
             return Found(at, header)
         for start in range(at, self._file.size(), SEARCH_BYTES):
-            piece = self._file.read(SEARCH_BYTES + layout.HEADER_BYTES - 1, start)
+            piece = self._readable(SEARCH_BYTES + layout.HEADER_BYTES - 1, start)
             place = piece.find(layout.MAGIC_PREFIX)
             while place >= 0:
                 if (header := layout.parse_header(piece[place : place + layout.HEADER_BYTES])) is not None:
@@ -238,6 +285,32 @@ class Volume:
         if is_unused:
             self._file.close()
 
+    def _bytes(self, size: int, at: int) -> bytes:
+        """Raises `BlobUnreadable`."""
+        try:
+            return self._file.read(size, at)
+        except OSError as error:
+            if error.errno == errno.EBADF:  # closed: no fault of the disk
+                raise
+            self.read_errors += 1
+            raise layout.BlobUnreadable(f"volume {self.number} cannot be read at {at}: {error}") from error
+
+    def _readable(self, size: int, at: int) -> bytes:
+        """Zeros in the place of what cannot be read."""
+        try:
+            return self._bytes(size, at)
+        except layout.BlobUnreadable:
+            self._has_skipped = True
+        pieces, end = [], min(at + size, self._file.size())
+        while at < end:
+            length = min(SECTOR_BYTES - at % SECTOR_BYTES, end - at)
+            try:
+                pieces.append(self._bytes(length, at))
+            except layout.BlobUnreadable:
+                pieces.append(bytes(length))
+            at += length
+        return b"".join(pieces)
+
     def _write(self, data: bytes | memoryview, at: int) -> None:
         self._file.write(data, at)
         self._written += 1
@@ -251,3 +324,4 @@ class Volume:
             self.has_failed = True
             raise
         self._synced = max(self._synced, covered)
+        self._unsynced = {group: count for group, count in self._unsynced.items() if count > covered}

@@ -1,5 +1,7 @@
 """The volume files of a node: a few are active, written in turn so that their syncs overlap; the rest are sealed."""
 
+import logging
+
 from datanode.volume import Volume
 from topics.disk import Disk
 
@@ -7,6 +9,7 @@ VOLUME_BYTES = 1 << 30
 ACTIVE_VOLUMES = 4
 _FOLDER = "volumes"
 _SUFFIX = ".vol"
+log_ = logging.getLogger(__name__)
 
 
 class Volumes:
@@ -17,14 +20,18 @@ class Volumes:
         self._disk = disk
         self._active: list[int] = []
         self._turn = 0
+        self._last = -1  # the highest number of a file that is here, whether it can be opened or not
 
     def open_all(self) -> list[Volume]:
         names = [name for name in self._disk.names(_FOLDER) if name.endswith(_SUFFIX)]
         if names:
             self._disk.sync_folder(_FOLDER)  # a killed process may not have got to it
         for name in names:
-            number = int(name.removesuffix(_SUFFIX))
-            self.all[number] = Volume(number, self._disk.open(_path(number)), 0)
+            number = self._last = int(name.removesuffix(_SUFFIX))
+            try:
+                self.all[number] = Volume(number, self._disk.open(_path(number)), 0)
+            except OSError as error:
+                log_.error("volume %d cannot be opened, what is in it is lost to this node: %s", number, error)
         return list(self.all.values())
 
     def activate(self, volume: Volume) -> None:
@@ -67,7 +74,7 @@ class Volumes:
             volume.close()
 
     def _new(self) -> int:
-        number = max(self.all, default=-1) + 1
+        number = self._last = max(self._last, *self.all, -1) + 1
         self.all[number] = Volume(number, self._disk.open(_path(number)), 0)
         self._disk.sync_folder(_FOLDER)
         return number

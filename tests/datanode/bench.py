@@ -13,6 +13,7 @@ from datanode.placement import PlacementMap
 from datanode.store import VolumeStore
 from tests.datanode.peers import Peers
 from tests.datanode.stores import blob
+from tests.disks.faulty import FaultyDisk
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.table import MemoryTable
 from tests.virtual import now_ms, run
@@ -32,11 +33,12 @@ def ref(number: int, group: int = 0) -> BlobRef:
 
 
 class Bench:
-    """Knobs: `peers`, `unsaid` (commands that cannot be said), the log's and the disk's own."""
+    """Knobs: `peers`, `unsaid` (commands that cannot be said), `faults` of the disk, the log's and the disk's own."""
 
     def __init__(self, log: MemoryLog | None = None) -> None:
         self.log = log or MemoryLog("cluster", now_ms)
         self.disk, self.index = SimulatedDisk(random.Random(0)), MemoryTable()
+        self.faults = FaultyDisk(self.disk)
         self.store = self.opened()
         self.peers = Peers(*OTHERS)
         self.map = PlacementMap()
@@ -46,7 +48,7 @@ class Bench:
 
     def opened(self) -> VolumeStore:
         """The store as a new process finds it."""
-        return VolumeStore(self.disk, BlobIndex(self.index), volume_bytes=1 << 20, reserve_bytes=64)
+        return VolumeStore(self.faults, BlobIndex(self.index), volume_bytes=1 << 20, reserve_bytes=64)
 
     async def submit(self, body: commands.Body) -> None:
         if self.unsaid:
@@ -97,6 +99,12 @@ class Bench:
     def fill(self, free_bytes: int = 0) -> None:
         """The disk has so much room left."""
         self.disk.capacity_bytes += free_bytes - self.disk.free_bytes()
+
+    def break_sector(self, number: int, group: int = 0) -> None:
+        """The one in the middle of a blob."""
+        place = self.store.find(group, blob(number))
+        assert place is not None
+        self.faults.break_sector(f"volumes/{place.volume:08}.vol", place.offset + place.length // 2)
 
     def damage(self) -> None:
         """A bit in the middle of all that is on the disk."""

@@ -189,7 +189,7 @@ def test_of_two_whole_records_the_indexed_one_stays(tmp_path: Path) -> None:
             asyncio.run(store.sync())
             place = store.find(4, blob(1))
             copied = store.volumes.next(1)
-            copied.append(layout.record(4, blob(1), 3, data))
+            copied.append(layout.record(4, blob(1), 3, data), [4])
         if not with_index:
             shutil.rmtree(folder / "index")
         for _ in range(2):
@@ -208,7 +208,7 @@ def test_of_two_records_none_is_given_up_before_the_other_is_synced() -> None:
         store = VolumeStore(disk, BlobIndex(MemoryTable()))
         store.put_all([NewBlob(4, blob(1), 3, bytes(5_000))])
         other = store.volumes.next(1)
-        other.append(layout.record(4, blob(1), 3, bytes(5_000)))
+        other.append(layout.record(4, blob(1), 3, bytes(5_000)), [4])
         other.sync_now()
         VolumeStore(disk, BlobIndex(MemoryTable()))
         disk.power_cut()

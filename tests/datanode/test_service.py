@@ -1,16 +1,19 @@
 """A data node put together: what it stores and tells of its positions, and how it mends itself."""
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
+from datanode.node import BlobUnavailable
 from datanode.service import NodeService
 from tests.datanode.bench import IDENTITY, OWN, Bench, DeafLog, bench, claim, payload, ref
 from tests.datanode.stores import blob
 from tests.virtual import now_ms
 from topics.log import Entry
+from topics.placement import Group
 from topics.spec import TopicPartition
 
 AT = TopicPartition("writes", 0)
@@ -173,5 +176,49 @@ def test_before_the_map_is_known_nothing_is_beyond_repair() -> None:
             made.peers["p"].has(ref(1), DATA)
             await asyncio.sleep(6)
             assert service.repaired == 1
+
+    bench(case)
+
+
+def test_what_cannot_be_read_is_fetched_and_takes_its_old_place() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN, "p"])
+        made.peers["p"].has(ref(1), DATA)
+        await large(made, 1, DATA)
+        made.break_sector(1)
+        async with serving(made) as service:
+            with pytest.raises(BlobUnavailable):
+                await service.node.read(ref(1), 0, len(DATA), -1)
+            await asyncio.sleep(1)
+            assert (service.repaired, service.beyond_repair) == (1, set())
+            assert await service.node.read(ref(1), 0, len(DATA), -1) == DATA
+
+    bench(case)
+
+
+def test_one_record_beyond_repair_in_a_volume_that_failed_to_sync_holds_back_only_its_group() -> None:
+    async def case(made: Bench) -> None:
+        made.place(groups=[Group([OWN, "p"], [OWN, "p"])] * 3)
+        async with serving(made) as service:
+            for group in range(3):
+                await made.writes(payload(group, DATA), group=group)
+            await asyncio.sleep(0.05)
+            places = {group: made.store.find(group, blob(group)) for group in range(3)}
+            volumes = {group: place.volume for group, place in places.items() if place}
+            assert sorted(volumes.values()) == [0, 1, 2]
+            made.faults.left, made.faults.left_errno = 0, errno.EIO  # the next sync: what the volume had is gone
+            await asyncio.sleep(2)
+            (bad,) = [group for group, volume in volumes.items() if made.store.volumes.all[volume].has_failed]
+            good = {0, 1, 2} - {bad}
+            await asyncio.sleep(40)
+            assert service.positions == dict.fromkeys(good, 1)
+            await made.writes(payload(7, b"more"), group=min(good))
+            await asyncio.sleep(3)
+            assert service.positions == {min(good): 2, max(good): 1}
+            made.peers["p"].has(ref(bad, bad), DATA)
+            service.damaged(bad, blob(bad))
+            await asyncio.sleep(30)
+            assert service.positions == {bad: 1, min(good): 2, max(good): 1}
+            assert volumes[bad] not in made.store.volumes.all
 
     bench(case)

@@ -1,6 +1,7 @@
 """The volume store over its files: what a crash tears, what a bad disk flips, what is given back."""
 
 import asyncio
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -22,7 +23,9 @@ from tests.datanode.stores import (
     volume_of,
     volumes,
 )
+from tests.disks.faulty import FaultyDisk
 from tests.flips import flip
+from topics.disk import OsDisk
 
 
 def test_the_index_is_rebuilt_from_the_volumes(tmp_path: Path) -> None:
@@ -248,21 +251,18 @@ def test_a_release_while_a_blob_arrives_wins(tmp_path: Path) -> None:
 
 
 def test_a_position_is_kept_only_with_what_it_covers(tmp_path: Path) -> None:
-    with opened(tmp_path) as store:
+    disk = FaultyDisk(OsDisk(tmp_path))
+    with opened(tmp_path, disk=disk) as store:
         put(store, 1, b"one", 5)
-        asyncio.run(store.sync({5: 17}))
-        volume = store.volumes.all[0]
-
-        async def fail() -> None:
-            raise OSError(5, "by the test's wish")
-
-        put(store, 2, b"two", 5)
-        for each in store.volumes.all.values():
-            each._file.sync = fail  # type: ignore[method-assign]
-        with pytest.raises(OSError, match="wish"):
-            asyncio.run(store.sync({5: 18}))
-        assert volume.number in store.volumes.all
-        assert store.position(5) == 17
+        put(store, 2, b"of another", 6)  # in the next volume
+        assert asyncio.run(store.sync({5: 17, 6: 27})) == set()
+        put(store, 3, b"synced first", 7)
+        put(store, 4, b"two", 5)
+        disk.left, disk.left_errno = 1, errno.EIO
+        assert asyncio.run(store.sync({5: 18, 6: 28, 7: 38})) == {5}
+        assert [store.position(group) for group in (5, 6, 7)] == [17, 28, 38]
+        assert asyncio.run(store.sync({5: 18, 6: 29, 7: 39})) == {5}  # what the system dropped, no later sync brings
+        assert [store.position(group) for group in (5, 6, 7)] == [17, 29, 39]
 
 
 def test_records_of_version_1_stay_readable(tmp_path: Path) -> None:

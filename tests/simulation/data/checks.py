@@ -53,7 +53,7 @@ async def _lacks(log: MemoryLog, number: int, host: Host) -> str:
 async def _is_sound(store: VolumeStore, group: int, blob: bytes, length: int) -> bool:
     try:
         await store.read(group, blob, 0, length)
-    except (BlobCorrupt, BlobMissing):
+    except (OSError, BlobCorrupt, BlobMissing):
         return False
     return True
 
