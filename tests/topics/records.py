@@ -33,8 +33,6 @@ BODIES: list[commands.Body] = [
 ]
 FACTS: list[events.Event] = [
     events.Claimed("cd" * 16),
-    events.Claimed("cd" * 16, "0123456789abcdef"),
-    events.CommandsDecided(17),
     events.BucketCreated("photos", "root", "eu-west-1", "ab" * 16),
     events.BucketDeleted("photos"),
     events.ObjectCreated(
@@ -67,6 +65,8 @@ FACTS: list[events.Event] = [
     events.NodeRemoved("n1"),
     events.GroupHeld("n1", 63, ["n1", "n2"]),
     events.CopiesSet(3, PLACED),
+    events.Claimed("cd" * 16, "0123456789abcdef"),
+    events.CommandsDecided(17),
 ]
 PLACEMENTS = [Placement(), Placement(7, 2, {"n1": NODE}, [Group(["n1"], ["n2", "n1"]), Group(["n1"], []), Group()])]
 BEATS: list[Heartbeat | Tick] = [
