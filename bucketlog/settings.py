@@ -51,7 +51,9 @@ class Settings(BaseSettings):
     sweep_pace_s: float = Field(default=1, gt=0)  # between two questions for orphans
     sweep_every_s: float = Field(default=86_400, gt=0)  # from one question about all blobs to the next
     scrub_every_s: float = Field(default=14 * 86_400, gt=0)  # from the start of one reading of all blobs to the next
-    copy_bytes_per_s: float = Field(default=256e6, gt=0)  # that a data node takes from others, to copy and to mend
+    copy_bytes_per_s: float = Field(
+        default=256e6, gt=0
+    )  # that a data node takes from others, to copy and to mend; and gives
 
     @classmethod
     def settings_customise_sources(

@@ -6,6 +6,9 @@
                                                        waits so long for a quorum
     GET /groups/{g}/blobs/{id}?position=N&crc32c=C     Range: bytes=a-b; 206 with verified bytes and their crc32c. With C,
                                                        that of the whole payload, no other bytes are given
+    POST /groups/{g}/pieces?position=N                 for data nodes: bytes of many blobs, as msgpack. The body lists
+                                                       them; the answer has for each its bytes, or why there are none,
+                                                       and a crc32c of all of it
     GET /groups/{g}/blobs?after=ID&position=N          a page of what the node has of a group it holds, as msgpack
 
 401 not signed as it must be; 404 no such blob, or damaged bytes, which are never sent; 409 the blob is there already, or
@@ -27,7 +30,17 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, DataNode, TooFewCopies, Writer
+from datanode.node import (
+    PIECES_BYTES_MAX,
+    PIECES_MAX,
+    QUORUM_S,
+    BlobRef,
+    BlobUnavailable,
+    DataNode,
+    Piece,
+    TooFewCopies,
+    Writer,
+)
 from datanode.store import BlobExists
 from topics import request_id
 from topics.secret import ClusterSecret
@@ -41,7 +54,9 @@ READ_BYTES_MAX = 8 << 20  # a node holds this much in memory for each request
 _BLOB = re.compile(r"[0-9a-f]{32}")
 _RANGE = re.compile(r"bytes=(\d{1,15})-(\d{1,15})")
 _POSITION = re.compile(r"-1|\d{1,18}")
+ASKED_BYTES_MAX = 64 << 10  # a list of pieces
 _page = msgspec.msgpack.Encoder()
+_wanted = msgspec.msgpack.Decoder(list[Piece])
 _WARNINGS = (401, 507)  # what an operator must look at; the others happen
 log_ = logging.getLogger(__name__)
 
@@ -73,6 +88,11 @@ def create_node_app(node: DataNode, secret: ClusterSecret, now_s: Callable[[], f
         ref = BlobRef(group, name, int(partition), int(crc, 16) if crc else None)
         return await (_put(node, ref, request) if request.method == "PUT" else _get(node, ref, request))
 
+    async def pieces(request: Request) -> Response:
+        if (refusal := refused(request)) is not None:
+            return refusal
+        return await _give(node, request.path_params["group"], request)
+
     async def blobs(request: Request) -> Response:
         if (refusal := refused(request)) is not None:
             return refusal
@@ -81,6 +101,7 @@ def create_node_app(node: DataNode, secret: ClusterSecret, now_s: Callable[[], f
     return Starlette(
         routes=[
             Route("/groups/{group:int}/blobs/{blob}", _told(blob), methods=["PUT", "GET"]),
+            Route("/groups/{group:int}/pieces", _told(pieces), methods=["POST"]),
             Route("/groups/{group:int}/blobs", _told(blobs)),
         ]
     )
@@ -152,6 +173,38 @@ async def _get(node: DataNode, ref: BlobRef, request: Request) -> Response:
     except OSError as error:
         return _refuse(503, _why(error))
     return Response(data, 206, {CRC32C: f"{crc32c(data):08x}"}, "application/octet-stream")
+
+
+class Given(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to one `Piece`."""
+
+    data: bytes | None
+    why: str = ""  # there is none
+    may_come: bool = False  # `OSError`, and not `BlobUnavailable`
+
+
+async def _give(node: DataNode, group: int, request: Request) -> Response:
+    text, position = request.headers.get("content-length", ""), request.query_params.get("position", "-1")
+    if not re.fullmatch(r"\d{1,6}", text) or int(text) > ASKED_BYTES_MAX or not _POSITION.fullmatch(position):
+        return _refuse(416, f"send at most {ASKED_BYTES_MAX} bytes with their length, and a position that is a number")
+    try:
+        wanted = _wanted.decode(await request.body())
+    except (msgspec.DecodeError, ClientDisconnect):
+        return _refuse(416, "send a list of pieces as msgpack")
+    if len(wanted) > PIECES_MAX or sum(each.size for each in wanted) > PIECES_BYTES_MAX:
+        return _refuse(416, f"ask for at most {PIECES_MAX} pieces and {PIECES_BYTES_MAX} bytes at once")
+    try:
+        found = await node.pieces(group, wanted, int(position))
+    except OSError as error:
+        return _refuse(503, _why(error))
+    data = _page.encode([_given(each) for each in found])
+    return Response(data, headers={CRC32C: f"{crc32c(data):08x}"}, media_type="application/msgpack")
+
+
+def _given(found: bytes | Exception) -> Given:
+    if isinstance(found, bytes):
+        return Given(found)
+    return Given(None, _why(found) if isinstance(found, OSError) else str(found), isinstance(found, OSError))
 
 
 async def _list(node: DataNode, group: int, request: Request) -> Response:

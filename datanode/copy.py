@@ -42,20 +42,38 @@ class GroupCopy:
         """Returns when all that a holder has is here. Raises `OSError` where no holder can be asked, or not to its end."""
         begins = -1
         while begins != (begins := await self._replica.started()):  # once more if the log was trimmed under the replica
-            after = b""
-            while page := await self._page(after, begins):
-                await self._get_all([each for each in self._wanted(page, begins - 1) if not self._fetch.is_here(each)])
-                after = page[-1].blob
+            after: bytes | None = b""
+            while after is not None:
+                async with self._fetch.copies.turn(self._holders_up):  # the fewer are left, the sooner
+                    after = await self._take_page(after, begins)
+
+    def _holders_up(self) -> int:
+        return sum(map(self._map.current.is_up, self._holders()))
+
+    async def _take_page(self, after: bytes, begins: int) -> bytes | None:
+        """The blob at which the next one begins, if there is one."""
+        page = await self._page(after, begins)
+        missing = await self._fetch.lacking(self._wanted(page, begins - 1))
+        self.remaining = len(missing)
+        while missing:
+            await self._get_all(missing)
+            missing = [each for each in missing if self._store.is_arriving(each.group, each.blob)]
+            if missing:  # from a leader, which may break it off
+                await asyncio.sleep(LOOK_S)
+                missing = await self._fetch.lacking(missing)
+        self.remaining = 0
+        return page[-1].blob if page else None
 
     def _wanted(self, page: Sequence[Held], position: int) -> list[Wanted]:
         group = self._replica.group
         return [Wanted(group, h.blob, h.partition, h.length, (), h.crc32c, position) for h in page]
 
     async def _get_all(self, missing: Sequence[Wanted]) -> None:
-        self.remaining = len(missing)
-        for failure in await asyncio.gather(*map(self._get, missing), return_exceptions=True):
-            if failure is not None:  # all others were taken
+        """Raises the first `OSError`, when all others were taken."""
+        for failure in await self._fetch.get_all(missing, self._holders()):
+            if not isinstance(failure, BlobUnavailable):
                 raise failure
+            log_.warning("of group %d something was released, or is lost: %s", self._replica.group, failure)
 
     async def _page(self, after: bytes, position: int) -> list[Held]:
         failure = OSError(f"group {self._replica.group}: no node that has all of it is up")
@@ -65,13 +83,3 @@ class GroupCopy:
             except OSError as error:
                 failure = error
         raise failure
-
-    async def _get(self, wanted: Wanted) -> None:
-        try:
-            while not self._fetch.is_here(wanted):
-                await self._fetch.get(wanted, self._holders())
-                if self._store.is_arriving(wanted.group, wanted.blob):
-                    await asyncio.sleep(LOOK_S)  # from a leader, which may break it off
-        except BlobUnavailable as error:
-            log_.warning("blob %s was released, or is lost: %s", wanted.blob.hex(), error)
-        self.remaining -= 1

@@ -1,16 +1,19 @@
 """The data node of this process: its volumes, the groups that it serves, and its peers where it leads a write."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from datanode.layout import BlobCorrupt
 from datanode.leader import LeadingWriter
-from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Nodes, Writer
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Nodes, Piece, Writer
 from datanode.placement import PlacementMap
 from datanode.replica import GroupReplica
 from datanode.store import BlobMissing, BlobWriter, Held, VolumeStore
+from datanode.turns import COPY_BYTES_PER_S, Rate
+from topics.writes import UNKNOWN_PARTITION
 
 BEHIND_S_MAX = 5.0  # how long a request waits for a record of `writes` that is on its way
+PIECES_BETWEEN = 32  # for which the loop waits: ~1 ms
 
 
 class LocalWriter:
@@ -43,8 +46,10 @@ class LocalNode:
         nodes: Nodes,
         holds: Callable[[int], bool],
         on_damaged: Callable[[int, bytes], None],
+        gives_bytes_per_s: float = COPY_BYTES_PER_S,
     ) -> None:
-        """`holds(group)`: whether all blobs of it are here; `on_damaged(group, blob)` hears what a read found damaged."""
+        """`holds(group)`: whether all blobs of it are here; `on_damaged(group, blob)` hears what a read found damaged;
+        `gives_bytes_per_s`: to other data nodes."""
         self._own = own
         self._store = store
         self._replicas = replicas
@@ -52,6 +57,7 @@ class LocalNode:
         self._nodes = nodes
         self._holds = holds
         self._on_damaged = on_damaged
+        self._giving = Rate(gives_bytes_per_s)
 
     async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> Writer:
         self._serving(ref.group)  # what nobody follows here would stay for ever
@@ -81,6 +87,27 @@ class LocalNode:
             if replica is None or not self._holds(ref.group):  # only who has all of a group can tell that a blob is gone
                 raise OSError(f"{error}; it may still come") from error
             raise BlobUnavailable(str(error)) from error
+
+    async def pieces(self, group: int, wanted: Sequence[Piece], position: int) -> list[bytes | Exception]:
+        if position >= 0:
+            await self._reached(group, position)
+        if self._giving.is_busy:
+            raise OSError(f"{self._own} gives as much to others as it may")
+        await self._giving.take(sum(each.size for each in wanted))
+        found = list[bytes | Exception]()
+        for number, each in enumerate(wanted, 1):
+            found.append(await self._piece(BlobRef(group, each.blob, UNKNOWN_PARTITION, each.crc32c), each))
+            if number % PIECES_BETWEEN == 0:
+                await asyncio.sleep(0)
+        return found
+
+    async def _piece(self, ref: BlobRef, piece: Piece) -> bytes | Exception:
+        try:
+            return await self.read(ref, piece.start, piece.size, -1)
+        except ValueError as error:
+            return BlobUnavailable(f"blob {ref.blob.hex()} has another length here: {error}")
+        except (BlobUnavailable, OSError) as error:
+            return error
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
         await self._reached(group, position - 1)
@@ -113,6 +140,9 @@ class MissingNode:
         raise OSError(self._why)
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
+        raise OSError(self._why)
+
+    async def pieces(self, group: int, wanted: Sequence[Piece], position: int) -> list[bytes | Exception]:
         raise OSError(self._why)
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:

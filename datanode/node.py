@@ -15,6 +15,7 @@ from typing import NamedTuple, Protocol
 from datanode.store import Held
 
 QUORUM_S = 10.0  # a leader waits for it
+PIECES_BYTES_MAX, PIECES_MAX = 8 << 20, 1_000  # a node holds this much in memory for each request
 
 
 class BlobUnavailable(Exception):
@@ -34,6 +35,15 @@ class BlobRef(NamedTuple):
     blob: bytes  # UUIDv7
     partition: int  # of the metadata that may refer to it
     crc32c: int | None = None  # of the payload, where it is known: a node that has other bytes does not give them
+
+
+class Piece(NamedTuple):
+    """Bytes of a blob, for another data node."""
+
+    blob: bytes
+    start: int
+    size: int
+    crc32c: int | None = None  # of the whole payload, as in `BlobRef`
 
 
 class Writer(Protocol):
@@ -61,6 +71,11 @@ class DataNode(Protocol):
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         """`size` bytes from `start`, once the node has consumed `writes` to `position` (-1: it need not wait)."""
+        ...
+
+    async def pieces(self, group: int, wanted: Sequence[Piece], position: int) -> list[bytes | Exception]:
+        """For each its bytes, or why there are none: what `read` would raise. For data nodes that copy and mend, no faster
+        than the operator allows; at most `PIECES_BYTES_MAX` and `PIECES_MAX` at once."""
         ...
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:

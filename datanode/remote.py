@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from awscrt.checksums import crc32c
 
-from datanode.api import CRC32C, HOLDERS, WITHOUT
-from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, TooFewCopies
+from datanode.api import CRC32C, HOLDERS, WITHOUT, Given
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Piece, TooFewCopies
 from datanode.store import BlobExists, Held
 from topics import request_id
 from topics.secret import ClusterSecret
@@ -20,6 +20,8 @@ TIMEOUT = ClientTimeout(total=None, sock_connect=2, sock_read=10)
 
 
 _pages = msgspec.msgpack.Decoder(list[Held])
+_given = msgspec.msgpack.Decoder(list[Given])
+_asked = msgspec.msgpack.Encoder()
 
 
 class RemoteNode:
@@ -60,6 +62,36 @@ class RemoteNode:
         if crc != f"{crc32c(data):08x}" or len(data) != size:
             raise OSError(f"{self._endpoint}: blob {ref.blob.hex()} was damaged on its way")
         return data
+
+    async def pieces(self, group: int, wanted: Sequence[Piece], position: int) -> list[bytes | Exception]:
+        target, body = f"/groups/{group}/pieces?position={position}", _asked.encode(wanted)
+        try:
+            headers = self._headers("POST", target, len(body))
+            async with self._session.post(target, data=body, headers=headers) as answer:
+                status, data, crc = answer.status, await answer.read(), answer.headers.get(CRC32C, "")
+        except (ClientError, TimeoutError) as error:
+            raise OSError(f"the data node {self._endpoint} cannot be reached: {error}") from error
+        if status in (404, 405):  # of an earlier release
+            return [await self._piece(BlobRef(group, each.blob, 0, each.crc32c), each, position) for each in wanted]
+        if status != 200:
+            raise OSError(f"{self._endpoint} refused: {data.decode(errors='replace').strip()}")
+        if crc != f"{crc32c(data):08x}":
+            raise OSError(f"{self._endpoint}: blobs of group {group} were damaged on their way")
+        return [self._given(each) for each in _given.decode(data)]
+
+    async def _piece(self, ref: BlobRef, piece: Piece, position: int) -> bytes | Exception:
+        try:
+            return await self.read(ref, piece.start, piece.size, position)
+        except ValueError as error:
+            return BlobUnavailable(str(error))
+        except (BlobUnavailable, OSError) as error:
+            return error
+
+    def _given(self, found: Given) -> bytes | Exception:
+        if found.data is not None:
+            return found.data
+        why = f"{self._endpoint}: {found.why}"
+        return OSError(why) if found.may_come else BlobUnavailable(why)
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
         status, data, _ = await self._get(f"/groups/{group}/blobs?after={after.hex()}&position={position}", "")

@@ -11,9 +11,9 @@ Errors: an unknown record stops the group on this node, loudly.
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from datanode.fetch import Fetch, Wanted
+from datanode.fetch import CLAIMS_AT_ONCE, Fetch, Wanted
 from datanode.node import BlobUnavailable
 from datanode.store import NewBlob, VolumeStore
 from topics import writes
@@ -185,10 +185,19 @@ class GroupReplica:
             await self._has_wanted.wait()
             self._has_wanted.clear()
             if not self._store.is_read_only:
-                await asyncio.gather(*(self._get(blob) for blob in list(self._wanted)))
+                await self._get_all(iter(list(self._wanted)))
             if self._wanted:
                 self._has_wanted.set()
                 await asyncio.sleep(LOOK_S)
+
+    async def _get_all(self, left: Iterator[bytes]) -> None:
+        """One attempt at each. A few at a time: a task for each of very many would cost 2 KB of memory apiece."""
+
+        async def take() -> None:
+            for blob in left:
+                await self._get(blob)
+
+        await asyncio.gather(*(take() for _ in range(CLAIMS_AT_ONCE)))
 
     async def _get(self, blob: bytes) -> None:
         """One attempt; what does not come now is tried again."""
@@ -201,7 +210,8 @@ class GroupReplica:
             if wanted is None:
                 await self._take_from_log(blob, offset)
             elif not self._fetch.is_here(wanted):
-                await self._fetch.get(wanted, self._sources())
+                async with self._fetch.claims.turn():
+                    await self._fetch.get(wanted, self._sources())
         except OffsetTrimmed:  # what the node lost it wanted again, while the log went on without it: a holder has it
             if not self._store.has(self.group, blob):
                 self._on_gap()

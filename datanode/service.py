@@ -21,6 +21,7 @@ from datanode.orphans import EVERY_S, ORPHAN_AFTER_S, PACE_S, sweep
 from datanode.placement import PlacementMap
 from datanode.scrub import Scrubber
 from datanode.store import VolumeStore
+from datanode.turns import COPY_BYTES_PER_S
 from topics.log import Log, LogError
 from topics.spec import TopicPartition
 
@@ -31,7 +32,6 @@ SETTLE_RECORDS = 20_000
 SETTLE_STREAMED_BYTES = 256 << 20  # of large blobs, which are synced each, but whose place a start may have to find again
 REPAIR_AGAIN_S = 5.0
 IN_REPAIR_MAX = 10_000  # blobs that are known to be damaged: ~2 MB
-COPY_BYTES_PER_S = 256e6
 log_ = logging.getLogger(__name__)
 
 
@@ -66,7 +66,8 @@ class NodeService:
         self._times = times
         self.fetch = Fetch(store, own.name, known, nodes, times.copy_bytes_per_s)
         self.member = Member(own, log, store, known, nodes, self.fetch, submit)
-        self.node = LocalNode(own.name, store, self.member.replicas, known, nodes, self.member.holds, self.damaged)
+        served = self.member.replicas, known, nodes, self.member.holds
+        self.node = LocalNode(own.name, store, *served, self.damaged, times.copy_bytes_per_s)
         self.beyond_repair: set[tuple[int, bytes]] = set()
         self.repaired = 0
         self._damaged: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
@@ -173,7 +174,8 @@ class NodeService:
         position = -1 if replica is None else replica.position - 1
         wanted = Wanted(group, blob, place.partition, place.length, position=position)
         try:
-            await self.fetch.get(wanted, self.member.sources(group), replace=True)
+            async with self.fetch.repairs.turn():
+                await self.fetch.get(wanted, self.member.sources(group), replace=True)
         except BlobUnavailable as error:
             self.beyond_repair.add((group, blob))
             log_.critical("blob %s of group %d is damaged here and cannot be had elsewhere: %s", blob.hex(), group, error)

@@ -51,6 +51,9 @@ class Node:
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         raise BlobUnavailable(f"blob {ref.blob.hex()} is not on this node")
 
+    async def pieces(self, group: int, wanted: Any, position: int) -> list[Any]:
+        raise OSError("not a holder")
+
     async def blobs(self, group: int, after: bytes, position: int) -> list[Any]:
         raise OSError("not a holder")
 

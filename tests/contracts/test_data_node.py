@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from awscrt.checksums import crc32c
 
-from datanode.node import BlobRef, BlobUnavailable, DataNode
+from datanode.node import BlobRef, BlobUnavailable, DataNode, Piece
 from datanode.store import BlobExists, Held
 from tests.datanode.nodes import OWN, Parts, node_parts, opened, put
 from tests.datanode.stores import blob, volume_of
@@ -154,6 +154,36 @@ async def never_serves_damaged_bytes_and_tells_of_them(node: DataNode, parts: Pa
     assert await node.read(REF, 131_072, 10, -1) == data[131_072:131_082]
 
 
+async def gives_pieces_of_many_blobs_each_or_why_not(node: DataNode, parts: Parts) -> None:
+    data = {number: os.urandom(100_000 + number) for number in (1, 2, 3)}
+    for number, each in data.items():
+        await put(node, BlobRef(0, blob(number), 3), each)
+    path = volume_of(parts.folder, 3)
+    flip(path, path.read_bytes().index(data[3][:100]) + 70_000)
+    wanted = [
+        Piece(blob(1), 0, 100_001, crc32c(data[1])),
+        Piece(blob(2), 65_000, 1_000),
+        Piece(blob(2), 0, 10, crc32c(data[1])),
+        Piece(blob(2), 0, 100_003),
+        Piece(blob(3), 70_000, 10),
+        Piece(blob(4), 0, 10),
+    ]
+    found = await node.pieces(0, wanted, -1)
+    assert found[:2] == [data[1], data[2][65_000:66_000]]
+    assert [type(each) for each in found[2:]] == [BlobUnavailable] * 4
+    for why, refusal in zip(("other bytes", "another length", "damaged", "not on this node"), found[2:], strict=True):
+        assert why in str(refusal)
+    (unknown,) = await node.pieces(1, [Piece(blob(4), 0, 10)], -1)
+    assert isinstance(unknown, OSError)  # it still copies that group
+    assert "may still come" in str(unknown)
+
+
+async def gives_pieces_when_it_has_read_so_far(node: DataNode, parts: Parts) -> None:
+    asking = asyncio.create_task(node.pieces(0, [Piece(REF.blob, 0, 3)], 0))
+    await parts.log.append(AT, [Entry(REF.blob, writes.payload(3, b"abc"))], durable=False)
+    assert await asking == [b"abc"]
+
+
 CASES: list[Case] = [
     reads_what_was_committed,
     shows_nothing_before_the_commit,
@@ -170,6 +200,8 @@ CASES: list[Case] = [
     writes_many_at_once,
     gives_no_other_bytes_than_the_payload_is_known_by,
     never_serves_damaged_bytes_and_tells_of_them,
+    gives_pieces_of_many_blobs_each_or_why_not,
+    gives_pieces_when_it_has_read_so_far,
 ]
 
 

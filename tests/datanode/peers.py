@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Sequence
 
 from awscrt.checksums import crc32c
 
-from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, TooFewCopies
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Piece, TooFewCopies
 from datanode.store import Held
 
 
@@ -27,6 +28,7 @@ class Peer:
         self.quorums_s: list[float] = []  # how long it was to wait for one
         self.page = 1_000
         self.asked: list[str] = []  # the names of the calls
+        self.given: list[bytes] = []  # blobs that other nodes asked for
         self.aborted = 0
 
     def has(self, ref: BlobRef, data: bytes) -> None:
@@ -38,8 +40,24 @@ class Peer:
         await self.answers("lead" if leads else "create")
         return PeerWriter(self, ref, length, self.without if leads else [])
 
+    async def pieces(self, group: int, wanted: Sequence[Piece], position: int) -> list[bytes | Exception]:
+        await self.answers("pieces")
+        self.given += [each.blob for each in wanted]
+        return [self._piece(BlobRef(group, each.blob, 0), each) for each in wanted]
+
+    def _piece(self, ref: BlobRef, piece: Piece) -> bytes | Exception:
+        try:
+            return self._read(ref, piece.start, piece.size)
+        except ValueError as error:
+            return BlobUnavailable(str(error))
+        except (BlobUnavailable, OSError) as error:
+            return error
+
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         await self.answers("read")
+        return self._read(ref, start, size)
+
+    def _read(self, ref: BlobRef, start: int, size: int) -> bytes:
         if ref.blob in self.late:
             raise OSError("it may still come")
         if ref.blob not in self.held[ref.group] or ref.blob in self.damaged:

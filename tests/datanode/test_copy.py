@@ -6,13 +6,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from datanode import fetch
 from datanode.copy import GroupCopy
+from datanode.node import BlobRef
 from datanode.replica import GroupReplica
 from datanode.store import NewBlob
+from datanode.turns import Turns
 from tests.datanode.bench import OWN, Bench, bench, payload, ref, release
 from tests.datanode.stores import blob, names
 from topics import writes
 from topics.log import Entry
+from topics.placement import Group
 from topics.spec import TopicPartition
 
 AT = TopicPartition("writes", 0)
@@ -46,7 +50,9 @@ def test_all_pages_are_taken() -> None:
     bench(case)
 
 
-def test_a_copy_that_was_broken_off_goes_on_where_it_was() -> None:
+def test_a_copy_that_was_broken_off_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "PAGE_BLOBS", 4)
+
     async def case(made: Bench) -> None:
         hold(made, "p", *range(1, 31))
         made.peers["p"].slow_s = 0.1
@@ -57,10 +63,35 @@ def test_a_copy_that_was_broken_off_goes_on_where_it_was() -> None:
             await asyncio.gather(first, return_exceptions=True)
             taken = len(names(made.store))
             assert 0 < taken < 30
-            made.peers["p"].asked.clear()
+            made.peers["p"].given.clear()
             await copy.run()
             assert len(names(made.store)) == 30
-            assert made.peers["p"].asked.count("read") == 30 - taken
+            assert len(made.peers["p"].given) == 30 - taken
+
+    bench(case)
+
+
+def test_the_group_with_the_fewest_holders_left_is_copied_first() -> None:
+    async def case(made: Bench) -> None:
+        made.fetch.copies = Turns(1)
+        groups = [Group([OWN, "p", "q", "r"], list(held)) for held in ("pqr", "pq", "pr", "p")]
+        made.place(groups=groups, down="q")
+        made.peers["p"].slow_s = 1
+        copies = list[asyncio.Task[None]]()
+        running = list[asyncio.Task[None]]()
+        for number, group in enumerate(groups):
+            made.peers["p"].has(BlobRef(number, blob(number), 3), b"data")
+            replica = GroupReplica(made.log, made.store, number, made.fetch, list, lambda: None)
+            held = lambda group=group: list(group.holders or ())  # noqa: E731
+            copy = GroupCopy(replica, made.store, made.fetch, made.map, made.peers, held)
+            running.append(asyncio.create_task(replica.run()))
+            copies.append(asyncio.create_task(copy.run()))
+            await asyncio.sleep(0.1)
+        await asyncio.gather(*copies)
+        assert made.peers["p"].given == [blob(number) for number in (0, 1, 3, 2)]  # the first was alone; q is down
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     bench(case)
 
@@ -153,6 +184,6 @@ def test_what_came_damaged_ahead_of_a_claim_that_was_missed_is_fetched_anew() ->
         async with copying(made) as (copy, _):
             await copy.run()
             assert await made.has(2, b"data of 2")
-            assert made.peers["p"].asked.count("read") == 1
+            assert made.peers["p"].given.count(blob(2)) == len(made.peers["p"].given) == 1
 
     bench(case)

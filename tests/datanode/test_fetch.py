@@ -1,11 +1,14 @@
 """Blobs from peers: whom a node asks, in which order, what it makes of bad answers, and how fast it takes them."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
+from awscrt.checksums import crc32c
 
-from datanode.fetch import AT_ONCE, WINDOW_BYTES, Fetch, Wanted
+from datanode.fetch import WINDOW_BYTES, Fetch, Wanted
 from datanode.node import BlobUnavailable
+from datanode.store import NewBlob
 from tests.datanode.bench import OWN, PARTITION, Bench, bench, ref
 from tests.datanode.stores import blob, names
 
@@ -138,19 +141,88 @@ def test_a_damaged_blob_is_replaced() -> None:
     bench(case)
 
 
-def test_no_more_comes_at_once_than_a_few_and_no_faster_than_allowed() -> None:
+def test_nothing_comes_faster_than_allowed() -> None:
     async def case(made: Bench) -> None:
         placed(made)
         loop = asyncio.get_running_loop()
         slow = Fetch(made.store, OWN, made.map, made.peers, 10e6)
         for number in range(40):
-            made.peers["p"].has(ref(number), bytes(1_000_000))
-        made.peers["p"].slow_s = 0.1
+            made.peers["p"].has(ref(number), bytes(1_000_000 if number % 2 else 50_000))
+        wanteds = [wanted(number, "p", length=1_000_000 if number % 2 else 50_000) for number in range(40)]
         started = loop.time()
-        getting = [asyncio.create_task(slow.get(wanted(number, "p", length=1_000_000), [])) for number in range(40)]
-        await asyncio.sleep(0.05)
-        assert made.peers["p"].asked == ["read"] * AT_ONCE
-        await asyncio.gather(*getting)
-        assert 2.9 < loop.time() - started < 4  # 40 MB, the first second's worth at once
+        assert await slow.get_all(wanteds, ["p"]) == []
+        assert 1.0 < loop.time() - started < 1.3  # 21 MB, the first second's worth at once
+
+    bench(case)
+
+
+def small(*numbers: int) -> list[Wanted]:
+    return [Wanted(0, blob(number), PARTITION, 9, (), crc32c(b"data %04d" % number)) for number in numbers]
+
+
+def give(made: Bench, name: str, *numbers: int) -> None:
+    for number in numbers:
+        made.peers[name].has(ref(number), b"data %04d" % number)
+
+
+def test_small_blobs_come_many_with_each_answer_and_are_put_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(made: Bench) -> None:
+        placed(made)
+        puts, honest = list[int](), made.store.put_all
+
+        def put_all(blobs: Sequence[NewBlob]) -> None:
+            puts.append(len(blobs))
+            honest(blobs)
+
+        monkeypatch.setattr(made.store, "put_all", put_all)
+        give(made, "p", *range(600))
+        assert await made.fetch.get_all(small(*range(600)), ["p", "q"]) == []
+        assert (made.peers["p"].asked, puts) == (["pieces"] * 3, [250, 250, 100])
+        assert (len(names(made.store)), made.fetch.fetched_blobs) == (600, 600)
+        assert await made.has(599, b"data 0599")
+
+    bench(case)
+
+
+def test_what_one_source_does_not_give_the_next_is_asked_for_and_nothing_else() -> None:
+    async def case(made: Bench) -> None:
+        placed(made)
+        give(made, "p", 1, 2, 3)
+        give(made, "q", 2, 3, 4)
+        made.peers["p"].damaged = {blob(2)}
+        made.peers["p"].late = {blob(3)}
+        assert await made.fetch.get_all(small(1, 2, 3, 4), ["p", "q"]) == []
+        assert made.peers["q"].given == [blob(2), blob(3), blob(4)]
+        assert names(made.store) == [blob(1), blob(2), blob(3), blob(4)]
+
+    bench(case)
+
+
+def test_what_of_a_page_nobody_gives_is_told_and_all_else_is_taken() -> None:
+    async def case(made: Bench) -> None:
+        placed(made)
+        give(made, "p", 1)
+        made.peers["p"].late = {blob(3)}
+        found = await made.fetch.get_all(small(1, 2, 3), ["p", "q"])
+        assert [(type(each), str(each)) for each in found] == [
+            (BlobUnavailable, "not on q"),
+            (OSError, "it may still come"),
+        ]
+        made.peers["q"].is_dead = True
+        assert [type(each) for each in await made.fetch.get_all(small(2), ["p", "q"])] == [OSError]
+        assert names(made.store) == [blob(1)]
+
+    bench(case)
+
+
+def test_a_small_blob_with_other_bytes_is_replaced() -> None:
+    async def case(made: Bench) -> None:
+        placed(made)
+        give(made, "p", 1, 2)
+        made.store.put_all([NewBlob(0, blob(1), PARTITION, b"DATA 0001")])
+        assert await made.fetch.lacking(small(1, 2)) == small(1, 2)
+        assert await made.fetch.get_all(small(1, 2), ["p"]) == []
+        assert await made.has(1, b"data 0001")
+        assert await made.fetch.lacking(small(1, 2)) == []
 
     bench(case)

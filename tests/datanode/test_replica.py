@@ -39,6 +39,24 @@ def test_a_payload_is_in_the_volumes_with_its_partition() -> None:
     bench(case)
 
 
+def test_very_many_blobs_that_are_to_be_fetched_are_asked_for_a_few_at_a_time() -> None:
+    async def case(made: Bench) -> None:
+        made.place(["p", OWN])
+        made.peers["p"].slow_s = 0.01
+        async with following(made) as replica:
+            for number in range(2_000):
+                made.peers["p"].has(ref(number), b"data")
+            end = await made.writes(*(claim(number, b"data", "p") for number in range(2_000)))
+            await replica.reached(end - 1)
+            most = 0
+            while replica.wanted > 1_000:
+                most = max(most, len(asyncio.all_tasks()))
+                await asyncio.sleep(0.1)
+            assert most < 20
+
+    bench(case)
+
+
 @pytest.mark.parametrize("together", [True, False])
 def test_a_release_takes_the_payload_away(together: bool) -> None:
     async def case(made: Bench) -> None:

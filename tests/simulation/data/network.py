@@ -6,15 +6,16 @@ What was asked has its effect though nobody may hear of it; a sender that vanish
 
 import asyncio
 import enum
+import pickle
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from awscrt.checksums import crc32c
 
 from datanode.local import LocalNode
-from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Writer
+from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Piece, Writer
 from datanode.store import BlobExists, Held
 from tests.simulation.cluster.broker import Weather
 from tests.simulation.cluster.processes import ClusterLoop, Process
@@ -103,6 +104,17 @@ class SimulatedNode:
         if crc32c(data) != crc or len(data) != size:
             raise OSError(f"{self._endpoint}: blob {ref.blob.hex()} was damaged on its way")
         return data
+
+    async def pieces(self, group: int, wanted: Sequence[Piece], position: int) -> list[bytes | Exception]:
+        async def serve(node: LocalNode) -> tuple[bytes, int]:
+            data = pickle.dumps(await node.pieces(group, wanted, position))
+            return data, crc32c(data)
+
+        data, crc = await self._ask(serve)
+        if crc32c(self._network.damaged(data)) != crc:
+            raise OSError(f"{self._endpoint}: blobs of group {group} were damaged on their way")
+        found: list[bytes | Exception] = pickle.loads(data)
+        return found
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
         return await self._ask(lambda node: node.blobs(group, after, position))

@@ -65,6 +65,8 @@ class DataWorld:
                 patch.setattr(placement, "GROUPS", GROUPS)
                 patch.setattr(payload, "EXTENT_BYTES_MAX", 40_000)
                 patch.setattr(fetch, "WINDOW_BYTES", 20_000)
+                patch.setattr(fetch, "SMALL_BYTES", 10_000)
+                patch.setattr(fetch, "PAGE_BLOBS", 3)
                 patch.setattr(leader, "CHUNKS_MAX", 2)
                 self.loop.run_until_complete(self._live())
         finally:
