@@ -19,9 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bucketlog.credentials import ROOT_USER
 from bucketlog.health import HEALTH, READY
+from gateway.authn import Credentials, authenticate
 from gateway.errors import S3Error, as_s3_error
 from gateway.request import Request
-from gateway.sigv4 import Credentials, authenticate
 
 PREFIX = "/-/"
 STATUSES = {"NoSuchNode": 404, "NodeHoldsData": 409}  # of what is refused here, and is no error of S3

@@ -81,7 +81,8 @@ class AdminClient:
         asgi = {"method": method, "path": path, "query_string": query.encode(), "headers": raw}
         claim = Claim(self._keys.access_key, scope, sorted(headers), "", date)
         key = signing_key(self._keys.secret(self._keys.access_key) or "", scope)
-        signature = sign(key, claim, canonical_request(Request(asgi, _no_body).parse(asgi, ""), claim.signed, EMPTY_SHA256))
+        canonical = canonical_request(Request(asgi, _no_body).parse(asgi, ""), claim.signed, EMPTY_SHA256)
+        signature = sign(key, claim, canonical.encode())
         credential = f"Credential={claim.access_key}/{scope}"
         signed = f"{ALGORITHM} {credential},SignedHeaders={';'.join(claim.signed)},Signature={signature}"
         return headers | {"authorization": signed}

@@ -38,6 +38,7 @@ def serve(settings: Settings, open_: OpenStore) -> None:
             root,
             settings.region,
             settings.domain,
+            settings.signature_v2,
             logs_access=settings.access_log,
         )
         await store.start()

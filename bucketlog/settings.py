@@ -25,6 +25,7 @@ class Settings(BaseSettings):
     port: int = Field(default=9000, ge=1, le=65535)
     region: str = "us-east-1"
     domain: str = ""  # for virtual-host style addresses: bucket.DOMAIN
+    signature_v2: bool = True  # whether S3 requests may be signed by AWS Signature Version 2, as boto3 presigns URLs
     access_key_id: str = ""
     secret_access_key: SecretStr = SecretStr("")
     log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = "auto"  # auto: text on a terminal

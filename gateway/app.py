@@ -8,13 +8,13 @@ from starlette.types import Receive, Scope, Send
 
 from datanode.node import BlobUnavailable
 from gateway import router
+from gateway.authn import authenticate, is_signed
 from gateway.body import ClientGone
 from gateway.context import Gateway, Response
 from gateway.error_document import HOST_ID, error_response
 from gateway.errors import S3Error, as_s3_error
 from gateway.operations import CREATE_BUCKET, POST_OBJECT, Operation
 from gateway.request import Request
-from gateway.sigv4 import authenticate, is_signed
 from gateway.tally import ACCESS, GONE
 from topics import request_id
 
@@ -55,7 +55,8 @@ class S3App:
         """Anonymous requests get AccessDenied, or NoSuchBucket where the bucket does not exist, as in S3."""
         if not is_signed(request) and request.bucket and operation is not CREATE_BUCKET:
             await self._gateway.existing(request.bucket)
-        authenticate(request, self._gateway.credentials)
+        gateway = self._gateway
+        authenticate(request, gateway.credentials, v2_domain=gateway.domain if gateway.signature_v2 else None)
 
 
 def _failed(error: Exception, request: Request) -> Response:

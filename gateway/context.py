@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from datanode.client import Blobs
+from gateway.authn import Credentials
 from gateway.errors import S3Error
 from gateway.request import Request
-from gateway.sigv4 import Credentials
 from gateway.submit import Commander
 from gateway.tally import Tally
 from processors.reads import Bucket, Object, Reads
@@ -29,6 +29,7 @@ class Gateway:
     credentials: Credentials
     region: str
     domain: str = ""  # for virtual-host style addresses
+    signature_v2: bool = True  # whether requests may be signed so
     tally: Tally = field(default_factory=Tally)
     logs_access: bool = False  # a line for each request
 

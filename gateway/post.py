@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator
 from urllib.parse import urlencode, urlsplit
 
-from gateway import attributes, payload, policy_document, sigv4, xml
+from gateway import attributes, authn, payload, policy_document, sigv4, xml
 from gateway.checksums import BodyDigests
 from gateway.context import XML, Gateway, Response
 from gateway.errors import S3Error
@@ -27,6 +27,8 @@ async def post_object(gateway: Gateway, request: Request) -> Response:
     form = await read_form(request)
     fields = {name: value.replace("${filename}", form.filename) for name, value in form.fields.items()}
     fields["bucket"] = request.bucket  # the one that is written to, whatever the form says
+    if "awsaccesskeyid" in fields and not gateway.signature_v2:
+        raise authn.version_2_refused()
     request.principal = _signer(gateway.credentials, fields)
     policy = policy_document.parse(fields["policy"])
     policy.check(fields, time.time())
@@ -40,7 +42,7 @@ async def post_object(gateway: Gateway, request: Request) -> Response:
     return _answer(request, fields, key, [("etag", f'"{stored.etag}"'), *attributes.checksum_headers(stored.checksum)])
 
 
-def _signer(credentials: sigv4.Credentials, fields: dict[str, str]) -> str:
+def _signer(credentials: authn.Credentials, fields: dict[str, str]) -> str:
     """The user whose signature of the policy holds. Raises AccessDenied for a form without one."""
     if not fields.keys() & {"policy", "x-amz-signature", "signature"}:
         raise S3Error("AccessDenied")

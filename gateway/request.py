@@ -1,5 +1,7 @@
 """A request as the S3 operations see it: bucket, key, decoded query, headers by lower-case name.
 
+What stands in the query of a presigned URL instead of in a header (x-amz-meta-a, x-amz-acl) is a header here: SDKs put it
+there so that who uses the URL need not know of it.
 Bounds: headers 16 KiB together, keys 1,024 bytes (S3), everything UTF-8.
 """
 
@@ -12,26 +14,36 @@ from urllib.parse import quote, unquote_to_bytes
 
 from starlette.types import Receive, Scope
 
-from gateway.errors import S3Error
+from gateway.errors import S3Error, invalid_argument
 from topics.spec import bucket_partition
 
 HEADER_BYTES_MAX = 16 << 10
 KEY_BYTES_MAX = 1024
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 §5.6.2, in lower case
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")  # what no header's value can hold
+_OF_SIGNATURES = frozenset(  # and so no headers
+    f"x-amz-{each}" for each in ("algorithm", "credential", "date", "expires", "signature", "signedheaders")
+)
+_OF_VERSION_2 = ("content-md5", "content-type")  # also in the query of its presigned URLs, as botocore makes them
+_NONE = frozenset[str]()
 
 
 class Request:
     __slots__ = (
         "bucket",
         "headers",
+        "hoisted",
         "id",
         "is_drained",
+        "is_virtual_host",
         "key",
         "method",
         "path",
         "principal",
         "query",
+        "raw_path",
         "receive",
         "received_bytes",
         "scheme",
@@ -47,6 +59,9 @@ class Request:
         self.bucket = self.key = ""
         self.query: dict[str, str] = {}
         self.headers: dict[str, str] = {}
+        self.hoisted: frozenset[str] = _NONE  # headers that stand in the query
+        self.raw_path = ""  # as it was sent, percent-encoded
+        self.is_virtual_host = False  # whether the host names the bucket
         self.is_drained = False  # whether the whole body was read; an answer before that must end the connection
         self.receive = receive
         self.received_bytes = 0  # of the body, as it came
@@ -58,19 +73,39 @@ class Request:
         size = 0
         for raw_name, raw_value in scope["headers"]:
             size += len(raw_name) + len(raw_value)
-            name, value = raw_name.decode("latin-1"), _text(raw_value).strip()
+            name, value = raw_name.decode("latin-1"), _text(raw_value).strip(" \t")
             self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
         self.is_drained = self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers
         if size > HEADER_BYTES_MAX:
             raise S3Error("RequestHeaderSectionTooLarge", MaxSizeAllowed=HEADER_BYTES_MAX)
-        self.path = _decode(scope.get("raw_path") or scope["path"].encode())
+        raw_path: bytes = scope.get("raw_path") or scope["path"].encode()
+        self.raw_path, self.path = raw_path.decode("latin-1"), _decode(raw_path)
         self.bucket, self.key = self._address(domain)
         for field in scope["query_string"].split(b"&"):
             if field:
                 name_, _, value_ = field.partition(b"=")
                 self.query[_decode(name_.replace(b"+", b" "))] = _decode(value_.replace(b"+", b" "))
+        if "X-Amz-Signature" in self.query:
+            self._take_headers_from_query(())
+        elif "Signature" in self.query and "AWSAccessKeyId" in self.query:
+            self._take_headers_from_query(_OF_VERSION_2)
         check_key(self.key)
         return self
+
+    def _take_headers_from_query(self, more: tuple[str, ...]) -> None:
+        """x-amz-* and `more`. A header that is there too counts: it must be signed as well, or nothing is done.
+
+        Raises InvalidArgument for what no header can hold, or for a name twice.
+        """
+        found: dict[str, str] = {}
+        for name, value in self.query.items():
+            lower = name.lower()
+            if (lower.startswith("x-amz-") or lower in more) and lower not in _OF_SIGNATURES:
+                if lower in found or not _HEADER_NAME.fullmatch(lower) or _CONTROL.search(value):
+                    raise invalid_argument(name, value, f"The query parameter {name} cannot stand for a header.")
+                found[lower] = value.strip(" \t")
+        self.hoisted = frozenset(found.keys() - self.headers.keys())
+        self.headers = found | self.headers
 
     @property
     def partition(self) -> int:
@@ -79,7 +114,7 @@ class Request:
 
     def url(self, key: str) -> str:
         """Where an object of the bucket is, in the style that this request came in."""
-        root = "" if self.path[1:] == self.key else f"/{self.bucket}"
+        root = "" if self.is_virtual_host else f"/{self.bucket}"
         return f"{self.scheme}://{self.headers.get('host', '')}{root}/{quote(key, safe='/-_.~')}"
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
@@ -95,6 +130,7 @@ class Request:
         """Virtual-host style where the host ends with the domain, else path style."""
         host = self.headers.get("host", "").partition(":")[0].lower()
         if domain and host.endswith("." + domain):
+            self.is_virtual_host = True
             return host.removesuffix("." + domain), self.path[1:]
         bucket, _, key = self.path[1:].partition("/")
         return bucket, key

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from gateway import configurations
 from gateway.errors import S3Error, invalid_argument
-from gateway.model import Route, routes_of_s3
+from gateway.model import Route, routes_of_s3, subresources
 from gateway.operations import OPERATIONS, POST_OBJECT, Operation
 from gateway.request import Request
 
@@ -30,7 +30,7 @@ class _Candidate(NamedTuple):
 
 def route(request: Request) -> Operation:
     """Raises InvalidArgument for sub-resources that exclude each other, MethodNotAllowed, or NotImplemented."""
-    named = _SUBRESOURCES.intersection(request.query) if request.query else _NONE
+    named = subresources().intersection(request.query) if request.query else _NONE
     candidates = _candidates(request.method, 2 if request.key else 1 if request.bucket else 0, named)
     found = candidates[-1]
     if len(candidates) > 1:
@@ -62,34 +62,26 @@ def _candidates(method: str, level: int, named: frozenset[str]) -> tuple[_Candid
 _UNKNOWN = Operation("", configurations.not_implemented)
 
 
-def _read(
-    routes: Iterable[Route],
-) -> tuple[dict[tuple[str, int], list[_Candidate]], frozenset[str]]:
-    """(candidates by method and level, all sub-resources)."""
+def _read(routes: Iterable[Route]) -> dict[tuple[str, int], list[_Candidate]]:
+    """Candidates by method and level."""
     routes = [each for each in routes if each.uri.partition("?")[0] in _PATHS]
-    optional = {name for each in routes for name, is_required in each.query.items() if not is_required}
+    optional = {name for each in routes for name in each.query.keys() - each.required}
     handlers = {each.name: each for each in OPERATIONS}
     found: dict[tuple[str, int], list[_Candidate]] = {}
-    subresources: set[str] = set()
     for each in routes:
-        path, _, query = each.uri.partition("?")
-        pairs = dict(pair.partition("=")[::2] for pair in query.split("&") if pair)
-        required = frozenset(name for name, is_required in each.query.items() if is_required)
-        selects = frozenset(pairs) or required - optional
-        subresources |= pairs.keys() or required
         candidate = _Candidate(
             handlers.get(each.name, Operation(each.name, configurations.not_implemented)),
-            selects,
-            frozenset(pairs) | each.query.keys(),
-            {name: value for name, value in pairs.items() if value},
-            required,
+            frozenset(each.named) or each.required - optional,
+            frozenset(each.named) | each.query.keys(),
+            {name: value for name, value in each.named.items() if value},
+            each.required,
             frozenset(each.headers),
         )
-        found.setdefault((each.method, _PATHS.index(path)), []).append(candidate)
+        found.setdefault((each.method, _PATHS.index(each.uri.partition("?")[0])), []).append(candidate)
     for candidates in found.values():
         candidates.sort(key=lambda each: (-len(each.query) - len(each.headers), each.operation.name not in handlers))
-    return found, frozenset(subresources)
+    return found
 
 
-_ALL, _SUBRESOURCES = _read([*routes_of_s3(), Route(POST_OBJECT.name, "POST", "/{Bucket}")])
+_ALL = _read([*routes_of_s3(), Route(POST_OBJECT.name, "POST", "/{Bucket}")])
 _METHODS = {method for method, _ in _ALL}

@@ -1,50 +1,98 @@
-"""Presigned URLs of AWS Signature Version 2, and nothing else of it: what `aws s3 presign` still makes for an endpoint of
-one's own in us-east-1.
+"""AWS Signature Version 2, for clients that make nothing newer: presigned URLs (boto3 and `aws s3 presign` make them for an
+endpoint of one's own in us-east-1), and the header Authorization of old SDKs.
 
-Source: "Signing and Authenticating REST Requests" of the S3 API, "Query String Request Authentication Alternative".
+Source: "Signing and Authenticating REST Requests" of the S3 API. Its text names neither the host nor all of the query. So
+the host must be an address or the store's domain; all sub-resources of the model must be signed, not only those of its
+time; and a URL lasts at most as long as one of version 4.
 """
 
 import base64
 import hmac
+import ipaddress
 import re
+from collections.abc import Iterator
 from urllib.parse import quote
 
 from gateway.errors import S3Error
-from gateway.request import Request
+from gateway.model import routes_of_s3, subresources
+from gateway.request import Request, http_date
+from gateway.sigv4 import EXPIRES_S_MAX, SKEW_S_MAX, Secrets, secret_of
 
-_SIGNED = (
-    "acl", "cors", "delete", "lifecycle", "location", "logging", "notification", "partNumber", "policy",
-    "requestPayment", "response-cache-control", "response-content-disposition", "response-content-encoding",
-    "response-content-language", "response-content-type", "response-expires", "restore", "tagging", "torrent",
-    "uploadId", "uploads", "versionId", "versioning", "versions", "website",
-)  # fmt: skip
+_OVERRIDES = {name for route in routes_of_s3() for name in route.query if name.startswith("response-")}
+_SIGNED = sorted({"versionId", *_OVERRIDES, *subresources()} - {"list-type"})  # which chooses a form, nothing else
+_HEADER = re.compile(r"AWS ([^:\s]+):(\S+)")
+_NO_HOST = (
+    "Signature version 2 does not cover the host, and {host} is neither an address nor in the store's domain "
+    "(BUCKETLOG_DOMAIN). Use AWS4-HMAC-SHA256."
+)
 
 
 def is_presigned(request: Request) -> bool:
     return "AWSAccessKeyId" in request.query and "Signature" in request.query
 
 
-def check(request: Request, secret: str, now_s: float) -> None:
-    """Raises AccessDenied or SignatureDoesNotMatch."""
-    expires = request.query.get("Expires", "")
+def authenticate(request: Request, secrets: Secrets, now_s: float, domain: str) -> str:
+    """The access key. Raises AccessDenied, InvalidAccessKeyId, RequestTimeTooSkewed or SignatureDoesNotMatch."""
+    query = request.query
+    if is_presigned(request):
+        access_key, signature, date = query["AWSAccessKeyId"], query["Signature"], _expires(query, now_s)
+    else:
+        match = _HEADER.fullmatch(request.headers["authorization"])
+        if match is None:
+            raise S3Error("InvalidArgument", "AWS authorization header is invalid. Expected AwsAccessKeyId:signature")
+        access_key, signature, date = match[1], match[2], _date(request.headers, now_s)
+    _check_host(request.headers.get("host", ""), domain)
+    secret = secret_of(secrets, access_key).encode()
+    for text in _texts(request, date):
+        if hmac.compare_digest(base64.b64encode(hmac.digest(secret, text, "sha1")), signature.encode()):
+            return access_key
+    raise S3Error("SignatureDoesNotMatch")
+
+
+def _expires(query: dict[str, str], now_s: float) -> str:
+    expires = query.get("Expires", "")
     if not re.fullmatch(r"[0-9]{1,12}", expires):
-        raise S3Error("AccessDenied", "Query-string authentication requires Signature, Expires and AWSAccessKeyId")
+        raise S3Error(
+            "AccessDenied", "Query-string authentication requires the Signature, Expires and AWSAccessKeyId parameters"
+        )
     if int(expires) < now_s:
         raise S3Error("AccessDenied", "Request has expired")
-    expected = base64.b64encode(hmac.digest(secret.encode(), _text(request, expires).encode(), "sha1"))
-    if not hmac.compare_digest(expected, request.query["Signature"].encode()):
-        raise S3Error("SignatureDoesNotMatch")
+    if int(expires) > now_s + EXPIRES_S_MAX:
+        raise S3Error("AccessDenied", "Expires must be less than a week (in seconds) from now")
+    return expires
 
 
-def _text(request: Request, expires: str) -> str:
-    headers = request.headers
-    named = {name: headers.get(name, "") for name in ("content-md5", "content-type")}
+def _date(headers: dict[str, str], now_s: float) -> str:
+    """What the text has for a date: nothing where x-amz-date, which is signed as a header, stands in for it."""
+    date = http_date(headers.get("x-amz-date", headers.get("date", "")))
+    if date is None:
+        raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
+    if abs(date.timestamp() - now_s) > SKEW_S_MAX:
+        raise S3Error("RequestTimeTooSkewed")
+    return "" if "x-amz-date" in headers else headers["date"]
+
+
+def _check_host(header: str, domain: str) -> None:
+    host = re.sub(r":[0-9]*$", "", header).lower()
+    if domain and (host == domain.lower() or host.endswith("." + domain.lower())):
+        return
+    try:
+        ipaddress.ip_address(host.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        if host != "localhost":
+            raise S3Error("AccessDenied", _NO_HOST.format(host=host or "none")) from None
+
+
+def _texts(request: Request, date: str) -> Iterator[bytes]:
+    """What may have been signed: the path as it was sent, or as most clients encode it; headers in UTF-8 or Latin-1."""
+    headers, query = request.headers, request.query
     amz = "".join(f"{name}:{headers[name]}\n" for name in sorted(headers) if name.startswith("x-amz-"))
-    path = quote(f"/{request.bucket}/{request.key}", safe="/-_.~") if request.bucket else "/"  # "/" behind a bucket too
-    signed = [
-        f"{name}={request.query[name]}" if request.query[name] else name
-        for name in sorted(_SIGNED)
-        if name in request.query
-    ]
-    resource = path + ("?" + "&".join(signed) if signed else "")
-    return f"{request.method}\n{named['content-md5']}\n{named['content-type']}\n{expires}\n{amz}{resource}"
+    start = f"{request.method}\n{headers.get('content-md5', '')}\n{headers.get('content-type', '')}\n{date}\n{amz}"
+    signed = "&".join(f"{name}={query[name]}" if query[name] else name for name in _SIGNED if name in query)
+    path = quote(f"/{request.bucket}/{request.key}", safe="/-_.~") if request.bucket else "/"  # "/" after a bucket too
+    sent = request.raw_path if not request.is_virtual_host else f"/{request.bucket}{request.raw_path}"
+    for each in dict.fromkeys((path, sent)):
+        text = f"{start}{each}{'?' if signed else ''}{signed}"
+        yield text.encode()
+        if not text.isascii() and max(text) <= "\xff":
+            yield text.encode("latin-1")

@@ -1,7 +1,7 @@
 """AWS Signature Version 4: by header, by presigned URL, and of the chunks of a streamed body.
 
 Source: "Authenticating Requests (AWS Signature Version 4)" of the S3 API. Signatures are compared in constant time; a
-request may be at most 15 minutes off our clock; every x-amz-* header must be signed.
+request may be at most 15 minutes off our clock; the host and every x-amz-* header must be signed.
 """
 
 import calendar
@@ -10,10 +10,10 @@ import hashlib
 import hmac
 import re
 import time
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
-from gateway import sigv2
 from gateway.errors import S3Error
 from gateway.request import Request, http_date
 
@@ -24,18 +24,13 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _DATES_KEPT = 64  # parsed: clients that send many requests name the same second in all of them
 _QUERY = ("X-Amz-Signature", "X-Amz-Algorithm")
+_RUN_OF_SPACES = re.compile(" {2,}")
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _HEADER = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})")
 
 
-class Credentials(Protocol):
-    """Who holds an access key. Implementations never show the secret in a repr."""
-
+class Secrets(Protocol):
     def secret(self, access_key: str) -> str | None: ...
-
-    def user(self, access_key: str) -> str:
-        """The canonical user id of the key's owner."""
-        ...
 
 
 class Claim(NamedTuple):
@@ -68,43 +63,37 @@ class Signing(NamedTuple):
         return hmac.digest(self.key, text.encode(), "sha256").hex()
 
 
-def is_signed(request: Request) -> bool:
-    """Whether somebody says who they are; whether it is so, `authenticate` tells."""
-    query = request.query
-    return bool(request.headers.get("authorization")) or sigv2.is_presigned(request) or not query.keys().isdisjoint(_QUERY)
+def is_presigned(request: Request) -> bool:
+    return not request.query.keys().isdisjoint(_QUERY)
 
 
-def authenticate(request: Request, credentials: Credentials, now_s: float | None = None) -> None:
-    """Set `request.principal` and `request.signing`, or raise the S3 error of what is wrong."""
-    now = time.time() if now_s is None else now_s
-    if request.headers.get("authorization"):
-        claim = _from_header(request, now)
+def authenticate(request: Request, secrets: Secrets, now_s: float) -> str:
+    """The access key; sets `request.signing`. Raises the S3 error of what is wrong."""
+    if is_presigned(request):
+        claim = _from_query(request, now_s)
+        payload_hash = request.headers.get("x-amz-content-sha256", UNSIGNED)
+    else:
+        claim = _from_header(request, now_s)
         payload_hash = request.headers.get("x-amz-content-sha256", "")
         if not payload_hash:
             raise S3Error("MissingSecurityHeader", "Missing required header for this request: x-amz-content-sha256")
-    elif sigv2.is_presigned(request):
-        access_key = request.query["AWSAccessKeyId"]
-        sigv2.check(request, secret_of(credentials, access_key), now)
-        request.principal = credentials.user(access_key)
-        return
-    elif not request.query.keys().isdisjoint(_QUERY):
-        claim = _from_query(request, now)
-        payload_hash = request.headers.get("x-amz-content-sha256", UNSIGNED)
-    else:
-        raise S3Error("AccessDenied")
-    unsigned = [n for n in request.headers if (n == "host" or n.startswith("x-amz-")) and n not in claim.signed]
+    signed = {*claim.signed, *request.hoisted}  # all of a query is signed
+    unsigned = [n for n in request.headers if (n == "host" or n.startswith("x-amz-")) and n not in signed]
     if unsigned:
         raise S3Error("AccessDenied", f"There were headers present in the request which were not signed: {unsigned[0]}")
-    key = signing_key(secret_of(credentials, claim.access_key), claim.scope)
-    expected = sign(key, claim, canonical_request(request, claim.signed, payload_hash))
-    if not hmac.compare_digest(expected.encode(), claim.signature.encode()):
+    key = signing_key(secret_of(secrets, claim.access_key), claim.scope)
+    given = claim.signature.encode()
+    if not any(
+        hmac.compare_digest(sign(key, claim, each).encode(), given) for each in _forms(request, claim, payload_hash)
+    ):
         raise S3Error("SignatureDoesNotMatch")
-    request.principal = credentials.user(claim.access_key)
     request.signing = Signing(key, claim.date, claim.scope, claim.signature)
+    return claim.access_key
 
 
-def secret_of(credentials: Credentials, access_key: str) -> str:
-    secret = credentials.secret(access_key)
+def secret_of(secrets: Secrets, access_key: str) -> str:
+    """Raises InvalidAccessKeyId."""
+    secret = secrets.secret(access_key)
     if secret is None:
         raise S3Error("InvalidAccessKeyId")
     return secret
@@ -118,17 +107,45 @@ def signing_key(secret: str, scope: str) -> bytes:
     return key
 
 
-def canonical_request(request: Request, signed: list[str], payload_hash: str) -> str:
-    # by name, not by name=value: "key" comes before "key-marker", though "=" comes behind "-"
+def _forms(request: Request, claim: Claim, payload_hash: str) -> Iterator[bytes]:
+    """The canonical requests of all kinds of signers; the usual first, others only where they differ from it.
+
+    Inside of a header's value some make one space of all white space, some of spaces only (the S3 API's text); and what
+    is not ASCII some sign as UTF-8, some as the Latin-1 that they send.
+    """
+    seen: set[bytes] = set()
+    for collapse in (_white_space, _spaces):
+        text = canonical_request(request, claim.signed, payload_hash, collapse)
+        forms = [text.encode()]
+        if not text.isascii() and max(text) <= "\xff":
+            forms.append(text.encode("latin-1"))
+        for form in forms:
+            if form not in seen:
+                seen.add(form)
+                yield form
+
+
+def _white_space(value: str) -> str:
+    return " ".join(value.split())
+
+
+def _spaces(value: str) -> str:
+    return _RUN_OF_SPACES.sub(" ", value)
+
+
+def canonical_request(
+    request: Request, signed: list[str], payload_hash: str, collapse: Callable[[str], str] = _white_space
+) -> str:
+    # by name, not by name=value: "key" comes before "key-marker", though "=" comes after "-"
     pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in request.query.items())
     query = "&".join(f"{name}={value}" for name, value in pairs if name != "X-Amz-Signature")
-    headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in signed)
+    headers = "".join(f"{name}:{collapse(request.headers.get(name, ''))}\n" for name in signed)
     path = quote(request.path, safe="/-_.~")
     return f"{request.method}\n{path}\n{query}\n{headers}\n{';'.join(signed)}\n{payload_hash}"
 
 
-def sign(key: bytes, claim: Claim, canonical: str) -> str:
-    digest = hashlib.sha256(canonical.encode()).hexdigest()
+def sign(key: bytes, claim: Claim, canonical: bytes) -> str:
+    digest = hashlib.sha256(canonical).hexdigest()
     text = f"{ALGORITHM}\n{claim.date}\n{claim.scope}\n{digest}"
     return hmac.digest(key, text.encode(), "sha256").hex()
 
@@ -137,8 +154,6 @@ def _from_header(request: Request, now: float) -> Claim:
     algorithm, _, rest = request.headers["authorization"].partition(" ")
     match = _HEADER.fullmatch(rest.strip())
     if algorithm != ALGORITHM or match is None:
-        if algorithm == "AWS":
-            raise S3Error("InvalidRequest", "Signature version 2 is retired; please use AWS4-HMAC-SHA256.")
         raise S3Error("AuthorizationHeaderMalformed")
     date = request.headers.get("x-amz-date") or _from_http_date(request.headers.get("date", ""))
     if not _DATE.fullmatch(date):

@@ -66,6 +66,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
             root,
             settings.region,
             settings.domain,
+            settings.signature_v2,
             logs_access=settings.access_log,
         )
         state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))

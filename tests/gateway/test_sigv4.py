@@ -1,22 +1,25 @@
 """Signatures, against those that botocore makes: by header, by presigned URL, and what is refused."""
 
 import datetime
+import hashlib
+import hmac
 import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from botocore.auth import HmacV1QueryAuth, S3SigV4Auth, S3SigV4QueryAuth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from gateway.authn import authenticate
 from gateway.errors import S3Error
 from gateway.request import Request
-from gateway.sigv4 import SKEW_S_MAX, authenticate
-from tests.gateway.requests import ACCESS_KEY, SECRET, Keys, request
+from gateway.sigv4 import SKEW_S_MAX, signing_key
+from tests.gateway.requests import ACCESS_KEY, SECRET, Keys, receive_from, request
 
 NOW = 1_800_000_000
 HOST = "http://127.0.0.1:9000"
@@ -107,6 +110,113 @@ def test_inner_spaces_of_a_header_count_as_one() -> None:
     authenticate(by_header(headers={"x-amz-meta-a": "  one   two  "}), Keys(), NOW)
 
 
+def hand_signed(value: bytes, canonical: bytes) -> Request:
+    """A request whose header x-amz-meta-a is `value`, signed as if its canonical form were `canonical`."""
+    scope = "20270115/us-east-1/s3/aws4_request"
+    names = "host;x-amz-content-sha256;x-amz-date;x-amz-meta-a"
+    headers = b"host:h\nx-amz-content-sha256:UNSIGNED-PAYLOAD\nx-amz-date:20270115T080000Z\nx-amz-meta-a:" + canonical
+    whole = b"PUT\n/b/k\n\n" + headers + f"\n\n{names}\nUNSIGNED-PAYLOAD".encode()
+    text = f"AWS4-HMAC-SHA256\n20270115T080000Z\n{scope}\n{hashlib.sha256(whole).hexdigest()}"
+    signature = hmac.new(signing_key(SECRET, scope), text.encode(), "sha256").hexdigest()
+    sent = [
+        (b"host", b"h"),
+        (b"x-amz-content-sha256", b"UNSIGNED-PAYLOAD"),
+        (b"x-amz-date", b"20270115T080000Z"),
+        (b"x-amz-meta-a", value),
+        (
+            b"authorization",
+            f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{scope},SignedHeaders={names},Signature={signature}".encode(),
+        ),
+    ]
+    asgi = {"method": "PUT", "path": "/b/k", "query_string": b"", "headers": sent}
+    return Request(asgi, receive_from([])).parse(asgi, "")
+
+
+@pytest.mark.parametrize(
+    ("value", "canonical"),
+    [
+        (b"one  two", b"one two"),
+        (b"one\ttwo", b"one\ttwo"),  # spaces only: Go's and Java's signers, and the S3 API's text
+        (b"one\ttwo", b"one two"),  # all white space: botocore's and JavaScript's
+        ("a\u00a0\u202fb".encode(), "a\u00a0\u202fb".encode()),
+        ("a\u00a0\u202fb".encode(), b"a b"),
+        ("a \u3000 b  c".encode(), "a \u3000 b c".encode()),
+        ("a\u00a0".encode(), "a\u00a0".encode()),  # at its end it is of the value
+        ("é".encode(), "é".encode()),
+        (b"\xe9", "é".encode()),  # sent as Latin-1, signed as text
+        (b"\xe9", b"\xe9"),
+    ],
+)
+def test_each_kind_of_signers_canonical_header(value: bytes, canonical: bytes) -> None:
+    asked = hand_signed(value, canonical)
+    authenticate(asked, Keys(), NOW)
+    assert asked.principal == "someone"
+
+
+@pytest.mark.parametrize(("value", "canonical"), [(b"one two", b"onetwo"), (b"a", b"b"), (b"one two", b"one\ttwo")])
+def test_what_no_signer_makes_of_a_header(value: bytes, canonical: bytes) -> None:
+    assert refused(hand_signed(value, canonical)) == "SignatureDoesNotMatch"
+
+
+HOISTED = "x-amz-meta-colour=red&X-Amz-Storage-Class=REDUCED_REDUNDANCY&x-amz-copy-source=b%2Fother&x-amz-acl=private"
+
+
+def test_the_query_of_a_presigned_url_stands_for_headers() -> None:
+    asked = presigned(f"{HOST}/b/k?{HOISTED}")
+    authenticate(asked, Keys(), NOW)
+    assert asked.headers == {
+        "host": "127.0.0.1:9000",
+        "x-amz-meta-colour": "red",
+        "x-amz-storage-class": "REDUCED_REDUNDANCY",
+        "x-amz-copy-source": "b/other",
+        "x-amz-acl": "private",
+    }
+    for name in ("x-amz-meta-colour", "X-Amz-Storage-Class"):
+        other = presigned(f"{HOST}/b/k?{HOISTED}")
+        other.query[name] = "other"
+        assert refused(other) == "SignatureDoesNotMatch"
+
+
+def test_a_payload_hash_in_the_query_is_in_the_canonical_request() -> None:
+    digest = hashlib.sha256(b"x").hexdigest()
+    aws = AWSRequest("PUT", f"{HOST}/b/k?X-Amz-Content-Sha256={digest}", {})
+    signer = S3SigV4QueryAuth(Credentials(ACCESS_KEY, SECRET), "s3", "us-east-1", expires=60)
+    signer.payload = lambda _: digest
+    signer.add_auth(aws)
+    asked = request("PUT", str(aws.url), {"host": "127.0.0.1:9000"})
+    authenticate(asked, Keys(), NOW)
+    assert asked.headers["x-amz-content-sha256"] == digest
+    assert refused(presigned(f"{HOST}/b/k?X-Amz-Content-Sha256={digest}")) == "SignatureDoesNotMatch"
+
+
+def test_only_a_presigned_query_stands_for_headers() -> None:
+    asked = by_header(url=f"{HOST}/b/k?x-amz-meta-colour=red")
+    authenticate(asked, Keys(), NOW)
+    assert "x-amz-meta-colour" not in asked.headers
+    assert "x-amz-date" not in presigned().headers  # what belongs to the signature is no header
+    assert "content-type" not in presigned(f"{HOST}/b/k?content-type=a").headers  # nor what does not begin so
+
+
+@pytest.mark.parametrize("field", ["x-amz-meta-a=%0D%0Ax-evil:%201", "x-amz-meta-%0a=1", "x-amz-meta-a=1&X-Amz-Meta-A=2"])
+def test_what_cannot_stand_for_a_header_is_refused(field: str) -> None:
+    with pytest.raises(S3Error, match="InvalidArgument"):
+        presigned(f"{HOST}/b/k?{field}")
+
+
+def test_a_header_beside_its_name_in_the_query_must_be_signed_too() -> None:
+    both = presigned(f"{HOST}/b/k?x-amz-meta-colour=red")
+    aside = request("GET", f"/b/k?{HOISTED}&X-Amz-Signature=0", {"host": "h", "x-amz-meta-colour": "blue"})
+    assert (aside.headers["x-amz-meta-colour"], "x-amz-meta-colour" in aside.hoisted) == ("blue", False)
+    both.headers["x-amz-meta-colour"], both.hoisted = "blue", frozenset()
+    assert refused(both) == "AccessDenied"
+
+
+def test_a_request_has_one_signature() -> None:
+    asked = by_header(url=f"{HOST}/b/k?X-Amz-Signature=0")
+    assert refused(asked) == "InvalidArgument"
+    assert refused(by_header(url=f"{HOST}/b/k?AWSAccessKeyId=a&Signature=b")) == "InvalidArgument"
+
+
 @pytest.mark.parametrize("off_s", [-SKEW_S_MAX, 0, SKEW_S_MAX])
 def test_a_clock_may_be_a_little_off(off_s: int) -> None:
     authenticate(by_header(), Keys(), NOW + off_s)
@@ -147,7 +257,6 @@ def test_an_unknown_key() -> None:
     ("old", "new", "code"),
     [
         ("AWS4-HMAC-SHA256", "AWS4-HMAC-MD5", "AuthorizationHeaderMalformed"),
-        ("AWS4-HMAC-SHA256 Credential", "AWS AKIA:xyz", "InvalidRequest"),
         ("Signature=", "Signature=zz", "AuthorizationHeaderMalformed"),
         ("SignedHeaders=", "Signed=", "AuthorizationHeaderMalformed"),
         ("/s3/", "/sqs/", "AuthorizationHeaderMalformed"),
@@ -294,20 +403,6 @@ def test_the_presigned_url_of_the_s3_api() -> None:
     authenticate(request("GET", url, {"host": "examplebucket.s3.amazonaws.com"}), Keys(), DOCS_NOW)
 
 
-def test_the_version_2_url_of_the_s3_api() -> None:
-    url = f"/photos/puppy.jpg?AWSAccessKeyId={ACCESS_KEY}&Signature=NpgCjnDzrM%2BWFzoENXmpNDUsSn8%3D&Expires=1175139620"
-    asked = request("GET", url, {"host": "johnsmith.s3.amazonaws.com"}, domain="s3.amazonaws.com")
-    authenticate(asked, Keys(), 1_175_139_620)
-
-
-@pytest.mark.parametrize("url", ["/", "/b", "/b/", "/b/a%20b", "/b//k", "/b?uploads", "/b/k?response-expires=a%20b"])
-def test_botocores_version_2_url_is_accepted(url: str) -> None:
-    path = url.partition("?")[0]
-    aws = AWSRequest("GET", HOST + url, {}, auth_path="/b/" if path == "/b" else path)  # as botocore's clients set it
-    HmacV1QueryAuth(Credentials(ACCESS_KEY, SECRET), expires=60).add_auth(aws)
-    authenticate(request("GET", str(aws.url), {"host": "127.0.0.1:9000"}), Keys(), NOW)
-
-
 @given(path=st.text(max_size=30), value=st.text(max_size=30))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_key_and_any_query(path: str, value: str) -> None:
@@ -316,19 +411,6 @@ def test_any_key_and_any_query(path: str, value: str) -> None:
     for asked in (by_header(url=url), presigned(url)):
         authenticate(asked, Keys(), NOW)
         assert (asked.key, asked.query["prefix"]) == (path, value)
-
-
-def test_version_2_is_heard_in_presigned_urls_only() -> None:
-    aws = AWSRequest("GET", f"{HOST}/b/k", {})
-    HmacV1QueryAuth(Credentials(ACCESS_KEY, SECRET), expires=60).add_auth(aws)
-    url, host = str(aws.url), {"host": "127.0.0.1:9000"}
-    asked = request("GET", url, host)
-    authenticate(asked, Keys(), NOW)
-    assert asked.principal == "someone"
-    late = request("GET", url, host)
-    assert refused(late, NOW + 61) == "AccessDenied"
-    other = request("GET", url.replace("/b/k", "/b/other"), host)
-    assert refused(other) == "SignatureDoesNotMatch"
 
 
 @pytest.mark.parametrize("name", ["host", "x-amz-content-sha256", "x-amz-date"])
@@ -386,37 +468,3 @@ def test_whatever_stands_in_a_header_is_an_answer(text: str) -> None:
     authorized = changed(by_header(), authorization=f"AWS4-HMAC-SHA256 {text}")
     for asked in (dated, authorized):
         assert refused(asked) in ("AccessDenied", "AuthorizationHeaderMalformed")
-
-
-def version_2(url: str = f"{HOST}/b/k") -> Request:
-    aws = AWSRequest("GET", url, {})
-    HmacV1QueryAuth(Credentials(ACCESS_KEY, SECRET), expires=60).add_auth(aws)
-    return request("GET", str(aws.url), {"host": "127.0.0.1:9000"})
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "code"),
-    [
-        ("AWSAccessKeyId", "AKIAUNKNOWN", "InvalidAccessKeyId"),
-        ("Signature", "", "SignatureDoesNotMatch"),
-        ("Signature", "ü", "SignatureDoesNotMatch"),
-        ("Expires", "", "AccessDenied"),
-        ("Expires", "-1", "AccessDenied"),
-        ("Expires", "9" * 5000, "AccessDenied"),
-        ("Expires", str(NOW + 61), "SignatureDoesNotMatch"),
-        ("response-content-type", "text/html", "SignatureDoesNotMatch"),
-        ("uploadId", "u", "SignatureDoesNotMatch"),
-    ],
-)
-def test_a_version_2_url_that_was_changed(name: str, value: str, code: str) -> None:
-    asked = version_2()
-    asked.query[name] = value
-    assert refused(asked) == code
-
-
-def test_a_version_2_url_covers_method_and_headers() -> None:
-    deleting = version_2()
-    deleting.method = "DELETE"
-    assert refused(deleting) == "SignatureDoesNotMatch"
-    for name in ("content_md5", "content_type", "x_amz_copy_source"):
-        assert refused(changed(version_2(), **{name: "b/other"})) == "SignatureDoesNotMatch"
