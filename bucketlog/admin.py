@@ -30,11 +30,12 @@ Answer = Callable[[HttpRequest, Request], Awaitable[Response]]
 
 def create_admin_app(inner: ASGIApp, routes: Sequence[Route], domain: str) -> ASGIApp:
     """`domain`: for virtual-host style addresses, as the gateway has it."""
-    own = Starlette(routes=routes)
+    own, domain = Starlette(routes=routes), domain.lower()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        is_own = (path.startswith(PREFIX) or path in (HEALTH, READY)) and not _names_a_bucket(scope, domain)
+        is_health = path in (HEALTH, READY) and scope.get("method") in ("GET", "HEAD")
+        is_own = (is_health or path.startswith(PREFIX)) and not _names_a_bucket(scope, domain)
         await (own if is_own else inner)(scope, receive, send)
 
     return app

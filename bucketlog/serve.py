@@ -40,6 +40,7 @@ def serve(settings: Settings, open_: OpenStore) -> None:
             settings.domain,
             settings.signature_v2,
             logs_access=settings.access_log,
+            account=settings.account_id,
         )
         await store.start()
         _greet(settings, root, is_new)

@@ -24,7 +24,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=9000, ge=1, le=65535)
     region: str = "us-east-1"
-    domain: str = ""  # for virtual-host style addresses: bucket.DOMAIN
+    account_id: str = Field(default="000000000000", pattern=r"^[0-9]{12}$")  # of the root user, as AWS has one
+    domain: Annotated[str, BeforeValidator(_lower)] = ""  # for virtual-host style addresses: bucket.DOMAIN
     signature_v2: bool = True  # whether S3 requests may be signed by AWS Signature Version 2, as boto3 presigns URLs
     access_key_id: str = ""
     secret_access_key: SecretStr = SecretStr("")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache
 
-from gateway.errors import S3Error
+from gateway.errors import S3Error, invalid_argument
 from gateway.request import Request
 from topics.objects import Attributes, Checksum, Preconditions
 
@@ -29,20 +29,37 @@ CANNED_ACLS = (
     "aws-exec-read",
     "log-delivery-write",
 )
-_STORAGE_CLASSES = ("STANDARD", "REDUCED_REDUNDANCY")
+_STORAGE_CLASSES = {  # of S3's general purpose buckets; here they are names only
+    "STANDARD",
+    "REDUCED_REDUNDANCY",
+    "STANDARD_IA",
+    "ONEZONE_IA",
+    "INTELLIGENT_TIERING",
+    "GLACIER",
+    "GLACIER_IR",
+    "DEEP_ARCHIVE",
+}
+_REDIRECT = "x-amz-website-redirect-location"
 
 
 def from_headers(headers: Mapping[str, str]) -> Attributes:
-    """Raises MetadataTooLarge, InvalidStorageClass, or NotImplemented for what would silently be lost."""
+    """Raises MetadataTooLarge, InvalidStorageClass, InvalidRedirectLocation, InvalidArgument for an ACL that is none, or
+    NotImplemented for what would silently be lost.
+    """
     for name, value in headers.items():
         if name.startswith(_UNSUPPORTED) and value and not name.endswith("-directive"):
             raise S3Error("NotImplemented", f"{name} is not implemented yet.")
     storage_class = headers.get("x-amz-storage-class", "STANDARD")
     if storage_class not in _STORAGE_CLASSES:
-        raise S3Error("InvalidStorageClass")
+        raise S3Error("InvalidStorageClass", StorageClassRequested=storage_class)
+    if "x-amz-acl" in headers:
+        check_acl("x-amz-acl", headers["x-amz-acl"])
+    if not headers.get(_REDIRECT, "/").startswith(("/", "http://", "https://")):
+        raise S3Error("InvalidRedirectLocation")
     metadata = {name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)}
-    if sum(len(name) + len(value) for name, value in metadata.items()) > METADATA_BYTES_MAX:
-        raise S3Error("MetadataTooLarge")
+    size = sum(len(name) + len(value) for name, value in metadata.items())
+    if size > METADATA_BYTES_MAX:
+        raise S3Error("MetadataTooLarge", Size=size, MaxSizeAllowed=METADATA_BYTES_MAX)
     system = {name: headers[name] for name in SYSTEM if name in headers}
     if "aws-chunked" in system.get("content-encoding", ""):  # tells how the body came, not what the object is
         kept = [each.strip() for each in system.pop("content-encoding").split(",") if each.strip() != "aws-chunked"]
@@ -50,6 +67,12 @@ def from_headers(headers: Mapping[str, str]) -> Attributes:
             system["content-encoding"] = ", ".join(kept)
     content_type = headers.get("content-type") or "binary/octet-stream"
     return Attributes(content_type, system, metadata, storage_class)
+
+
+def check_acl(name: str, value: str) -> None:
+    """Raises InvalidArgument for what is no canned ACL."""
+    if value not in CANNED_ACLS:
+        raise invalid_argument(name, value, "The canned ACL is not valid.")
 
 
 def to_headers(attributes: Attributes) -> list[tuple[str, str]]:

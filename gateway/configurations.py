@@ -7,7 +7,6 @@ What cannot be set is answered NotImplemented, but only for a bucket that exists
 from collections.abc import Awaitable, Callable
 
 from gateway import attributes, xml
-from gateway.buckets import owner
 from gateway.context import Gateway, Response, xml_response
 from gateway.errors import S3Error
 from gateway.request import Request
@@ -52,11 +51,11 @@ async def get_acl(gateway: Gateway, request: Request) -> Response:
     bucket = await gateway.bucket(request)
     if request.key:
         await gateway.object(request)
-    grantee = owner("Grantee", bucket.owner).replace(
+    grantee = xml.owner("Grantee", bucket.owner).replace(
         "<Grantee>", f'<Grantee xmlns:xsi="{_SCHEMA}" xsi:type="CanonicalUser">', 1
     )
     grant = xml.element("Grant", [grantee, xml.text("Permission", "FULL_CONTROL")])
-    parts = [owner("Owner", bucket.owner), xml.element("AccessControlList", [grant])]
+    parts = [xml.owner("Owner", bucket.owner), xml.element("AccessControlList", [grant])]
     return xml_response(xml.document("AccessControlPolicy", parts))
 
 
@@ -64,8 +63,8 @@ async def put_acl(gateway: Gateway, request: Request) -> Response:
     """PutBucketAcl, PutObjectAcl: only what is so already."""
     await (gateway.object(request) if request.key else gateway.bucket(request))
     canned = request.headers.get("x-amz-acl")
-    if canned is not None and canned not in attributes.CANNED_ACLS:
-        raise S3Error("InvalidArgument", "The canned ACL is not valid.")
+    if canned is not None:
+        attributes.check_acl("x-amz-acl", canned)
     if canned not in attributes.OWNER_ONLY_ACLS or any(name.startswith("x-amz-grant-") for name in request.headers):
         raise S3Error("NotImplemented")
     return Response(200)

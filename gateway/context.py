@@ -1,17 +1,21 @@
 """What every S3 operation is given, and what it gives back."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from datanode.client import Blobs
 from gateway.authn import Credentials
-from gateway.errors import S3Error
+from gateway.errors import S3Error, invalid_argument
 from gateway.request import Request
 from gateway.submit import Commander
 from gateway.tally import Tally
 from processors.reads import Bucket, Object, Reads
 
 XML = ("content-type", "application/xml")
+ROOT_ACCOUNT = "000000000000"  # of the root user: AWS account ids are 12 digits; a setting may name another
+_ACCOUNT = re.compile(r"[0-9]{12}")
+_VERSION = re.compile(r"null|[A-Za-z0-9._-]{32}")  # as S3 and its kin make version ids
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,23 @@ class Gateway:
     signature_v2: bool = True  # whether requests may be signed so
     tally: Tally = field(default_factory=Tally)
     logs_access: bool = False  # a line for each request
+    account: str = ROOT_ACCOUNT
 
     async def bucket(self, request: Request) -> Bucket:
         """Raises NoSuchBucket, or AccessDenied for who does not own it."""
-        bucket = await self.existing(request.bucket)
+        return await self.owned(request, request.bucket, "x-amz-expected-bucket-owner")
+
+    async def owned(self, request: Request, name: str, expectation: str) -> Bucket:
+        """`expectation`: the header that names the owner's account, where the client is not sure of it.
+
+        Raises NoSuchBucket, AccessDenied, or InvalidBucketOwnerAWSAccountID for what is no account.
+        """
+        bucket = await self.existing(name)
         if bucket.owner != request.principal:
             raise S3Error("AccessDenied")
-        expected = request.headers.get("x-amz-expected-bucket-owner")
-        if expected is not None and expected != bucket.owner:
-            raise S3Error("AccessDenied")
+        expected = request.headers.get(expectation)
+        if expected is not None and expected != self.account:
+            raise S3Error("AccessDenied" if _ACCOUNT.fullmatch(expected) else "InvalidBucketOwnerAWSAccountID")
         return bucket
 
     async def existing(self, name: str) -> Bucket:
@@ -53,13 +65,29 @@ class Gateway:
     async def object(self, request: Request) -> Object:
         """Raises NoSuchBucket, NoSuchKey, or NoSuchVersion for a version there is not."""
         bucket = await self.bucket(request)
-        version = request.query.get("versionId")
+        version = wanted_version(request)
         found = await self.reads.current(request.bucket, bucket, request.key)
-        if version not in (None, "null"):
-            raise S3Error("NoSuchVersion") if version else S3Error("InvalidArgument", "Version id cannot be empty.")
+        if version not in ("", "null"):
+            raise S3Error("NoSuchVersion")
         if found is None:
             raise S3Error("NoSuchKey")
         return found
+
+
+def wanted_version(request: Request) -> str:
+    """Of ?versionId; empty where there is none. Raises InvalidArgument for what can be no version's id."""
+    version = request.query.get("versionId")
+    if version is None:
+        return ""
+    if not version:
+        raise invalid_argument("versionId", "", "Version id cannot be the empty string")
+    check_version(version)
+    return version
+
+
+def check_version(version: str) -> None:
+    if not _VERSION.fullmatch(version):
+        raise invalid_argument("versionId", version, "Invalid version id specified")
 
 
 def xml_response(body: bytes, status: int = 200) -> Response:

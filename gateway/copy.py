@@ -3,14 +3,14 @@
 import base64
 import re
 from collections.abc import AsyncIterator
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 from gateway import attributes, checksums, payload, xml
-from gateway.context import Gateway, Response, xml_response
-from gateway.errors import S3Error
+from gateway.context import Gateway, Response, check_version, xml_response
+from gateway.errors import S3Error, invalid_argument
 from gateway.get import check_conditions
 from gateway.put import PUT_BYTES_MAX, check_early
-from gateway.request import Request
+from gateway.request import Request, check_key, is_bucket_name
 from processors.reads import Object
 from topics import commands
 from topics.objects import Attributes, Checksum, Extent, Preconditions
@@ -46,7 +46,7 @@ def _attributes(request: Request, found: Object) -> tuple[Attributes, bool]:
     """What the copy keeps, and whether that is the source's. Storage class and redirect are never the source's in S3."""
     directive = request.headers.get("x-amz-metadata-directive", "COPY").upper()
     if directive not in ("COPY", "REPLACE"):
-        raise S3Error("InvalidArgument", "Unknown metadata directive.")
+        raise invalid_argument("x-amz-metadata-directive", directive, "Unknown metadata directive.")
     given, old = attributes.from_headers(request.headers), found.attributes
     if directive == "REPLACE":
         return given, False
@@ -74,21 +74,21 @@ def source_range(header: str | None, size: int) -> tuple[int, int]:
         return 0, size
     match = _RANGE.fullmatch(header)
     if match is None or int(match[1]) > int(match[2]):
-        raise S3Error("InvalidArgument", "The x-amz-copy-source-range value must be of the form bytes=first-last.")
+        message = (
+            "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the "
+            "zero-based offsets of the first and last bytes to copy"
+        )
+        raise invalid_argument(f"{_PREFIX}range", header, message)
     if int(match[2]) >= size:
-        raise S3Error("InvalidArgument", f"Range specified is not valid for source object of size: {size}")
+        message = f"Range specified is not valid for source object of size: {size}"
+        raise invalid_argument(f"{_PREFIX}range", header, message)
     return int(match[1]), int(match[2]) - int(match[1]) + 1
 
 
 async def source(gateway: Gateway, request: Request) -> tuple[str, str, Object]:
     """(bucket, key, object) of x-amz-copy-source, its conditions checked."""
-    path, _, version = request.headers["x-amz-copy-source"].partition("?versionId=")
-    bucket_name, _, key = unquote(path).removeprefix("/").partition("/")
-    if not bucket_name or not key:
-        raise S3Error("InvalidArgument", "Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
-    bucket = await gateway.existing(bucket_name)
-    if bucket.owner != request.principal:
-        raise S3Error("AccessDenied")
+    bucket_name, key, version = named_source(request.headers["x-amz-copy-source"])
+    bucket = await gateway.owned(request, bucket_name, "x-amz-source-expected-bucket-owner")
     if version not in ("", "null"):
         raise S3Error("NoSuchVersion", Key=key, VersionId=version)
     found = await gateway.reads.current(bucket_name, bucket, key)
@@ -96,6 +96,31 @@ async def source(gateway: Gateway, request: Request) -> tuple[str, str, Object]:
         raise S3Error("NoSuchKey", Key=key)
     check_conditions(request.headers, found, _PREFIX)
     return bucket_name, key, found
+
+
+def named_source(header: str) -> tuple[str, str, str]:
+    """(bucket, key, version id or nothing). Raises InvalidArgument."""
+
+    def wrong(message: str) -> S3Error:
+        return invalid_argument("x-amz-copy-source", header, message)
+
+    path, separator, version = header.partition("?versionId=")
+    try:
+        bucket, _, key = unquote_to_bytes(path).decode().removeprefix("/").partition("/")
+        check_key(key)
+    except UnicodeDecodeError:
+        raise wrong("Invalid copy source encoding") from None
+    except S3Error:
+        raise wrong("Invalid copy source object key") from None
+    if not bucket or not key:
+        raise wrong("Copy Source must mention the source bucket and key: sourcebucket/sourcekey")
+    if not is_bucket_name(bucket):
+        raise wrong("Invalid copy source bucket name")
+    if "\0" in key:
+        raise wrong("Invalid copy source object key")
+    if separator:
+        check_version(version)
+    return bucket, key, version
 
 
 async def copy_bytes(

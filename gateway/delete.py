@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element
 
 from gateway import attributes, xml
 from gateway.body import Body
-from gateway.context import Gateway, Response, xml_response
+from gateway.context import Gateway, Response, check_version, wanted_version, xml_response
 from gateway.errors import S3Error, as_s3_error
 from gateway.request import KEY_BYTES_MAX, Request
 from topics import commands
@@ -13,12 +13,12 @@ from topics.log import LogError
 from topics.objects import Preconditions
 
 KEYS_MAX = 1000  # S3
+ELEMENTS_MAX = 6 * KEYS_MAX + 10  # an entry has at most six: its key, its version, what it is on condition of
 
 
 async def delete_object(gateway: Gateway, request: Request) -> Response:
     await gateway.bucket(request)
-    version = request.query.get("versionId", "null")
-    if version != "null":
+    if wanted_version(request) not in ("", "null"):
         return Response(204)  # no such version: nothing to delete, as S3 answers
     command = commands.DeleteObject(request.bucket, request.key, attributes.preconditions(request))
     await gateway.commander.submit(request.id, request.principal, command)
@@ -32,7 +32,7 @@ async def delete_objects(gateway: Gateway, request: Request) -> Response:
         name.startswith(("x-amz-checksum-", "x-amz-sdk-checksum", "x-amz-trailer")) for name in headers
     ):
         raise S3Error("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
-    tree = xml.parse(await Body(request).whole(xml.BODY_BYTES_MAX), "Delete")
+    tree = xml.parse(await Body(request).whole(xml.BODY_BYTES_MAX), "Delete", ELEMENTS_MAX)
     wanted = tree.findall("Object")
     if not 1 <= len(wanted) <= KEYS_MAX or not all(xml.child(each, "Key") for each in wanted):
         raise S3Error("MalformedXML")  # before any of them is deleted
@@ -46,9 +46,11 @@ async def _delete(gateway: Gateway, request: Request, number: int, wanted: Eleme
     key = xml.child(wanted, "Key") or ""
     version = xml.child(wanted, "VersionId")
     shown = [xml.text("Key", key)] + ([xml.text("VersionId", version)] if version else [])
-    if version not in (None, "null", ""):
-        return xml.element("Deleted", shown)
     try:
+        if version:
+            check_version(version)
+        if version not in (None, "null", ""):
+            return xml.element("Deleted", shown)
         if len(key.encode()) > KEY_BYTES_MAX:
             raise S3Error("KeyTooLongError")
         condition = Preconditions((xml.child(wanted, "ETag") or "").strip('"'))

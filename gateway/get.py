@@ -56,6 +56,8 @@ def _answer(request: Request, found: Object) -> tuple[int, list[tuple[str, str]]
         raise S3Error("InvalidArgument", "Header values cannot hold line breaks.")
     wants_checksum = request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
     if "partNumber" in request.query:
+        if "range" in request.headers:
+            raise S3Error("InvalidRequest", "Cannot specify both Range header and partNumber query parameter")
         start, size, checksum = part_range(request, found)
         if found.parts:
             headers.append(("x-amz-mp-parts-count", str(len(found.parts))))

@@ -1,9 +1,8 @@
 """ListParts and ListMultipartUploads (S3 API)."""
 
 from gateway import xml
-from gateway.buckets import owner
 from gateway.context import Gateway, Response, xml_response
-from gateway.list import encoder
+from gateway.listing import encoder
 from gateway.multipart import PARTS_MAX, upload_of
 from gateway.request import Request
 from processors.reads import Upload
@@ -21,8 +20,8 @@ async def list_parts(gateway: Gateway, request: Request) -> Response:
         xml.text("Bucket", request.bucket),
         xml.text("Key", request.key),
         xml.text("UploadId", request.query["uploadId"]),
-        owner("Initiator", upload.initiator),
-        owner("Owner", upload.initiator),
+        xml.owner("Initiator", upload.initiator),
+        xml.owner("Owner", upload.initiator),
         xml.text("StorageClass", upload.attributes.storage_class),
         xml.text("ChecksumAlgorithm", upload.checksum_algorithm),
         xml.text("ChecksumType", upload.checksum_kind),
@@ -80,8 +79,8 @@ def _upload_row(key: str, upload: str, row: Upload) -> str:
         [
             xml.text("Key", key),
             xml.text("UploadId", upload),
-            owner("Initiator", row.initiator),
-            owner("Owner", row.initiator),
+            xml.owner("Initiator", row.initiator),
+            xml.owner("Owner", row.initiator),
             xml.text("StorageClass", row.attributes.storage_class),
             xml.text("Initiated", xml.timestamp(row.initiated_ms)),
         ],

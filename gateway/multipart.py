@@ -15,6 +15,7 @@ from topics import commands
 from topics.objects import Checksum
 
 PARTS_MAX = 10_000
+ELEMENTS_MAX = 5 * PARTS_MAX  # of a completion: a part, its number, its ETag, a checksum
 _COMPOSITE_ONLY = ("SHA1", "SHA256")
 
 
@@ -79,7 +80,7 @@ async def upload_part_copy(gateway: Gateway, request: Request) -> Response:
 async def complete_upload(gateway: Gateway, request: Request) -> Response:
     await gateway.bucket(request)
     whole = _take_checksum(request)
-    tree = xml.parse(await Body(request).whole(xml.BODY_BYTES_MAX), "CompleteMultipartUpload")
+    tree = xml.parse(await Body(request).whole(xml.BODY_BYTES_MAX), "CompleteMultipartUpload", ELEMENTS_MAX)
     parts = [_part(each) for each in tree.findall("Part")]
     if not parts:
         raise S3Error("MalformedXML")

@@ -6,7 +6,19 @@ The router finds operations by S3's model; one that has no row here is answered 
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from gateway import buckets, configurations, copy, delete, get, list, list_uploads, multipart, object_attributes, post, put
+from gateway import (
+    buckets,
+    configurations,
+    copy,
+    delete,
+    get,
+    list_uploads,
+    listing,
+    multipart,
+    object_attributes,
+    post,
+    put,
+)
 from gateway.context import Gateway, Response
 from gateway.request import Request
 
@@ -28,9 +40,9 @@ OPERATIONS = (
     Operation("DeleteBucket", buckets.delete_bucket),
     Operation("GetBucketLocation", buckets.bucket_location),
     Operation("GetBucketVersioning", buckets.bucket_versioning),
-    Operation("ListObjects", list.list_objects),
-    Operation("ListObjectsV2", list.list_objects_v2),
-    Operation("ListObjectVersions", list.list_versions),
+    Operation("ListObjects", listing.list_objects),
+    Operation("ListObjectsV2", listing.list_objects_v2),
+    Operation("ListObjectVersions", listing.list_versions),
     POST_OBJECT,
     Operation("PutObject", put.put_object),
     Operation("CopyObject", copy.copy_object),

@@ -2,6 +2,7 @@
 somebody signed, and the fields that the policy allows. So this is the one operation that runs before the caller is known.
 """
 
+import asyncio
 import base64
 import hmac
 import re
@@ -12,19 +13,24 @@ from urllib.parse import urlencode, urlsplit
 from gateway import attributes, authn, payload, policy_document, sigv4, xml
 from gateway.checksums import BodyDigests
 from gateway.context import XML, Gateway, Response
-from gateway.errors import S3Error
+from gateway.errors import S3Error, invalid_argument
 from gateway.form import read_form
 from gateway.policy_document import Policy
-from gateway.request import KEY_BYTES_MAX, Request
+from gateway.request import Request, check_key
 from topics import commands
 
+UNSIGNED_S_MAX = 30.0  # from a form's head to its file: so long nobody has said yet who they are
 _HEADERS = ("content-type", "content-md5", *attributes.SYSTEM)
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 §5.6.2
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 async def post_object(gateway: Gateway, request: Request) -> Response:
-    form = await read_form(request)
+    try:
+        async with asyncio.timeout(UNSIGNED_S_MAX):
+            form = await read_form(request)
+    except TimeoutError:
+        raise S3Error("RequestTimeout") from None
     fields = {name: value.replace("${filename}", form.filename) for name, value in form.fields.items()}
     fields["bucket"] = request.bucket  # the one that is written to, whatever the form says
     if "awsaccesskeyid" in fields and not gateway.signature_v2:
@@ -53,7 +59,8 @@ def _signer(credentials: authn.Credentials, fields: dict[str, str]) -> str:
         expected = base64.b64encode(hmac.digest(secret.encode(), policy, "sha1")).decode()
     else:
         if _field(fields, "x-amz-algorithm") != sigv4.ALGORITHM:
-            raise S3Error("InvalidArgument", f"x-amz-algorithm must be {sigv4.ALGORITHM}")
+            message = f"x-amz-algorithm must be {sigv4.ALGORITHM}"
+            raise invalid_argument("x-amz-algorithm", fields["x-amz-algorithm"], message)
         credential, date = _field(fields, "x-amz-credential"), _field(fields, "x-amz-date")
         given = _field(fields, "x-amz-signature")
         access_key, scope = sigv4.scope_of(credential, date, "InvalidArgument")
@@ -69,23 +76,23 @@ def _field(fields: dict[str, str], name: str) -> str:
         message = (
             f"Bucket POST must contain a field named '{name}'. If it is specified, please check the order of the fields."
         )
-        raise S3Error("InvalidArgument", message)
+        raise invalid_argument(name, "", message)
     return fields[name]
 
 
 def _key(fields: dict[str, str]) -> str:
     key = _field(fields, "key")
     if not key:
-        raise S3Error("InvalidArgument", "User key must have a length greater than 0.")
+        raise invalid_argument("key", "", "User key must have a length greater than 0.")
     if "\0" in key:
         raise S3Error("InvalidURI", "NUL is not allowed.")
-    if len(key.encode()) > KEY_BYTES_MAX:
-        raise S3Error("KeyTooLongError")
+    check_key(key)
     return key
 
 
 def _headers(fields: dict[str, str]) -> dict[str, str]:
     """The fields that mean what headers of PutObject mean. Raises InvalidArgument for what no header can hold."""
+    attributes.check_acl("acl", fields.get("acl", "private"))
     if fields.get("acl", "private") not in attributes.OWNER_ONLY_ACLS or fields.get("tagging"):
         raise S3Error("NotImplemented")
     names = [name for name in fields if name in _HEADERS or name.startswith("x-amz-")]
@@ -101,10 +108,10 @@ async def _within(policy: Policy, chunks: AsyncIterator[bytes]) -> AsyncIterator
     async for chunk in chunks:
         size += len(chunk)
         if size > policy.size_max:
-            raise S3Error("EntityTooLarge")
+            raise S3Error("EntityTooLarge", ProposedSize=size, MaxSizeAllowed=policy.size_max)
         yield chunk
     if size < policy.size_min:
-        raise S3Error("EntityTooSmall")
+        raise S3Error("EntityTooSmall", ProposedSize=size, MinSizeAllowed=policy.size_min)
 
 
 def _answer(request: Request, fields: dict[str, str], key: str, headers: list[tuple[str, str]]) -> Response:

@@ -19,6 +19,7 @@ from topics.spec import bucket_partition
 
 HEADER_BYTES_MAX = 16 << 10
 KEY_BYTES_MAX = 1024
+RESERVED_NAMES = ("healthz", "readyz")  # where they are asked for, no bucket would be seen
 _BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]+")  # RFC 9110 §5.6.2, in lower case
@@ -123,15 +124,15 @@ class Request:
         if not text:
             return default
         if not re.fullmatch(r"-?[0-9]{1,12}", text) or int(text) < low:
-            raise S3Error("InvalidArgument", f"Provided {name} not an integer or within integer range")
+            raise invalid_argument(name, text, f"Provided {name} not an integer or within integer range")
         return min(int(text), high)
 
     def _address(self, domain: str) -> tuple[str, str]:
         """Virtual-host style where the host ends with the domain, else path style."""
         host = self.headers.get("host", "").partition(":")[0].lower()
-        if domain and host.endswith("." + domain):
+        if domain and host.endswith("." + domain.lower()):
             self.is_virtual_host = True
-            return host.removesuffix("." + domain), self.path[1:]
+            return host.removesuffix("." + domain.lower()), self.path[1:]
         bucket, _, key = self.path[1:].partition("/")
         return bucket, key
 
@@ -158,9 +159,10 @@ def _climbs_out(key: str) -> bool:
 
 
 def is_bucket_name(name: str) -> bool:
-    """S3 API: Bucket naming rules; "--at--" is reserved for views of the past."""
+    """S3 API: Bucket naming rules; "--at--" is reserved for views of the past, some names for who looks after the store."""
     return (
         _BUCKET_NAME.fullmatch(name) is not None
+        and name not in RESERVED_NAMES
         and ".." not in name
         and _ADDRESS.fullmatch(name) is None
         and "--at--" not in name

@@ -1,5 +1,6 @@
 """S3's XML: elements out, small documents in. Parsing refuses document types, so there are no entities."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from xml.etree import ElementTree
@@ -8,8 +9,10 @@ from xml.sax.saxutils import escape
 from gateway.errors import S3Error
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
+ELEMENTS_MAX = 1000  # of a document that has no list in it
 _PROLOG = '<?xml version="1.0" encoding="UTF-8"?>\n'
 BODY_BYTES_MAX = 2 << 20  # of a document that a client sends
+_ATTRIBUTE = re.compile(rb"""=\s*["']""")
 _NOT_IN_XML = {ord(char): f"&#x{ord(char):X};" for char in map(chr, range(1, 32))}
 
 
@@ -20,6 +23,10 @@ def text(name: str, value: object) -> str:
 
 def element(name: str, parts: Iterable[str]) -> str:
     return f"<{name}>{''.join(parts)}</{name}>"
+
+
+def owner(name: str, user: str) -> str:
+    return element(name, [text("ID", user), text("DisplayName", user)])
 
 
 def document(name: str, parts: Iterable[str]) -> bytes:
@@ -36,8 +43,15 @@ def timestamp(time_ms: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03}Z"
 
 
-def parse(data: bytes, root: str) -> ElementTree.Element:
-    """The document with namespaces taken off. Raises MalformedXML unless it is a `root`."""
+def parse(data: bytes, root: str, elements_max: int = ELEMENTS_MAX) -> ElementTree.Element:
+    """The document with namespaces taken off. Raises MalformedXML unless it is a `root`.
+
+    Elements and attributes are counted before any is made: 2 MB of nothing else would hold the loop for up to a second.
+    """
+    if data.count(b"<") - data.count(b"</") > elements_max:
+        raise S3Error("MalformedXML")
+    if data.count(b"=") > elements_max and len(_ATTRIBUTE.findall(data)) > elements_max:
+        raise S3Error("MalformedXML")
     try:
         source = data.decode("utf-8-sig")
         # NUL: expat would take the document for UTF-16, where a document type looks otherwise

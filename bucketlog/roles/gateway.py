@@ -68,6 +68,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
             settings.domain,
             settings.signature_v2,
             logs_access=settings.access_log,
+            account=settings.account_id,
         )
         state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))
         stopping: list[str] = []

@@ -126,7 +126,7 @@ def test_a_key_may_begin_as_these_paths_do_where_the_host_names_the_bucket() -> 
     async def inner(*_: object) -> None:
         reached.append("inner")
 
-    app = create_admin_app(inner, [], "s3.example")
+    app = create_admin_app(inner, [], "S3.example")
     for host, is_inner in ((b"photos.s3.example", True), (b"photos.S3.example:9000", True), (b"s3.example", False)):
         reached.clear()
         assert get_status(app, host) == (None if is_inner else 404)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import xml
+from gateway import delete, multipart, xml
 from gateway.errors import S3Error
 
 
@@ -108,10 +108,39 @@ def test_namespaces_do_not_matter() -> None:
 
 def test_a_document_as_deep_as_may_be_sent() -> None:
     depth = xml.BODY_BYTES_MAX // len("<a></a>") - len("<Delete></Delete>")
-    tree = xml.parse(b"<Delete>" + b"<a>" * depth + b"</a>" * depth + b"</Delete>", "Delete")
+    tree = xml.parse(b"<Delete>" + b"<a>" * depth + b"</a>" * depth + b"</Delete>", "Delete", depth + 1)
     assert sum(1 for _ in tree.iter()) == depth + 1
     with pytest.raises(S3Error, match="MalformedXML"):
         xml.parse(b"<Delete>" + b"<a>" * depth, "Delete")
+
+
+TOO_MANY = [
+    b"<Delete>" + b"<a/>" * 500_000 + b"</Delete>",
+    b"<Delete>" + b"<a></a>" * 250_000 + b"</Delete>",
+    b"<Delete>" + b"<!---->" * 250_000 + b"</Delete>",
+    b"<Delete " + b" ".join(b"a%d=''" % number for number in range(150_000)) + b"/>",
+    b"<Delete>" + (b"<a " + b" ".join(b'a%d = ""' % number for number in range(300)) + b"/>") * 600 + b"</Delete>",
+]
+
+
+@pytest.mark.parametrize("data", TOO_MANY, ids=["empty", "closed", "comments", "attributes", "attributes of many"])
+def test_a_document_of_too_many_things_is_refused_before_any_is_made(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fromstring(_: str) -> None:
+        raise AssertionError("it was parsed")
+
+    monkeypatch.setattr("gateway.xml.ElementTree.fromstring", fromstring)
+    assert len(data) <= xml.BODY_BYTES_MAX
+    with pytest.raises(S3Error, match="MalformedXML"):
+        xml.parse(data, "Delete", delete.ELEMENTS_MAX)
+
+
+def test_the_largest_documents_that_clients_send_are_taken() -> None:
+    entry = '<Object><Key>year=2026/a="b"</Key><VersionId>null</VersionId><ETag>"e"</ETag><Size>1</Size></Object>'
+    tree = xml.parse(f"<Delete>{entry * 1000}<Quiet>true</Quiet></Delete>".encode(), "Delete", delete.ELEMENTS_MAX)
+    assert len(tree) == 1001
+    part = "<Part><PartNumber>1</PartNumber><ETag>e</ETag><ChecksumCRC32>AAAAAA==</ChecksumCRC32></Part>"
+    root = "CompleteMultipartUpload"
+    assert len(xml.parse(f"<{root}>{part * 10_000}</{root}>".encode(), root, multipart.ELEMENTS_MAX)) == 10_000
 
 
 @given(st.binary(max_size=60))
