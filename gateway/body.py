@@ -1,10 +1,14 @@
 """A request's body as it arrives: plain, or aws-chunked (signed or not, with or without trailers).
 
-Source: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks" of the S3 API. A
-chunk is passed on only when its signature holds. Bounds: a chunk 16 MiB (SDKs send 64 KiB to 1 MiB), a line 1 KiB.
+Source: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks" of the S3 API.
+
+Bytes are passed on as they come, whatever the size of their chunk: some SDKs send all of a body as one. So whoever takes
+them must undo it if an error comes later: only at their end do all signatures hold. Bounds: a line 1 KiB, what follows
+the trailers 64 KiB.
 """
 
 import asyncio
+import hashlib
 import hmac
 import re
 from collections.abc import AsyncIterator
@@ -14,14 +18,14 @@ from gateway.errors import S3Error
 from gateway.request import Request
 from gateway.sigv4 import UNSIGNED
 
-CHUNK_BYTES_MAX = 16 << 20
 LINE_BYTES_MAX = 1 << 10
+REST_BYTES_MAX = 64 << 10  # read after the trailers, so that the connection can be used again
 IDLE_S_MAX = 60.0  # a client that sends nothing for so long keeps space from others
 TRAILER_LINES_MAX = 16
 _STREAMING = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
 _STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _TRAILERS = {f"x-amz-checksum-{each.lower()}": each for each in checksums.ALGORITHMS}
-_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})(?:;chunk-signature=([0-9a-f]{64}))?")
+_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8}|[1-9a-fA-F][0-9a-fA-F]{8,15})(?:;chunk-signature=([0-9a-f]{64}))?\r")
 
 
 class ClientGone(Exception):
@@ -47,7 +51,7 @@ class Body:
             raise S3Error("InvalidRequest", "Chunks can be signed in requests of signature version 4 only.")
         self.digests = checksums.BodyDigests(request.headers, trailer, signed=self._mode if is_digest else "")
         self.trailers: dict[str, str] = {}
-        self._buffer = bytearray()
+        self._data, self._at = b"", 0  # of an aws-chunked body: what came last, and what of it was decoded
         self._ended = False
 
     def _length(self) -> int:
@@ -60,7 +64,10 @@ class Body:
         return int(text)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The decoded bytes; raises unless exactly `length` came. `finish` tells whether the digests hold."""
+        """The decoded bytes; raises unless exactly `length` came and all signatures of chunks and trailers hold.
+
+        `digests.finish` tells whether the digests hold.
+        """
         received = 0
         async for data in self._decoded() if self._is_chunked else self.raw():
             received += len(data)
@@ -105,30 +112,33 @@ class Body:
             match = _CHUNK.fullmatch(await self._line())
             if match is None or (signing is not None and match[2] is None):
                 raise S3Error("InvalidRequest", "The chunk header is malformed.")
-            size = int(match[1], 16)
-            if size > CHUNK_BYTES_MAX:
-                raise S3Error("InvalidRequest", "The chunk is too large.")
-            data = await self._exactly(size)
-            if signing is not None:
-                previous = self._check(signing.chunk(previous, data), match[2])
+            size = remaining = int(match[1], 16)
+            digest = hashlib.sha256() if signing is not None else None
+            while remaining:
+                piece = await self._piece(remaining)
+                remaining -= len(piece)
+                if digest is not None:
+                    digest.update(piece)
+                yield piece
+            if signing is not None and digest is not None:
+                previous = self._check(signing.chunk(previous, digest.hexdigest()), match[2])
             if size == 0:
                 break
-            if await self._exactly(2) != b"\r\n":
+            if await self._line() != b"\r":
                 raise S3Error("InvalidRequest", "The chunk is malformed.")
-            yield data
         await self._read_trailers(previous)
 
     async def _read_trailers(self, previous: str) -> None:
         lines, is_signed = "", False
         signature_due = self._mode == _STREAMING[1]
         for _ in range(TRAILER_LINES_MAX):
-            line = await self._line(at_end_ok=True)
+            line = (await self._line(at_end_ok=True)).removesuffix(b"\r")
             if not line and (not signature_due or self._is_drained()):
                 break
             if not line:
                 continue  # some SDKs put an empty line before the trailer's signature
             raw_name, _, raw_value = line.decode("latin-1").partition(":")
-            name, value = raw_name.strip().lower(), raw_value.strip()
+            name, value = raw_name.strip(" \t").lower(), raw_value.strip(" \t")
             if signature_due and name == "x-amz-trailer-signature":
                 self._check(self._request.signing.trailer(previous, lines.encode("latin-1")), value.encode())
                 is_signed = True
@@ -139,11 +149,12 @@ class Body:
             raise S3Error("SignatureDoesNotMatch")
         if self._announced and self._announced not in self.trailers:
             raise S3Error("InvalidRequest", "The announced trailer is missing.")
-        while not self._ended:
-            await self._more()
+        rest = 0
+        while not self._ended and rest <= REST_BYTES_MAX:
+            rest += len(await self._more())
 
     def _is_drained(self) -> bool:
-        return self._ended and not self._buffer
+        return self._ended and self._at == len(self._data)
 
     @staticmethod
     def _check(expected: str, received: bytes) -> str:
@@ -152,23 +163,30 @@ class Body:
         return expected
 
     async def _line(self, *, at_end_ok: bool = False) -> bytes:
-        while (end := self._buffer.find(b"\r\n", 0, LINE_BYTES_MAX + 2)) < 0:
-            if len(self._buffer) >= LINE_BYTES_MAX + 2:
+        """To the next line feed, without it."""
+        line = b""
+        while (end := self._data.find(b"\n", self._at, self._at + LINE_BYTES_MAX + 2)) < 0:
+            if len(line) + len(self._data) - self._at > LINE_BYTES_MAX + 1:
                 raise S3Error("InvalidRequest", "A chunk header is too long.")
+            line += self._data[self._at :]
+            self._at = len(self._data)
             if self._ended:
-                if at_end_ok and not self._buffer:
+                if at_end_ok and not line:
                     return b""
                 raise S3Error("IncompleteBody")
-            self._buffer += await self._more()
-        line = bytes(self._buffer[:end])
-        del self._buffer[: end + 2]
+            self._data, self._at = await self._more(), 0
+        line += self._data[self._at : end]
+        self._at = end + 1
+        if len(line) > LINE_BYTES_MAX + 1:
+            raise S3Error("InvalidRequest", "A chunk header is too long.")
         return line
 
-    async def _exactly(self, size: int) -> bytes:
-        while len(self._buffer) < size:
+    async def _piece(self, size_max: int) -> bytes:
+        """What came next, at least a byte; all of it if it may be, so that it is not copied."""
+        while self._at == len(self._data):
             if self._ended:
                 raise S3Error("IncompleteBody")
-            self._buffer += await self._more()
-        data = bytes(self._buffer[:size])
-        del self._buffer[:size]
-        return data
+            self._data, self._at = await self._more(), 0
+        piece = self._data[self._at : self._at + size_max]
+        self._at += len(piece)
+        return piece

@@ -1,7 +1,7 @@
 """Payloads: from a request's body into blobs, from an object's extents into a response.
 
-Small payloads ride the log; larger ones are streamed in extents of at most 64 MiB. Whatever goes wrong before the
-object's command is sent, the blobs written so far are given back.
+Small payloads ride the log; larger ones are streamed in extents of at most 64 MiB, while their signatures and digests are
+still being checked. Whatever goes wrong before the object's command is sent, the blobs written so far are given back.
 """
 
 import contextlib
@@ -42,13 +42,15 @@ async def store(blobs: Blobs, body: Body, partition: int) -> Stored:
         data = b"".join([chunk async for chunk in body.chunks()])
         etag, checksum = body.digests.finish(body.trailers)
         return Stored(await put_inline(blobs, data, partition), etag, checksum)
-    extents = await write_extents(blobs, body.chunks(), body.length, partition)
-    try:
-        etag, checksum = body.digests.finish(body.trailers)
-    except BaseException:
-        await release(blobs, extents)
-        raise
-    return Stored(extents, etag, checksum)
+    digests: list[tuple[str, Checksum]] = []
+
+    async def verified() -> AsyncIterator[bytes]:
+        async for chunk in body.chunks():
+            yield chunk
+        digests.append(body.digests.finish(body.trailers))
+
+    extents = await write_extents(blobs, verified(), body.length, partition)
+    return Stored(extents, *digests[0])
 
 
 async def store_unsized(blobs: Blobs, chunks: AsyncIterator[bytes], digests: BodyDigests, partition: int) -> Stored:
@@ -91,7 +93,10 @@ async def put_inline(blobs: Blobs, data: bytes, partition: int) -> list[Extent]:
 
 
 async def write_extents(blobs: Blobs, chunks: AsyncIterator[bytes], length: int, partition: int) -> list[Extent]:
-    """Streams `length` bytes into extents, each durable; on any error all of them are given back."""
+    """Streams `length` bytes into extents, each durable; on any error all of them are given back.
+
+    The last is committed when `chunks` has ended well, so of most refused bodies no extent ever stands.
+    """
     extents: list[Extent] = []
     writer: ExtentWriter | None = None
     room, remaining = 0, length
@@ -99,15 +104,18 @@ async def write_extents(blobs: Blobs, chunks: AsyncIterator[bytes], length: int,
         async for chunk in chunks:
             position = 0
             while position < len(chunk):
+                if writer is not None and room == 0:
+                    extents.append(await writer.commit())
+                    writer = None
                 if writer is None:
                     room = min(EXTENT_BYTES_MAX, remaining)
                     writer = await blobs.create(room, partition)
                 piece = chunk[position : position + room]
                 await writer.write(piece)
                 position, room, remaining = position + len(piece), room - len(piece), remaining - len(piece)
-                if room == 0:
-                    extents.append(await writer.commit())
-                    writer = None
+        if writer is not None:
+            extents.append(await writer.commit())
+            writer = None
     except BaseException:
         if writer is not None:
             await writer.abort()

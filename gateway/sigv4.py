@@ -51,8 +51,8 @@ class Signing(NamedTuple):
     scope: str
     seed: str
 
-    def chunk(self, previous: str, data: bytes) -> str:
-        digest = hashlib.sha256(data).hexdigest()
+    def chunk(self, previous: str, digest: str) -> str:
+        """`digest`: the chunk's SHA-256."""
         return self._sign(f"{ALGORITHM}-PAYLOAD", previous, f"{EMPTY_SHA256}\n{digest}")
 
     def trailer(self, previous: str, lines: bytes) -> str:
