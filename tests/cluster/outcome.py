@@ -1,11 +1,14 @@
-"""What clients saw of a fault, and what must hold behind it."""
+"""What clients saw of a fault, and what must hold after it."""
 
+import asyncio
 import os
 import time
 from collections import Counter
 
-from tests.cluster.state import state, wait_until_whole
-from tests.cluster.volumes import differences, look
+from datanode.node import BlobUnavailable
+from tests.cluster.metadata import Blobs, referred
+from tests.cluster.state import log_of, read_state, secret_of
+from tests.cluster.volumes import differences, look, told
 from tests.kafka.cluster import Cluster
 from tests.load.checks import check, check_stream
 from tests.load.clients import Client
@@ -22,7 +25,7 @@ TIMES = {
     "BUCKETLOG_SWEEP_PACE_S": "0.2",
     "BUCKETLOG_SWEEP_EVERY_S": "1",
 }
-SWEPT_S = 12.0  # until orphans are old enough and were asked for
+LOOK_S = 0.5
 
 
 def report(clients: list[Client], what: str, answered: float = ANSWERED) -> float:
@@ -40,18 +43,38 @@ def report(clients: list[Client], what: str, answered: float = ANSWERED) -> floa
 def check_all(cluster: Cluster, clients: list[Client]) -> None:
     """Nothing acknowledged is lost, all copies are there and equal, and nothing else is."""
     check(cluster, clients)
-    check_stream(cluster)
-    time.sleep(SWEPT_S)
+    check_stream(cluster, clients[0].bucket)
     check_copies(cluster)
 
 
 def check_copies(cluster: Cluster) -> None:
-    """Each target of a group has the same blobs, whole; nobody else has any."""
-    print(f"whole after {wait_until_whole(cluster, WHOLE_S):.1f} s")
-    targets = [group.targets for group in state(cluster).placement.groups]
+    """Each target of a group has what the metadata refer to, and nobody anything else. Nobody may write meanwhile."""
+    started = time.monotonic()
+    targets, wanted = asyncio.run(_settled(cluster))
+    print(f"copies are as they must be after {time.monotonic() - started:.1f} s")
     for node in cluster.datanodes:
         assert node.stop() == 0
     found = {node.data.name: look(node.data) for node in cluster.datanodes}
-    assert differences(found, targets) == []
+    assert differences(found, targets, wanted) == []
     for node in cluster.datanodes:
-        node.start().wait()
+        node.start()
+    for node in cluster.datanodes:
+        node.wait()
+
+
+async def _settled(cluster: Cluster) -> tuple[list[list[str]], Blobs]:
+    """The targets of each group and the blobs that they are to have, once they tell that they have these and no others."""
+    deadline = time.monotonic() + WHOLE_S
+    async with log_of(cluster) as log:
+        wanted = await referred(log)
+        while True:
+            now = await read_state(log, secret_of(cluster))
+            targets = [group.targets for group in now.placement.groups]
+            try:
+                wrong = now.trouble() or differences(await told(now.placement, secret_of(cluster)), targets, wanted)
+            except (BlobUnavailable, OSError) as error:
+                wrong = [str(error)]
+            if not wrong:
+                return targets, wanted
+            assert time.monotonic() < deadline, wrong[:10]
+            await asyncio.sleep(LOOK_S)

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from tests.kafka.cluster import Cluster
@@ -16,6 +18,7 @@ from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
 
 HEARD = 60  # heartbeats and ticks to look at
+LOOK_S = 0.25
 _PLACEMENT, _HEARTBEATS = TopicPartition("placement", 0), TopicPartition("heartbeats", 0)
 
 
@@ -39,35 +42,56 @@ class ClusterState(NamedTuple):
         return found + [f"{name} lacks {beat.behind}" for name, beat in self.beats.items() if beat.behind]
 
 
-async def _state(cluster: Cluster) -> ClusterState:
+def secret_of(cluster: Cluster) -> ClusterSecret:
+    return ClusterSecret(cluster.env["BUCKETLOG_CLUSTER_SECRET"].encode())
+
+
+@asynccontextmanager
+async def log_of(cluster: Cluster) -> AsyncIterator[KafkaLog]:
     log = await KafkaLog.open(KafkaConfig(cluster.bootstrap, cluster.prefix))
-    secret = ClusterSecret(cluster.env["BUCKETLOG_CLUSTER_SECRET"].encode())
     try:
-        latest = await log.latest(_HEARTBEATS)
-        beats = {}
-        for record in await log.read(_HEARTBEATS, max(await log.earliest(_HEARTBEATS), latest - HEARD)):
-            with contextlib.suppress(heartbeats.Unsigned):
-                if isinstance(beat := heartbeats.decode(record.value, secret), Heartbeat):
-                    beats[beat.node] = beat
-        maps = await log.read(_PLACEMENT, await log.earliest(_PLACEMENT))
-        ends = {group: await log.latest(TopicPartition("writes", group)) for group in range(spec.GROUPS)}
-        return ClusterState(placement.decode(maps[-1].value) if maps else Placement(), beats, ends)
+        yield log
     finally:
         await log.close()
 
 
-def state(cluster: Cluster) -> ClusterState:
+async def read_state(log: KafkaLog, secret: ClusterSecret) -> ClusterState:
     while True:
         try:
-            return asyncio.run(_state(cluster))
+            return await _read_state(log, secret)
         except OffsetTrimmed:
             continue  # a newer map took the place of the one asked for
+
+
+async def _read_state(log: KafkaLog, secret: ClusterSecret) -> ClusterState:
+    latest = await log.latest(_HEARTBEATS)
+    beats = {}
+    for record in await log.read(_HEARTBEATS, max(await log.earliest(_HEARTBEATS), latest - HEARD)):
+        with contextlib.suppress(heartbeats.Unsigned):
+            if isinstance(beat := heartbeats.decode(record.value, secret), Heartbeat):
+                beats[beat.node] = beat
+    maps = await log.read(_PLACEMENT, await log.earliest(_PLACEMENT))
+    ends = await asyncio.gather(*(log.latest(TopicPartition("writes", group)) for group in range(spec.GROUPS)))
+    return ClusterState(placement.decode(maps[-1].value) if maps else Placement(), beats, dict(enumerate(ends)))
+
+
+def state(cluster: Cluster) -> ClusterState:
+    async def read() -> ClusterState:
+        async with log_of(cluster) as log:
+            return await read_state(log, secret_of(cluster))
+
+    return asyncio.run(read())
 
 
 def wait_until_whole(cluster: Cluster, within_s: float) -> float:
     """Until every group has all its copies; how long it took. Nobody may write meanwhile."""
     started = time.monotonic()
-    while trouble := state(cluster).trouble():
-        assert time.monotonic() < started + within_s, trouble[:10]
-        time.sleep(0.5)
+
+    async def wait() -> None:
+        async with log_of(cluster) as log:
+            while trouble := (await read_state(log, secret_of(cluster))).trouble():
+                assert time.monotonic() < started + within_s, trouble[:10]
+                await asyncio.sleep(LOOK_S)
+
+    asyncio.run(wait())
     return time.monotonic() - started

@@ -3,6 +3,8 @@
 BUCKETLOG_TEST_KAFKA names bootstrap servers; else Docker by testcontainers; else Java 17 and Maven fetch the jars once into
 a cache and start a KRaft broker on loopback. Without any of them the tests are skipped, loudly, unless
 BUCKETLOG_TEST_KAFKA_REQUIRED is set.
+
+`python -m tests.kafka.broker COMMAND…` runs a command beside a broker that all tests in it use.
 """
 
 import os
@@ -10,6 +12,8 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -200,3 +204,12 @@ def any_broker(folder: Path) -> Iterator[str]:
 def _has_docker() -> bool:
     docker = shutil.which("docker")
     return docker is not None and subprocess.run([docker, "info"], check=False, capture_output=True).returncode == 0
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory() as folder, any_broker(Path(folder)) as bootstrap:
+        return subprocess.run(sys.argv[1:], check=False, env=os.environ | {"BUCKETLOG_TEST_KAFKA": bootstrap}).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,11 +1,12 @@
 """Several brokers as one Kafka cluster."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._metadata import PartitionMetadata
 
 from tests.kafka.broker import Broker
 from tests.server import free_port
@@ -37,11 +38,21 @@ def bootstrap(made: Sequence[Broker]) -> str:
 
 def wait_until_in_sync(made: Sequence[Broker]) -> None:
     """Each partition of each topic has all its replicas."""
+    _wait(made, IN_SYNC_S, lambda each: len(each.isrs) == len(made))
+
+
+def wait_until_led(made: Sequence[Broker], within_s: float) -> None:
+    """Each partition of each topic is led by one of these."""
+    nodes = {each.node for each in made}
+    _wait(made, within_s, lambda each: each.leader in nodes)
+
+
+def _wait(made: Sequence[Broker], within_s: float, holds: Callable[[PartitionMetadata], bool]) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap(made)})
-    deadline = time.monotonic() + IN_SYNC_S
+    deadline = time.monotonic() + within_s
     while True:
         topics = admin.list_topics(timeout=10).topics.values()
-        if all(len(each.isrs) == len(made) for topic in topics for each in topic.partitions.values()):
+        if all(holds(each) for topic in topics for each in topic.partitions.values()):
             return
         assert time.monotonic() < deadline
         time.sleep(0.5)

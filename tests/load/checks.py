@@ -13,19 +13,24 @@ from tests.server import ACCESS_KEY, BUCKETLOG, SECRET_KEY, Server
 
 
 def check(server: Store, clients: list[Client]) -> None:
-    s3 = server.client()
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    listed = {row["Key"]: row["Size"] for page in pages for row in page.get("Contents", [])}
+    s3, bucket = server.client(), clients[0].bucket
+    listed = _listed(server, bucket)
     for client in clients:
         assert client.wrong == []
         for key in client.known:
             client.read(s3, key)
             assert client.wrong == []
             try:
-                size = s3.head_object(Bucket=BUCKET, Key=key)["ContentLength"]
+                head = s3.head_object(Bucket=bucket, Key=key)
             except ClientError:
-                size = None
-            assert listed.get(key) == size
+                head = None
+            assert listed.get(key) == (head and (head["ETag"], head["ContentLength"]))
+
+
+def _listed(server: Store, bucket: str) -> dict[str, tuple[str, int]]:
+    """ETag and size of each key."""
+    pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return {row["Key"]: (row["ETag"], row["Size"]) for page in pages for row in page.get("Contents", [])}
 
 
 def stream(server: Store, bucket: str = BUCKET) -> list[dict[str, Any]]:
@@ -46,20 +51,19 @@ def stream(server: Store, bucket: str = BUCKET) -> list[dict[str, Any]]:
     return events
 
 
-def check_stream(server: Store) -> None:
-    events = stream(server)
+def check_stream(server: Store, bucket: str = BUCKET) -> None:
+    events = stream(server, bucket)
     requests = Counter(each["requestId"] for each in events)
     assert [request for request, times in requests.items() if request and times > 1] == []
     positions = [int(each["position"].split(":")[1]) for each in events]
     assert positions == sorted(set(positions))
-    state: dict[str, int] = {}
+    state: dict[str, tuple[str, int]] = {}
     for each in (event["event"] for event in events):
         if each["eventName"].startswith("ObjectCreated"):
-            state[each["key"]] = each["size"]
+            state[each["key"]] = (f'"{each["eTag"]}"', each["size"])
         elif each["eventName"].startswith("ObjectRemoved"):
             state.pop(each["key"], None)
-    pages = server.client().get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
-    assert state == {row["Key"]: row["Size"] for page in pages for row in page.get("Contents", [])}
+    assert state == _listed(server, bucket)
 
 
 def check_twice(server: Server, clients: list[Client]) -> None:

@@ -31,8 +31,9 @@ class Store(Protocol):
 class Client(threading.Thread):
     """Writes keys of its own. What it knows of each: the digest it was acknowledged, and those it was not told about."""
 
-    def __init__(self, server: Store, number: int, pause_s: float = 0.0) -> None:
+    def __init__(self, server: Store, number: int, pause_s: float = 0.0, bucket: str = BUCKET) -> None:
         super().__init__(daemon=True)
+        self.bucket = bucket
         self.pause_s = pause_s  # between two requests, on the average
         self.asked: Counter[str] = Counter()
         self.failed: Counter[str] = Counter()
@@ -83,34 +84,34 @@ class Client(threading.Thread):
 
     def put(self, s3: Any, key: str) -> None:
         data = self.rng.randbytes(self.rng.choices(SIZES, WEIGHTS)[0])
-        self._write(key, _digest(data), lambda: s3.put_object(Bucket=BUCKET, Key=key, Body=data))
+        self._write(key, _digest(data), lambda: s3.put_object(Bucket=self.bucket, Key=key, Body=data))
 
     def delete(self, s3: Any, key: str) -> None:
-        self._write(key, None, lambda: s3.delete_object(Bucket=BUCKET, Key=key))
+        self._write(key, None, lambda: s3.delete_object(Bucket=self.bucket, Key=key))
 
     def multipart(self, s3: Any, key: str) -> None:
         parts = [self.rng.randbytes(PART_BYTES), self.rng.randbytes(1000)]
-        upload = s3.create_multipart_upload(Bucket=BUCKET, Key=key)["UploadId"]
+        upload = s3.create_multipart_upload(Bucket=self.bucket, Key=key)["UploadId"]
         done = []
         for number, part in enumerate(parts, 1):
-            answer = s3.upload_part(Bucket=BUCKET, Key=key, UploadId=upload, PartNumber=number, Body=part)
+            answer = s3.upload_part(Bucket=self.bucket, Key=key, UploadId=upload, PartNumber=number, Body=part)
             done.append({"PartNumber": number, "ETag": answer["ETag"]})
         wanted = {"Parts": done}
         self._write(
             key,
             _digest(b"".join(parts)),
-            lambda: s3.complete_multipart_upload(Bucket=BUCKET, Key=key, UploadId=upload, MultipartUpload=wanted),
+            lambda: s3.complete_multipart_upload(Bucket=self.bucket, Key=key, UploadId=upload, MultipartUpload=wanted),
         )
 
     def clean(self, s3: Any, key: str) -> None:
         """Abort what this client began and a kill kept it from ending; its parts' space comes back."""
-        for each in s3.list_multipart_uploads(Bucket=BUCKET, Prefix=key).get("Uploads", []):
-            s3.abort_multipart_upload(Bucket=BUCKET, Key=each["Key"], UploadId=each["UploadId"])
+        for each in s3.list_multipart_uploads(Bucket=self.bucket, Prefix=key).get("Uploads", []):
+            s3.abort_multipart_upload(Bucket=self.bucket, Key=each["Key"], UploadId=each["UploadId"])
 
     def read(self, s3: Any, key: str) -> None:
         allowed = self._allowed(key)
         try:
-            found = _digest(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+            found = _digest(s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
         except ClientError as error:
             if error.response["Error"]["Code"] == "InternalError":
                 self.wrong.append(f"{key}: {error}")
@@ -136,9 +137,10 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def start_clients(server: Store, count: int = CLIENTS, pause_s: float = 0.0) -> list[Client]:
-    server.client().create_bucket(Bucket=BUCKET)
-    clients = [Client(server, number, pause_s) for number in range(count)]
+def start_clients(server: Store, count: int = CLIENTS, pause_s: float = 0.0, bucket: str = BUCKET) -> list[Client]:
+    """In a new bucket."""
+    server.client().create_bucket(Bucket=bucket)
+    clients = [Client(server, number, pause_s, bucket) for number in range(count)]
     for client in clients:
         client.start()
     return clients
