@@ -5,12 +5,11 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from processors.releases import release_garbage
+from processors.releases import PASS_EVERY_S, Releaser
 from processors.runtime import PartitionRuntime
 from topics.log import Log, LogError
 from topics.sender import CommandSender
 
-EVERY_S = 1.0
 RELEASE_AFTER_S = 60.0  # a GET that began before an overwrite may still be reading what was replaced
 log_ = logging.getLogger(__name__)
 
@@ -25,16 +24,19 @@ async def keep_house(
     send = CommandSender(log, clock_ms)
     loop = asyncio.get_running_loop()
     marks: deque[tuple[float, dict[int, int]]] = deque()
+    releasers: dict[int, Releaser] = {}
     while True:
-        marks.append((loop.time(), {number: runtime.meta.offset for number, runtime in runtimes().items()}))
+        owned = dict(runtimes())
+        marks.append((loop.time(), {number: runtime.meta.offset for number, runtime in owned.items()}))
         is_due = marks[0][0] + release_after_s <= loop.time()
-        for number, runtime in list(runtimes().items()):
+        for number, runtime in owned.items():
+            releaser = releasers.setdefault(number, Releaser(log, number, send))
             try:
                 await runtime.trim()
                 if is_due and number in marks[0][1]:
-                    await release_garbage(log, runtime.view, number, marks[0][1][number], send)
+                    await releaser.run_pass(runtime.view, marks[0][1][number])
             except (LogError, OSError) as error:  # this partition's: the others' house is kept
                 log_.error("housekeeping of partition %d failed and will be tried again: %s", number, error)
         if is_due:
             marks.popleft()
-        await asyncio.sleep(EVERY_S)
+        await asyncio.sleep(PASS_EVERY_S)

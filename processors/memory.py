@@ -21,6 +21,9 @@ class MemoryView:
         self._undo.append({key: self.rows.get(key) for key in changes})
         self._put(changes)
 
+    def clear(self) -> None:
+        self.commit(dict.fromkeys(self.rows))
+
     def close(self) -> None:
         """Nothing to let go of: the rows stay, as files would."""
 

@@ -4,6 +4,7 @@ Errors: `ViewMismatch` when the view does not belong to this log, `UnknownRecord
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from topics.log import Log, OffsetTrimmed, Record, decoded
 from topics.spec import TopicPartition
 
 RECENT_MAX = 1_000
+log_ = logging.getLogger(__name__)
 LOOKS, LOOK_AGAIN_S = 5, 1.0  # before a record counts as lost
 
 
@@ -39,6 +41,9 @@ class Replica:
         self._at = TopicPartition("events", number)
         self.view = view
         self.number = number
+        if (meta := tables.meta(view)).offset and meta.schema != tables.SCHEMA:
+            log_.warning("the view of %d has rows of another release: it is made anew from the log", number)
+            view.clear()
         self.meta = tables.meta(view)
         self.counts = Counts()
         self.recent: deque[Decision] = deque(maxlen=RECENT_MAX)  # decided elsewhere, for gateways that still wait

@@ -34,6 +34,7 @@ from topics.replies import Reply
 from topics.spec import TopicPartition
 
 BATCH_COMMANDS_MAX = 256  # one append stays below the log's record and batch bounds
+BATCH_S = 0.01  # of deciding in one turn of the event loop
 CLAIM_ATTEMPTS = 5
 TOLD_AGAIN_MS = 60_000  # longer than any gateway waits
 TELL_EVERY_S = 1.0  # that commands were decided without an event
@@ -151,17 +152,28 @@ class PartitionRuntime:
                 log_.error("partition %d: append failed, claiming anew: %s", self._commands.partition, error)
 
     async def handle(self, records: Sequence[Record]) -> None:
-        """Decide a batch of commands and make the decisions durable, then reply. Raises `LogError` if that failed."""
+        """Decide commands and make the decisions durable, then reply. Raises `LogError` if an append failed."""
+        while records:
+            records = records[await self._handle_some(records) :]
+            await asyncio.sleep(0)
+
+    async def _handle_some(self, records: Sequence[Record]) -> int:
+        """How many: not all where their work takes too long for one turn of the event loop."""
         batch = Batch(self.view, self._log.identity, self._commands, self.meta, names_gateways=self._replies.outlives_owner)
-        for record, command in self._undecided(records):
+        now_s = asyncio.get_running_loop().time
+        until_s, taken = now_s() + BATCH_S, len(records)
+        for index, (record, command) in self._undecided(records):
             batch.decide(record, command)
+            if now_s() > until_s:
+                taken = index + 1
+                break
         try:
             await self._commit(batch)
         except LogError as error:
             for answered in batch.answers:
                 self._turn_away(answered.gateway, answered.reply.request_id, str(error))
             raise
-        self._decided_below = max(self._decided_below, records[-1].offset + 1)
+        self._decided_below = max(self._decided_below, records[taken - 1].offset + 1)
         counts = self._replica.counts
         counts.batches += bool(batch.answers)
         counts.commands += len(batch.answers)
@@ -171,6 +183,7 @@ class PartitionRuntime:
                 self._replies.send(gateway, reply)
             else:
                 self._turn_away(gateway, reply.request_id, "the lease on the partition has lapsed")
+        return taken
 
     def tell_again(self) -> None:
         """The replies of an owner that may not have got to it; a gateway that has its reply drops this one."""
@@ -191,13 +204,13 @@ class PartitionRuntime:
         below = self.meta.cause + 1
         await self._log.trim(self._commands, below if self._asked is None else self._asked.needed_from(below))
 
-    def _undecided(self, batch: Sequence[Record]) -> Iterator[tuple[Record, commands.Command]]:
-        """Those of a batch that were not decided before, here or at an earlier place."""
-        for record in batch:
+    def _undecided(self, records: Sequence[Record]) -> Iterator[tuple[int, tuple[Record, commands.Command]]]:
+        """Those that were not decided before, here or at an earlier place in the log; with their index."""
+        for index, record in enumerate(records):
             if record.offset >= self._decided_below:
                 command = decoded(self._commands, record, commands.decode)
                 if self._asked is None or not self._asked.is_repeated(command.request_id, record):
-                    yield record, command
+                    yield index, (record, command)
             elif self._asked is not None:
                 self._asked.recall(record)
 
@@ -257,9 +270,9 @@ class PartitionRuntime:
 
     async def _decide_from(self, offset: int) -> None:
         async for batch in self._log.follow(self._commands, offset):
-            for position in range(0, len(batch), BATCH_COMMANDS_MAX):
+            for start in range(0, len(batch), BATCH_COMMANDS_MAX):
                 async with self._handling:
-                    await self.handle(batch[position : position + BATCH_COMMANDS_MAX])
+                    await self.handle(batch[start : start + BATCH_COMMANDS_MAX])
 
     async def _commit(self, batch: Batch) -> None:
         """Its entries into the log, durable; then its overlay into the view, or a fresh fold where the log has more.

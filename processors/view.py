@@ -21,6 +21,10 @@ class View(Readable, Protocol):
         """Put (or, for None, delete) all keys in one atomic batch."""
         ...
 
+    def clear(self) -> None:
+        """Delete all keys."""
+        ...
+
     def close(self) -> None: ...
 
 

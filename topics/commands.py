@@ -84,11 +84,18 @@ class AbortUpload(msgspec.Struct, frozen=True, tag="AbortUpload"):
     upload: str
 
 
-class ForgetReleased(msgspec.Struct, frozen=True, tag="ForgetReleased"):
-    """From the release reactor: blobs unreferenced since before this position were given back to the volumes."""
+class DiscardParts(msgspec.Struct, frozen=True, tag="DiscardParts"):
+    """From the release reactor: make some garbage of parts that were dropped."""
 
     partition: int
-    below: int
+
+
+class ForgetReleased(msgspec.Struct, frozen=True, omit_defaults=True, tag="ForgetReleased"):
+    """From the release reactor: blobs unreferenced since before this place were given back to the volumes."""
+
+    partition: int
+    below: int  # a position
+    number: int = 0  # of rows of garbage at that position
 
 
 class ReleaseOrphans(msgspec.Struct, frozen=True, tag="ReleaseOrphans"):
@@ -160,6 +167,7 @@ Body = (
     | PutPart
     | CompleteUpload
     | AbortUpload
+    | DiscardParts
     | ForgetReleased
     | ReleaseOrphans
     | ClusterBody
@@ -182,7 +190,7 @@ _decoder = msgspec.msgpack.Decoder(Command)
 def partition_of(body: Body) -> int:
     """Where a command is decided: with its bucket, or with the facts that belong to no bucket."""
     match body:
-        case ForgetReleased() | ReleaseOrphans():
+        case DiscardParts() | ForgetReleased() | ReleaseOrphans():
             return body.partition
         case RegisterNode() | MarkNode() | DrainNode() | RemoveNode() | HoldGroup() | SetCopies():
             return CONTROL_PARTITION

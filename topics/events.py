@@ -113,10 +113,21 @@ class UploadCompleted(msgspec.Struct, frozen=True, tag_field="eventName", tag="O
     private: CompletedPrivate
 
 
-class BlobsReleased(msgspec.Struct, frozen=True, tag_field="eventName", tag="BlobsReleased"):
-    """Blobs that no object refers to since a position below `below` went back to the volumes."""
+class PartsDiscarded(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="eventName", tag="PartsDiscarded"):
+    """Parts that an earlier event dropped are garbage now, in their order up to the one that is named."""
+
+    dropped_at: int = msgspec.field(name="droppedAt")  # the position of that event
+    key: str = ""  # where it dropped uploads of many keys
+    upload_id: str = msgspec.field(name="uploadId", default="")
+    part_number: int = msgspec.field(name="partNumber", default=0)
+    is_last: bool = msgspec.field(name="isLast", default=False)
+
+
+class BlobsReleased(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="eventName", tag="BlobsReleased"):
+    """Blobs that no object refers to went back to the volumes: of garbage noted below a position, and of its first rows."""
 
     below: int
+    number: int = 0  # of rows of garbage at that position
 
 
 class OrphansFound(msgspec.Struct, frozen=True, tag_field="eventName", tag="OrphansFound"):
@@ -169,6 +180,7 @@ Event = (
     | PartUploaded
     | UploadAborted
     | UploadCompleted
+    | PartsDiscarded
     | BlobsReleased
     | OrphansFound
     | ClusterEvent

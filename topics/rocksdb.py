@@ -10,6 +10,7 @@ import logging
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdic
 WRITE_BUFFER_BYTES = 8 << 20  # times 17 partitions: stays far below the process's bound of 300 MiB
 CACHE_BYTES = 64 << 20  # shared by all partitions
 LOG_FILES_MAX = 2
+DELETES_FLUSHED = 10_000  # a scan steps over each one that is not compacted away, and holds the interpreter meanwhile
+DELETES_WINDOW = 4_096  # a file with a run of entries of which half are deletes is compacted
 OPEN_S = 60.0  # takes milliseconds, and as long as the disk needs for WRITE_BUFFER_BYTES of log
 
 _DAMAGED = "Corruption"  # how RocksDB begins to tell of it
@@ -26,6 +29,7 @@ _FOUND_DAMAGED, _OPENING = "DAMAGED", "OPENING"  # files
 _MARKS = {_FOUND_DAMAGED: "it was found damaged", _OPENING: "its last opening did not end"}
 log_ = logging.getLogger(__name__)
 _cache = Cache(CACHE_BYTES)
+_flusher = ThreadPoolExecutor(1, "flush")
 
 
 @contextmanager
@@ -49,6 +53,7 @@ def open_database(path: Path) -> Rdict:
     options.set_max_write_buffer_number(2)
     options.set_compression_type(DBCompressionType.lz4())
     options.set_keep_log_file_num(LOG_FILES_MAX)
+    options.add_compact_on_deletion_collector_factory(DELETES_WINDOW, DELETES_WINDOW // 2, 0.5)
     table = BlockBasedOptions()
     table.set_block_cache(_cache)
     table.set_bloom_filter(10, False)
@@ -67,6 +72,8 @@ class RocksMap:
     def __init__(self, path: Path) -> None:
         self.damage: DatabaseDamaged | None = None
         self._path = path
+        self._deletes = 0  # since the last flush that was asked for
+        self._flushing: Future[None] | None = None
         for mark, why in _MARKS.items():
             if (path / mark).exists():
                 self._remove(why)
@@ -106,18 +113,34 @@ class RocksMap:
         for key, value in changes.items():
             if value is None:
                 batch.delete(key)
+                self._deletes += 1
             else:
                 batch.put(key, value)
         try:
             self._database.write(batch)
         except Exception as error:
             raise self._told(error) from error
+        if self._deletes > DELETES_FLUSHED and (self._flushing is None or self._flushing.done()):
+            self._flushing = _flusher.submit(self._flush)
+
+    def _flush(self) -> None:
+        while self._deletes > DELETES_FLUSHED:
+            self._deletes = 0
+            self._database.flush()
+
+    def clear(self) -> None:
+        last = self._database.iter()
+        last.seek_to_last()
+        if last.valid():
+            self._database.delete_range(b"", last.key() + b"\0")
 
     def sync(self) -> None:
         """What was committed survives a power cut."""
         self._database.flush_wal(True)
 
     def close(self) -> None:
+        if self._flushing is not None:
+            wait([self._flushing])
         self._database.close()
 
     def _remove(self, why: object) -> None:

@@ -10,11 +10,13 @@
 | PutPart | NoSuchBucket, NoSuchUpload, see `_check_blobs` | MultipartUpload:Part |
 | CompleteUpload | as PutObject, NoSuchUpload, see `complete` | ObjectCreated:CompleteMultipartUpload |
 | AbortUpload | NoSuchBucket, NoSuchUpload | MultipartUpload:Aborted |
+| DiscardParts | | PartsDiscarded; none where nothing was dropped |
 | ForgetReleased | | BlobsReleased |
 | ReleaseOrphans | | OrphansFound; none where all of them are referred to |
 | of data nodes | see `membership` | |
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,6 +29,7 @@ from topics import commands, events
 from topics.objects import Extent, Preconditions
 from topics.replies import Reply
 
+PARTS_DISCARDED_MAX = 500  # at once: a few milliseconds
 NULL_VERSION = "null"  # S3's version id in a bucket without versioning
 _DONE = Reply("")  # nothing to tell but that it is done
 
@@ -111,12 +114,23 @@ def _decide(view: Readable, command: commands.Command) -> events.Event | Reply:
             _upload(view, body)
             return events.UploadAborted(body.bucket, body.key, body.upload)
         case commands.ForgetReleased():
-            return events.BlobsReleased(body.below)
+            return events.BlobsReleased(body.below, body.number)
+        case commands.DiscardParts():
+            return _discard_parts(view)
         case commands.ReleaseOrphans():
             orphans = [each for each in body.blobs if tables.reference(view, each[1]) != tables.REFERENCED]
             return events.OrphansFound(orphans) if orphans else _DONE
         case _:
             return membership.decide(tables.placement(view), body) or _DONE
+
+
+def _discard_parts(view: Readable) -> events.Event | Reply:
+    """At most PARTS_DISCARDED_MAX of what was dropped first."""
+    for position, row in tables.dropped(view):
+        cut = list(itertools.islice(tables.dropped_rows(view, row), PARTS_DISCARDED_MAX + 1))
+        key, upload, number, _ = cut[:PARTS_DISCARDED_MAX][-1] if cut else ("", "", 0, [])
+        return events.PartsDiscarded(position, key, upload, number, is_last=len(cut) <= PARTS_DISCARDED_MAX)
+    return _DONE
 
 
 def _create_bucket(view: Readable, body: commands.CreateBucket, principal: str) -> events.Event:

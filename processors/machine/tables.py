@@ -4,21 +4,47 @@
     o 00 incarnation key                     Object     (current objects; what listings scan)
     u 00 incarnation key 00 upload           Upload
     p 00 upload number(u16)                  Part
-    g 00 position(u64)                       list of blobs without a reference since that position
+    g 00 position(u64) number(u32)           at most BLOBS_MAX blobs without a reference since that position
+    f 00                                     Cut: where the rows of g begin; there were others before it
+    d 00 position(u64)                       Dropped: parts that nobody can see any more, to be made garbage bit by bit
     r 00 blob(16)                            REFERENCED until it is given back, or ORPHANED: never to be named again
     c 00                                     Placement: the cluster's data nodes and groups (control partition)
     m 00                                     Meta
 
 An incarnation is 32 hexadecimal digits, so that a bucket's deletion and re-creation never mix. Integers are big endian.
+A change of these tables raises SCHEMA: a view of another schema is folded anew.
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import msgspec
 
 from processors.view import Overlay, Readable
 from topics.objects import Attributes, Checksum, Extent
 from topics.placement import Placement
+
+SCHEMA = 2
+BLOBS_MAX = 256  # in a row
+UPLOAD_ROW = 0xFFFF  # above each part's number: the row of the upload itself
+
+
+class Cut(NamedTuple):
+    """A place between rows of garbage."""
+
+    position: int = 0
+    number: int = 0
+
+
+class Dropped(msgspec.Struct, frozen=True, array_like=True):
+    """The parts of an upload; or, where that is empty, the uploads of a bucket that was deleted."""
+
+    incarnation: str
+    upload: str = ""
+    kept: list[int] = []  # parts whose blobs are an object's now
+
+
+DroppedRow = tuple[str, str, int, list[Extent]]  # key, upload, number, extents to give back
 
 
 class Meta(msgspec.Struct, frozen=True, array_like=True):
@@ -33,6 +59,7 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
     hash: bytes = b""  # running hash of the records folded
     previous: bytes = b""  # the same without the last record, so that one record is enough to check it
     releases: tuple[str, ...] = ()  # that may have refused commands above `cause`; the last claim's is the last
+    schema: int = 0
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True):
@@ -78,10 +105,12 @@ _upload = msgspec.msgpack.Decoder(Upload)
 _part = msgspec.msgpack.Decoder(Part)
 _placement = msgspec.msgpack.Decoder(Placement)
 _blobs = msgspec.msgpack.Decoder(list[tuple[int, str]])
+_cut = msgspec.msgpack.Decoder(Cut)
+_dropped = msgspec.msgpack.Decoder(Dropped)
 
-META_KEY, PLACEMENT_KEY = b"m\0", b"c\0"
+META_KEY, PLACEMENT_KEY, GARBAGE_FROM_KEY = b"m\0", b"c\0", b"f\0"
 REFERENCED, ORPHANED = b"r", b"o"
-Row = Meta | Bucket | Object | Upload | Part | Placement | list[tuple[int, str]]
+Row = Meta | Bucket | Object | Upload | Part | Placement | Dropped | Cut | list[tuple[int, str]]
 
 
 def bucket_key(bucket: str) -> bytes:
@@ -100,8 +129,12 @@ def part_key(upload: str, number: int) -> bytes:
     return b"p\0" + upload.encode() + number.to_bytes(2, "big")
 
 
-def garbage_key(position: int) -> bytes:
-    return b"g\0" + position.to_bytes(8, "big")
+def garbage_key(cut: Cut) -> bytes:
+    return b"g\0" + cut.position.to_bytes(8, "big") + cut.number.to_bytes(4, "big")
+
+
+def dropped_key(position: int) -> bytes:
+    return b"d\0" + position.to_bytes(8, "big")
 
 
 def blob_key(blob: str) -> bytes:
@@ -163,15 +196,40 @@ def parts(view: Readable, upload_id: str, after: int = 0) -> Iterator[tuple[int,
         yield int.from_bytes(key[-2:], "big"), _part.decode(row)
 
 
-def garbage_at(view: Readable, position: int) -> list[tuple[int, str]]:
-    row = view.get(garbage_key(position))
-    return [] if row is None else _blobs.decode(row)
+def garbage_from(view: Readable) -> Cut:
+    row = view.get(GARBAGE_FROM_KEY)
+    return Cut() if row is None else _cut.decode(row)
 
 
-def garbage(view: Readable) -> Iterator[tuple[int, list[tuple[int, str]]]]:
-    """(position, blobs as (group, id)) of what waits to be released."""
-    for key, row in view.scan(b"g\0", b"g\1"):
-        yield int.from_bytes(key[2:], "big"), _blobs.decode(row)
+def garbage(view: Readable, start: Cut = Cut(), end: Cut | None = None) -> Iterator[tuple[Cut, list[tuple[int, str]]]]:  # noqa: B008 - immutable
+    """(place, blobs as (group, id)) of what waits to be released, with start <= place < end."""
+    begin = max(start, garbage_from(view))  # not a step over all that was there before
+    for key, row in view.scan(garbage_key(begin), b"g\1" if end is None else garbage_key(end)):
+        yield Cut(int.from_bytes(key[2:10], "big"), int.from_bytes(key[10:], "big")), _blobs.decode(row)
+
+
+def dropped_at(view: Readable, position: int) -> Dropped | None:
+    row = view.get(dropped_key(position))
+    return None if row is None else _dropped.decode(row)
+
+
+def dropped(view: Readable) -> Iterator[tuple[int, Dropped]]:
+    """By the position of the event that dropped them."""
+    for key, row in view.scan(b"d\0", b"d\1"):
+        yield int.from_bytes(key[2:], "big"), _dropped.decode(row)
+
+
+def dropped_rows(view: Readable, row: Dropped) -> Iterator[DroppedRow]:
+    """What is left of it, in order; an upload's own row has the number UPLOAD_ROW."""
+    if row.upload:
+        kept = set(row.kept)
+        for number, found in parts(view, row.upload):
+            yield "", row.upload, number, [] if number in kept else found.extents
+        return
+    for key, upload_id, _ in uploads(view, row.incarnation):
+        for number, found in parts(view, upload_id):
+            yield key, upload_id, number, found.extents
+        yield key, upload_id, UPLOAD_ROW, []
 
 
 def placement(view: Readable) -> Placement:

@@ -61,3 +61,16 @@ def test_scan_outlives_its_caller_and_other_work(open_view: Open) -> None:
         view.commit({b"a" + key: b"other"})
     assert seen == [b"k%03d" % number for number in range(300)]
     view.close()
+
+
+def test_clearing_leaves_nothing(open_view: Open) -> None:
+    view = open_view()
+    view.clear()
+    view.commit({b"": b"0", b"a": b"1", b"\xff\xff\xff": b"9"})
+    view.clear()
+    assert list(view.scan(b"", b"\xff" * 9)) == []
+    view.commit({b"b": b"2"})
+    view.close()
+    view = open_view()
+    assert list(view.scan(b"", b"\xff" * 9)) == [(b"b", b"2")]
+    view.close()

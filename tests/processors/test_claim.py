@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from processors.machine import tables
@@ -193,5 +194,20 @@ def test_nobody_is_told_of_what_is_long_ago() -> None:
         await second.claim()
         second.tell_again()
         assert at.errors() == {"R2": ""}
+
+    bench(case)
+
+
+def test_a_view_with_rows_of_another_layout_is_folded_anew() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        await at.ask("R1", bucket("x"))
+        await runtime.handle(await at.log.read(COMMANDS, 0))
+        old = msgspec.structs.replace(tables.meta(at.view), schema=tables.SCHEMA - 1)
+        at.view.commit({tables.META_KEY: msgspec.msgpack.encode(old), b"row of old": b"", tables.bucket_key("x"): b"old"})
+        await at.runtime().claim()
+        assert at.view.get(b"row of old") is None
+        assert tables.bucket(at.view, "x") is not None
 
     bench(case)

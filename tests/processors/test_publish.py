@@ -7,13 +7,9 @@ from contextlib import asynccontextmanager
 from processors.machine import tables
 from processors.memory import MemoryView
 from processors.placement import AT, publish_placement
-from processors.releases import POSITIONS_MAX, release_garbage
-from processors.view import Overlay
 from tests.datanode.bench import Bench, bench
-from topics import placement, writes
-from topics.commands import ForgetReleased
+from topics import placement
 from topics.placement import Placement
-from topics.spec import TopicPartition
 
 
 class Control:
@@ -88,46 +84,5 @@ def test_a_map_that_could_not_be_published_is_published_later() -> None:
         async with publishing(made, Control()):
             await asyncio.sleep(3)
             assert await published(made) == [1]
-
-    bench(case)
-
-
-def garbage(count: int) -> MemoryView:
-    """At each position a blob of group 0 and one of group 1."""
-    view = MemoryView()
-    overlay = Overlay(view)
-    for position in range(count):
-        tables.put(overlay, tables.garbage_key(position), [(0, f"{position:032x}"), (1, f"{position + (1 << 20):032x}")])
-    view.commit(overlay.changes)
-    return view
-
-
-async def released(made: Bench, group: int) -> list[int]:
-    records = await made.log.read(TopicPartition("writes", group), 0, records_max=9_999)
-    assert all(record.value == writes.RELEASE for record in records)
-    return [int.from_bytes(record.key, "big") & 0xFFFFF for record in records]
-
-
-def test_garbage_below_a_position_is_released_to_its_groups_and_then_forgotten() -> None:
-    async def case(made: Bench) -> None:
-        assert await release_garbage(made.log, garbage(9), 3, 5, made.submit) == 10
-        assert [await released(made, group) for group in (0, 1)] == [[0, 1, 2, 3, 4]] * 2
-        assert made.said == [ForgetReleased(3, 5)]
-
-    bench(case)
-
-
-def test_nothing_to_release_is_nothing_to_forget() -> None:
-    async def case(made: Bench) -> None:
-        assert await release_garbage(made.log, garbage(9), 3, 0, made.submit) == 0
-        assert made.said == []
-
-    bench(case)
-
-
-def test_much_garbage_goes_in_passes() -> None:
-    async def case(made: Bench) -> None:
-        assert await release_garbage(made.log, garbage(POSITIONS_MAX + 5), 3, 99_999, made.submit) == 2 * POSITIONS_MAX
-        assert made.said == [ForgetReleased(3, POSITIONS_MAX)]
 
     bench(case)

@@ -237,16 +237,33 @@ def test_a_rejection_needs_no_append() -> None:
     bench(case)
 
 
-def test_many_commands_go_in_appends_of_bounded_size() -> None:
+def test_many_commands_go_in_appends_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
     async def case(at: Bench) -> None:
         for number in range(600):
             await at.ask(f"R{number}", bucket(f"x{number}"))
+        monkeypatch.setattr("processors.runtime.BATCH_S", 60.0)  # a busy machine is no reason
         running = asyncio.create_task(at.runtime().run_alone())
         await at.sent.told("R599")
         running.cancel()
         assert isinstance(at.log, WeighedLog)
         assert at.log.weights == [1, 256, 256, 88]
         assert [each.request_id for each in at.sent.replies] == [f"R{number}" for number in range(600)]
+
+    bench(case)
+
+
+def test_commands_that_take_long_go_in_several_appends(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(at: Bench) -> None:
+        monkeypatch.setattr("processors.runtime.BATCH_S", -1.0)
+        runtime = at.runtime()
+        await runtime.claim()
+        for number, name in enumerate(("x", "x", "y")):
+            await at.ask(f"R{number}", bucket(name))
+        await runtime.handle(await at.log.read(COMMANDS, 0))
+        assert isinstance(at.log, WeighedLog)
+        assert at.log.weights == [1, 1, 1]
+        assert at.errors() == {"R0": "", "R1": "BucketAlreadyOwnedByYou", "R2": ""}
+        assert runtime.decided_below == 3
 
     bench(case)
 

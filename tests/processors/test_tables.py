@@ -42,7 +42,8 @@ def after(*bodies: commands.Body) -> Machine:
         (tables.object_key(INCARNATION, K), b"o\0" + b"i" * 32 + b"k/\xc3\xbc"),
         (tables.upload_key(INCARNATION, K, "up"), b"u\0" + b"i" * 32 + b"k/\xc3\xbc\0up"),
         (tables.part_key("up", 10_000), b"p\0up\x27\x10"),
-        (tables.garbage_key(258), b"g\0\0\0\0\0\0\0\x01\x02"),
+        (tables.garbage_key(tables.Cut(258, 3)), b"g\0\0\0\0\0\0\0\x01\x02\0\0\0\x03"),
+        (tables.dropped_key(258), b"d\0\0\0\0\0\0\0\x01\x02"),
     ],
 )
 def test_keys(key: bytes, expected: bytes) -> None:
@@ -84,7 +85,7 @@ def test_a_completed_object_is_made_of_its_upload_and_parts() -> None:
     assert row.extents == extents("1") + extents("3")
     assert row.checksum == Checksum("CRC32", "AAAAAA==")
     assert row.parts == [(1, PART_BYTES_MIN, SUM.value), (3, PART_BYTES_MIN, SUM.value)]
-    assert tables.garbage_at(machine.view, 6) == [(3, blob_id("2"))]
+    assert list(tables.garbage(machine.view)) == [(tables.Cut(6), [(3, blob_id("2"))])]
 
 
 @pytest.mark.parametrize(

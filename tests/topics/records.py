@@ -30,6 +30,8 @@ BODIES: list[commands.Body] = [
     commands.RemoveNode("n1"),
     commands.HoldGroup("n1", "ab" * 16, 63, holds=True),
     commands.SetCopies(3),
+    commands.DiscardParts(3),
+    commands.ForgetReleased(3, 99, 2),
 ]
 FACTS: list[events.Event] = [
     events.Claimed("cd" * 16),
@@ -67,6 +69,8 @@ FACTS: list[events.Event] = [
     events.CopiesSet(3, PLACED),
     events.Claimed("cd" * 16, "0123456789abcdef"),
     events.CommandsDecided(17),
+    events.PartsDiscarded(41, "a.jpg", "ef" * 16, 500),
+    events.BlobsReleased(42, 3),
 ]
 PLACEMENTS = [Placement(), Placement(7, 2, {"n1": NODE}, [Group(["n1"], ["n2", "n1"]), Group(["n1"], []), Group()])]
 BEATS: list[Heartbeat | Tick] = [
