@@ -1,27 +1,35 @@
 """Uvicorn's HTTP protocol with bounds on what a client may send before it is known who it is.
 
-Without them a request's head grows for as long as a client sends it, and a silent connection stays for ever.
+Without them a request's head grows for as long as a client sends it, and a silent connection stays for ever. And a client
+that is answered before it has sent all gets to read the answer: see `linger`.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from bucketlog.linger import LingeringTransport
+
 HEAD_BYTES_MAX = 32 << 10  # on the wire; S3's bound of 16 KiB for the headers is told by the gateway
 HEAD_S_MAX = 15.0  # from a request's first byte (or the connection) to the end of its head
+REFUSED_BYTES_MAX = 256 << 10  # read and dropped of what is no HTTP request
+STOPPING_S_MAX = 1.0  # for which a connection lingers when the server stops
 
 
 class BoundedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None  # runs while a head is awaited
     _head_bytes = 0
+    _closing: LingeringTransport
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        self._closing = LingeringTransport(transport, self.loop, self._is_sending)
+        super().connection_made(cast(asyncio.Transport, self._closing))
         self._begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
+        self._closing.end()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
@@ -33,6 +41,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def data_received(self, data: bytes) -> None:
+        if self._closing.is_lingering:
+            self._closing.drop(data)
+            return
         super().data_received(data)
         if self._timer is None:
             return
@@ -46,7 +57,21 @@ class BoundedProtocol(HttpToolsProtocol):
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>BadRequest</Code><Message>{msg}</Message></Error>'
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(f"{head}connection: close\r\n\r\n{body}".encode())
-        self.transport.close()
+        if self.cycle is not None and not self.cycle.response_complete:  # whoever reads the body learns of it
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self._closing.linger(REFUSED_BYTES_MAX)
+
+    def shutdown(self) -> None:
+        self._closing.s_max = STOPPING_S_MAX
+        if self._closing.is_lingering:
+            self._closing.end()
+        else:
+            super().shutdown()
+
+    def _is_sending(self) -> bool:
+        """Whether a request was answered of which not all has come."""
+        return self.cycle is not None and self.cycle.more_body
 
     def _begin_head(self) -> None:
         self._end_head()
