@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from tests.disks.faulty import FaultyDisk
+from tests.kafka.broker import remove_topics
 from topics.disk import Disk, OsDisk
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.kafka.adapter import KafkaLog
@@ -70,6 +71,8 @@ class Harness:
     async def close(self) -> None:
         for log in self._open:
             await log.close()
+        if self._open:
+            remove_topics(self._kafka.bootstrap, self._kafka.prefix)
         for disk in self._disks:
             disk.close()
 

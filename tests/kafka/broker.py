@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from confluent_kafka.admin import AdminClient
+
 from tests.server import free_port
 
 POM = Path(__file__).with_name("pom.xml")
@@ -181,6 +183,16 @@ class Broker:
                 "advertised.listeners": f"{settings['advertised.listeners']},PROXIED://127.0.0.1:{self._proxy_port}",
             }
         return "".join(f"{name}={value}\n" for name, value in settings.items())
+
+
+def remove_topics(bootstrap: str, prefix: str) -> None:
+    """From a broker that was lent: each cluster of tests makes 120 partitions, and a broker with thousands is slow."""
+    if bootstrap != os.environ.get("BUCKETLOG_TEST_KAFKA"):
+        return
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    names = [name for name in admin.list_topics(timeout=START_S).topics if name.startswith(prefix)]
+    for done in admin.delete_topics(names).values() if names else ():
+        done.result()
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 from confluent_kafka.admin import AdminClient
 
 from processors.leases import AT, OwnerMap, leases
+from tests.kafka.broker import remove_topics
 from tests.server import ACCESS_KEY, BUCKETLOG, SECRET_KEY, client_of, free_port
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
@@ -140,6 +141,7 @@ class Cluster:
         for role in self.roles:
             if role.is_running():
                 role.kill()
+        remove_topics(self.bootstrap, self.prefix)
 
     def start(self) -> "Cluster":
         for role in self.roles:

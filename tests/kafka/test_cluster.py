@@ -1,26 +1,25 @@
-"""A cluster of processes on a real broker: clients at any gateway, owners killed, paused and restarted under load."""
+"""A cluster of processes on a real broker: clients at any gateway; owners restarted, gateways and the data node killed
+under load. `test_histories` kills and pauses owners.
+"""
 
 import os
-import random
-import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.kafka.cluster import Cluster
 from tests.load.checks import check, check_stream
-from tests.load.clients import BUCKET, READ_TIMEOUT_S, start_clients, stop_clients, wait_for_answers
+from tests.load.clients import start_clients, stop_clients
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
-ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "2"))  # of each fault
-OUTAGE_S = 15.0  # that a client without retries may see
+ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault, on each of two
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, kafka: str) -> Iterator[Cluster]:
-    with Cluster(tmp_path, kafka) as made:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> Iterator[Cluster]:
+    """Of all tests here: each has a bucket of its own."""
+    with Cluster(tmp_path_factory.mktemp("cluster"), kafka) as made:
         yield made
 
 
@@ -35,12 +34,13 @@ def test_clients_may_use_any_gateway(cluster: Cluster) -> None:
     second.put_object(Bucket="photos", Key="large", Body=large)
     assert first.get_object(Bucket="photos", Key="large")["Body"].read() == large
     first.delete_object(Bucket="photos", Key="large")
-    assert [row["Name"] for row in second.list_buckets()["Buckets"]] == ["photos"]
+    assert second.list_buckets()["Buckets"] == first.list_buckets()["Buckets"]
+    assert "photos" in [row["Name"] for row in second.list_buckets()["Buckets"]]
     assert len(second.list_objects_v2(Bucket="photos")["Contents"]) == 20
 
 
 def test_a_graceful_restart_is_no_error_to_anyone(cluster: Cluster) -> None:
-    clients = start_clients(cluster)
+    clients = start_clients(cluster, bucket="restarts")
     for number in range(2 * ROUNDS):
         time.sleep(2)
         owner = cluster.processors[number % 2]
@@ -50,36 +50,11 @@ def test_a_graceful_restart_is_no_error_to_anyone(cluster: Cluster) -> None:
     assert [error for client in clients for error in client.errors] == []
     print(f"longest outage {max(client.longest_outage_s for client in clients):.1f} s")
     check(cluster, clients)
-    check_stream(cluster)
-
-
-@pytest.mark.parametrize("fault", ["killed", "paused"])
-def test_nothing_acknowledged_is_lost_when_owners_are(cluster: Cluster, fault: str) -> None:
-    clients = start_clients(cluster)
-    rng = random.Random(fault)
-    for _ in range(ROUNDS):
-        time.sleep(rng.uniform(1, 3))
-        owner = cluster.owner(BUCKET)
-        if fault == "killed":
-            owner.kill()
-        else:
-            owner.send(signal.SIGSTOP)
-        time.sleep(1)  # what was under way has been answered
-        wait_for_answers(clients, READ_TIMEOUT_S)
-        if fault == "killed":
-            owner.start().wait()
-        else:
-            owner.send(signal.SIGCONT)
-    stop_clients(clients)
-    written, outage_s = sum(each.acknowledged for each in clients), max(each.longest_outage_s for each in clients)
-    print(f"{fault}: {written} writes, longest outage {outage_s:.1f} s")
-    check(cluster, clients)
-    check_stream(cluster)
-    assert fault != "killed" or outage_s <= OUTAGE_S
+    check_stream(cluster, "restarts")
 
 
 def test_a_gateway_or_the_data_node_may_be_killed(cluster: Cluster) -> None:
-    clients = start_clients(cluster)
+    clients = start_clients(cluster, bucket="kills")
     for role in [cluster.gateways[0], cluster.datanode] * ROUNDS:
         time.sleep(2)
         role.kill()
@@ -87,4 +62,4 @@ def test_a_gateway_or_the_data_node_may_be_killed(cluster: Cluster) -> None:
     time.sleep(2)
     stop_clients(clients)
     check(cluster, clients)
-    check_stream(cluster)
+    check_stream(cluster, "kills")

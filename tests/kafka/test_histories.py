@@ -1,4 +1,6 @@
-"""Clients without retries on hot keys of a cluster under faults: their history is linearizable, their outages short."""
+"""Clients without retries on hot keys of a cluster under faults: their history is linearizable, their outages short. Beside
+them, while owners are killed and paused, others write large objects, in parts too: none that was acknowledged is lost.
+"""
 
 import os
 import random
@@ -16,11 +18,15 @@ from tests.linearizability.load import BUCKETS, Load
 from tests.linearizability.outages import outages
 from tests.linearizability.recorder import Attempt
 from tests.linearizability.stream import check_events
-from tests.load.checks import stream
+from tests.load import checks
+from tests.load.checks import check_stream, stream
+from tests.load.clients import BUCKET, start_clients, stop_clients, wait_for_answers
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault
+UNDER_LOAD, ALONE = ["processor killed", "processor paused"], ["processor restarted", "gateway killed"]
 OUTAGES_S = {"processor killed": 15.0, "processor restarted": 1.0}  # at most, for reads and for writes of any bucket
+WRITERS, PAUSE_S = 4, 0.2  # of large objects: leaves time for the others on a machine of two cores
 PAUSED_S = 13.0  # longer than the session
 SETTLED_S = 3.0
 SERVED_S = 40.0
@@ -70,14 +76,25 @@ def stale(history: list[Operation]) -> list[Operation]:
 
 
 def test_histories_under_faults_are_linearizable(tmp_path: Path, kafka: str) -> None:
-    rng, windows = random.Random(7), []
+    windows: list[Window] = []
+
+    def inflict_all(faults: list[str], buckets: list[str]) -> None:
+        for fault in faults * ROUNDS:
+            started = time.monotonic()
+            inflict(fault, cluster, cluster.owner(rng.choice(buckets)), load)
+            windows.append(Window(fault, started, time.monotonic()))
+
+    rng = random.Random(7)
     with Cluster(tmp_path, kafka) as cluster:
         load = Load([each.endpoint for each in cluster.gateways]).start()
-        for fault in [*OUTAGES_S, "processor paused", "gateway killed"] * ROUNDS:
-            started = time.monotonic()
-            inflict(fault, cluster, cluster.owner(rng.choice(BUCKETS)), load)
-            windows.append(Window(fault, started, time.monotonic()))
+        clients = start_clients(cluster, WRITERS, PAUSE_S)
+        inflict_all(UNDER_LOAD, [BUCKET])
+        wait_for_answers(clients, SERVED_S)
+        stop_clients(clients)
+        inflict_all(ALONE, BUCKETS)
         load.stop()
+        checks.check(cluster, clients)
+        check_stream(cluster)
         print(load.summary)
         assert load.wrong == []
         assert check(load.operations) is None

@@ -14,7 +14,7 @@ from processors.faust_app import GROUP, FaustConfig, JudgeApp
 from processors.faust_life import FaustLife
 from processors.judge import AT, Judge
 from processors.liveness import Liveness
-from tests.kafka.broker import Broker
+from tests.kafka.broker import Broker, remove_topics
 from tests.kafka.cluster import Cluster, Role
 from topics import events, heartbeats, spec
 from topics.heartbeats import Heard, Heartbeat
@@ -163,7 +163,10 @@ def run(bootstrap: str, case: Callable[[Heartbeats], Awaitable[None]]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         await log.close()
 
-    asyncio.run(whole())
+    try:
+        asyncio.run(whole())
+    finally:
+        remove_topics(bootstrap, config.prefix)
 
 
 def test_what_is_judged_is_the_brokers_time_of_a_record_not_the_senders(kafka: str) -> None:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -22,10 +21,17 @@ ENV = {"BUCKETLOG_COPIES": "1", "BUCKETLOG_GRACE_S": "2"}
 WAIT_S = 60.0
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, kafka: str) -> Iterator[Cluster]:
-    with Cluster(tmp_path, kafka, gateways=1, datanodes=2, env=ENV) as made:
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster"), kafka, gateways=1, datanodes=2, env=ENV) as made:
         yield made
+
+
+@pytest.fixture
+def cluster(running: Cluster) -> Cluster:
+    """Of all tests here, with both data nodes up."""
+    until(running, lambda now: [node.state for node in now.nodes] == ["up", "up"])
+    return running
 
 
 def asked(cluster: Cluster) -> AdminClient:

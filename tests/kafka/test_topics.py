@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.bucketlog.shell import run
+from tests.kafka.broker import remove_topics
 from tests.kafka.cluster import Role
 from topics import spec
 from topics.kafka.adapter import KafkaLog
@@ -51,7 +52,10 @@ def on_kafka(bootstrap: str, case: Callable[[KafkaConfig], Awaitable[None]]) -> 
     async def whole() -> None:
         await case(config)
 
-    asyncio.run(whole())
+    try:
+        asyncio.run(whole())
+    finally:
+        remove_topics(bootstrap, config.prefix)
 
 
 def test_a_topic_made_anew_is_another_log(kafka: str) -> None:
