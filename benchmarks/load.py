@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
-from gateway.sigv4 import ALGORITHM, signing_key
+from gateway.claim import ALGORITHM
+from gateway.sigv4 import signing_key
 
 REGION = "us-east-1"
 PAYLOAD = "UNSIGNED-PAYLOAD"

@@ -1,4 +1,5 @@
-"""What an operator asks of a store or a gateway over HTTP, below /-/, signed as S3 requests with the root key.
+"""What an operator asks of a store or a gateway over HTTP, below /-/, signed as S3 requests with the root key;
+what changes something in a header only, for a presigned URL can be passed on and is good for up to seven days.
 
     GET  /-/events             the events as they come: `bucketlog.events`
     GET  /-/status             data nodes, groups, partitions: `bucketlog.status`
@@ -47,6 +48,8 @@ def signed(path: str, answer: Answer, credentials: Credentials, method: str = "G
     async def endpoint(http: HttpRequest) -> Response:
         try:
             request = Request(http.scope, http.receive).parse(http.scope, "")
+            if method != "GET" and "authorization" not in request.headers:
+                raise S3Error("AccessDenied", "What changes something must be signed in the header Authorization.")
             authenticate(request, credentials)
             if request.principal != ROOT_USER:
                 raise S3Error("AccessDenied")

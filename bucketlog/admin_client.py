@@ -8,8 +8,9 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from bucketlog.credentials import RootCredentials
+from gateway.claim import ALGORITHM, Claim
 from gateway.request import Request
-from gateway.sigv4 import ALGORITHM, EMPTY_SHA256, Claim, canonical_request, sign, signing_key
+from gateway.sigv4 import EMPTY_SHA256, canonical_request, sign, signing_key
 
 TIMEOUT_S = 60.0  # longer than a command waits for its outcome
 

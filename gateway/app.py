@@ -13,7 +13,7 @@ from gateway.body import ClientGone
 from gateway.context import Gateway, Response
 from gateway.error_document import HOST_ID, error_response
 from gateway.errors import S3Error, as_s3_error
-from gateway.operations import CREATE_BUCKET, POST_OBJECT, Operation
+from gateway.operations import CREATE_BUCKET, Operation
 from gateway.request import Request
 from gateway.tally import ACCESS, GONE
 from topics import request_id
@@ -37,7 +37,7 @@ class S3App:
             request.parse(scope, self._gateway.domain)
             operation = router.route(request)
             name = operation.name
-            if operation is not POST_OBJECT:  # a form is signed among its fields
+            if operation.is_signed:
                 await self._authenticate(request, operation)
             response = await operation.handler(self._gateway, request)
         except ClientGone:
@@ -56,7 +56,8 @@ class S3App:
         if not is_signed(request) and request.bucket and operation is not CREATE_BUCKET:
             await self._gateway.existing(request.bucket)
         gateway = self._gateway
-        authenticate(request, gateway.credentials, v2_domain=gateway.domain if gateway.signature_v2 else None)
+        v2_domain = gateway.domain if gateway.signature_v2 else None
+        authenticate(request, gateway.credentials, region=gateway.region, v2_domain=v2_domain)
 
 
 def _failed(error: Exception, request: Request) -> Response:

@@ -30,10 +30,16 @@ def is_signed(request: Request) -> bool:
 
 
 def authenticate(
-    request: Request, credentials: Credentials, now_s: float | None = None, *, v2_domain: str | None = None
+    request: Request,
+    credentials: Credentials,
+    now_s: float | None = None,
+    *,
+    region: str | None = None,
+    v2_domain: str | None = None,
 ) -> None:
     """Set `request.principal` and `request.signing`, or raise the S3 error of what is wrong.
 
+    `region`: the one that signatures of version 4 must be for; None where any will do.
     `v2_domain`: the store's domain, for signatures of version 2; None where these are not accepted.
     """
     now_s = time.time() if now_s is None else now_s
@@ -50,9 +56,11 @@ def authenticate(
             raise version_2_refused()
         access_key = sigv2.authenticate(request, credentials, now_s, v2_domain)
     elif in_header or in_query:
-        access_key = sigv4.authenticate(request, credentials, now_s)
+        access_key = sigv4.authenticate(request, credentials, now_s, region)
     else:
         raise S3Error("AccessDenied")
+    if "x-amz-security-token" in request.headers:  # no key is a temporary one yet
+        raise S3Error("InvalidToken")
     request.principal = credentials.user(access_key)
 
 

@@ -10,6 +10,7 @@ from gateway import (
     buckets,
     configurations,
     copy,
+    cors,
     delete,
     get,
     list_uploads,
@@ -28,10 +29,13 @@ Handler = Callable[[Gateway, Request], Awaitable[Response]]
 class Operation(NamedTuple):
     name: str
     handler: Handler
+    is_signed: bool = True  # in its head; else the handler sees to who asks
 
 
 CREATE_BUCKET = Operation("CreateBucket", buckets.create_bucket)
-POST_OBJECT = Operation("PostObject", post.post_object)  # a browser's form; S3's model does not have it
+# what browsers send, and S3's model does not have: a form, which is signed among its fields, and the question before
+POST_OBJECT = Operation("PostObject", post.post_object, is_signed=False)
+PREFLIGHT = Operation("Preflight", cors.preflight, is_signed=False)
 
 OPERATIONS = (
     Operation("ListBuckets", buckets.list_buckets),
@@ -44,6 +48,7 @@ OPERATIONS = (
     Operation("ListObjectsV2", listing.list_objects_v2),
     Operation("ListObjectVersions", listing.list_versions),
     POST_OBJECT,
+    PREFLIGHT,
     Operation("PutObject", put.put_object),
     Operation("CopyObject", copy.copy_object),
     Operation("GetObject", get.get_object),

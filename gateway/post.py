@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from urllib.parse import urlencode, urlsplit
 
-from gateway import attributes, authn, payload, policy_document, sigv4, xml
+from gateway import attributes, authn, claim, payload, policy_document, sigv4, xml
 from gateway.checksums import BodyDigests
 from gateway.context import XML, Gateway, Response
 from gateway.errors import S3Error, invalid_argument
@@ -35,7 +35,7 @@ async def post_object(gateway: Gateway, request: Request) -> Response:
     fields["bucket"] = request.bucket  # the one that is written to, whatever the form says
     if "awsaccesskeyid" in fields and not gateway.signature_v2:
         raise authn.version_2_refused()
-    request.principal = _signer(gateway.credentials, fields)
+    request.principal = _signer(gateway, fields)
     policy = policy_document.parse(fields["policy"])
     policy.check(fields, time.time())
     await gateway.bucket(request)
@@ -48,26 +48,34 @@ async def post_object(gateway: Gateway, request: Request) -> Response:
     return _answer(request, fields, key, [("etag", f'"{stored.etag}"'), *attributes.checksum_headers(stored.checksum)])
 
 
-def _signer(credentials: authn.Credentials, fields: dict[str, str]) -> str:
+def _signer(gateway: Gateway, fields: dict[str, str]) -> str:
     """The user whose signature of the policy holds. Raises AccessDenied for a form without one."""
     if not fields.keys() & {"policy", "x-amz-signature", "signature"}:
         raise S3Error("AccessDenied")
-    policy = _field(fields, "policy").encode()
+    credentials, policy = gateway.credentials, _field(fields, "policy").encode()
     if "awsaccesskeyid" in fields:  # version 2: "Authenticating Requests in Browser-Based Uploads", its older form
         access_key, given = fields["awsaccesskeyid"], _field(fields, "signature")
         secret = sigv4.secret_of(credentials, access_key)
         expected = base64.b64encode(hmac.digest(secret.encode(), policy, "sha1")).decode()
     else:
-        if _field(fields, "x-amz-algorithm") != sigv4.ALGORITHM:
-            message = f"x-amz-algorithm must be {sigv4.ALGORITHM}"
+        if _field(fields, "x-amz-algorithm") != claim.ALGORITHM:
+            message = f"x-amz-algorithm must be {claim.ALGORITHM}"
             raise invalid_argument("x-amz-algorithm", fields["x-amz-algorithm"], message)
         credential, date = _field(fields, "x-amz-credential"), _field(fields, "x-amz-date")
         given = _field(fields, "x-amz-signature")
-        access_key, scope = sigv4.scope_of(credential, date, "InvalidArgument")
+        access_key, scope = claim.scope_of(credential, date, claim.IN_FORM, gateway.region)
         key = sigv4.signing_key(sigv4.secret_of(credentials, access_key), scope)
         expected = hmac.digest(key, policy, "sha256").hex()
     if not hmac.compare_digest(expected.encode(), given.encode()):
-        raise S3Error("SignatureDoesNotMatch")
+        raise S3Error(
+            "SignatureDoesNotMatch",
+            AWSAccessKeyId=access_key,
+            StringToSign=policy.decode(),
+            SignatureProvided=given,
+            StringToSignBytes=policy.hex(" "),
+        )
+    if "x-amz-security-token" in fields:
+        raise S3Error("InvalidToken")
     return credentials.user(access_key)
 
 

@@ -47,6 +47,7 @@ class Request:
         "raw_path",
         "receive",
         "received_bytes",
+        "repeated",
         "scheme",
         "signing",
     )
@@ -61,6 +62,7 @@ class Request:
         self.query: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self.hoisted: frozenset[str] = _NONE  # headers that stand in the query
+        self.repeated: list[tuple[str, str]] = []  # of the query: names that were there before, whose first value counts
         self.raw_path = ""  # as it was sent, percent-encoded
         self.is_virtual_host = False  # whether the host names the bucket
         self.is_drained = False  # whether the whole body was read; an answer before that must end the connection
@@ -84,8 +86,12 @@ class Request:
         self.bucket, self.key = self._address(domain)
         for field in scope["query_string"].split(b"&"):
             if field:
-                name_, _, value_ = field.partition(b"=")
-                self.query[_decode(name_.replace(b"+", b" "))] = _decode(value_.replace(b"+", b" "))
+                raw_name, _, raw_value = field.partition(b"=")
+                name, value = _decode(raw_name.replace(b"+", b" ")), _decode(raw_value.replace(b"+", b" "))
+                if name in self.query:
+                    self.repeated.append((name, value))
+                else:
+                    self.query[name] = value
         if "X-Amz-Signature" in self.query:
             self._take_headers_from_query(())
         elif "Signature" in self.query and "AWSAccessKeyId" in self.query:

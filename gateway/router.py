@@ -12,7 +12,7 @@ from typing import NamedTuple
 from gateway import configurations
 from gateway.errors import S3Error, invalid_argument
 from gateway.model import Route, routes_of_s3, subresources
-from gateway.operations import OPERATIONS, POST_OBJECT, Operation
+from gateway.operations import OPERATIONS, POST_OBJECT, PREFLIGHT, Operation
 from gateway.request import Request
 
 _PATHS = ("/", "/{Bucket}", "/{Bucket}/{Key+}")  # by how much of bucket and key a request names
@@ -30,6 +30,8 @@ class _Candidate(NamedTuple):
 
 def route(request: Request) -> Operation:
     """Raises InvalidArgument for sub-resources that exclude each other, MethodNotAllowed, or NotImplemented."""
+    if request.method == "OPTIONS" and request.bucket:
+        return PREFLIGHT  # whatever the question is about
     named = subresources().intersection(request.query) if request.query else _NONE
     candidates = _candidates(request.method, 2 if request.key else 1 if request.bucket else 0, named)
     found = candidates[-1]
@@ -50,13 +52,19 @@ def _candidates(method: str, level: int, named: frozenset[str]) -> tuple[_Candid
         most = max(len(each.selects) for each in possible)
         return tuple(each for each in possible if len(each.selects) == most)
     if not named or method not in _METHODS:
-        raise S3Error("MethodNotAllowed")
+        raise S3Error("MethodNotAllowed", "", [("allow", _allowed(level, named))])
     if len(named) > 1:
         message = f"Conflicting query string parameters: {', '.join(sorted(named))}"
         raise invalid_argument("ResourceType", min(named), message)
     if level == 0:
         raise S3Error("NotImplemented")
     return (_Candidate(_UNKNOWN, named, named, {}, _NONE, _NONE),)
+
+
+def _allowed(level: int, named: frozenset[str]) -> str:
+    """The methods that there are here (RFC 9110 §10.2.1)."""
+    known = {key: [each for each in found if each.selects <= named <= each.takes] for key, found in _ALL.items()}
+    return ", ".join(sorted({method for (method, where), found in known.items() if where == level and found}))
 
 
 _UNKNOWN = Operation("", configurations.not_implemented)

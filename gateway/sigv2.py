@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterator
 from urllib.parse import quote
 
+from gateway.claim import EXPIRES_S_MAX, SKEW_S_MAX
 from gateway.errors import S3Error
 from gateway.model import routes_of_s3, subresources
 from gateway.request import Request, http_date
-from gateway.sigv4 import EXPIRES_S_MAX, SKEW_S_MAX, Secrets, secret_of
+from gateway.sigv4 import Secrets, secret_of
 
 _OVERRIDES = {name for route in routes_of_s3() for name in route.query if name.startswith("response-")}
 _SIGNED = sorted({"versionId", *_OVERRIDES, *subresources()} - {"list-type"})  # which chooses a form, nothing else
@@ -46,7 +47,14 @@ def authenticate(request: Request, secrets: Secrets, now_s: float, domain: str) 
     for text in _texts(request, date):
         if hmac.compare_digest(base64.b64encode(hmac.digest(secret, text, "sha1")), signature.encode()):
             return access_key
-    raise S3Error("SignatureDoesNotMatch")
+    text = next(_texts(request, date))
+    raise S3Error(
+        "SignatureDoesNotMatch",
+        AWSAccessKeyId=access_key,
+        StringToSign=text.decode(errors="replace"),
+        SignatureProvided=signature,
+        StringToSignBytes=text.hex(" "),
+    )
 
 
 def _expires(query: dict[str, str], now_s: float) -> str:

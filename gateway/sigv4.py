@@ -4,43 +4,31 @@ Source: "Authenticating Requests (AWS Signature Version 4)" of the S3 API. Signa
 request may be at most 15 minutes off our clock; the host and every x-amz-* header must be signed.
 """
 
-import calendar
 import functools
 import hashlib
 import hmac
 import re
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 from urllib.parse import quote
 
-from gateway.errors import S3Error
-from gateway.request import Request, http_date
+from gateway.claim import ALGORITHM, Claim, from_header, from_query
+from gateway.errors import S3Error, invalid_argument
+from gateway.request import Request
 
-ALGORITHM = "AWS4-HMAC-SHA256"
-SKEW_S_MAX = 15 * 60
-EXPIRES_S_MAX = 7 * 24 * 3600
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 UNSIGNED = "UNSIGNED-PAYLOAD"
-_DATES_KEPT = 64  # parsed: clients that send many requests name the same second in all of them
 _QUERY = ("X-Amz-Signature", "X-Amz-Algorithm")
 _RUN_OF_SPACES = re.compile(" {2,}")
-_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
-_HEADER = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})")
+_STREAMING = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
+_PAYLOAD = re.compile(
+    rf"[0-9a-f]{{64}}|{UNSIGNED}|STREAMING-{UNSIGNED}-TRAILER|"
+    r"STREAMING-AWS4-(?:HMAC-SHA256|ECDSA-P256-SHA256)-PAYLOAD(?:-TRAILER)?"
+)
 
 
 class Secrets(Protocol):
     def secret(self, access_key: str) -> str | None: ...
-
-
-class Claim(NamedTuple):
-    """What a request says of its own signature."""
-
-    access_key: str
-    scope: str  # date/region/service/aws4_request
-    signed: list[str]
-    signature: str
-    date: str
 
 
 class Signing(NamedTuple):
@@ -67,26 +55,33 @@ def is_presigned(request: Request) -> bool:
     return not request.query.keys().isdisjoint(_QUERY)
 
 
-def authenticate(request: Request, secrets: Secrets, now_s: float) -> str:
-    """The access key; sets `request.signing`. Raises the S3 error of what is wrong."""
+def authenticate(request: Request, secrets: Secrets, now_s: float, region: str | None) -> str:
+    """The access key; sets `request.signing`. Raises the S3 error of what is wrong.
+
+    `region`: the one that a signature must be for; None where any will do.
+    """
     if is_presigned(request):
-        claim = _from_query(request, now_s)
+        claim = from_query(request, now_s, region)
         payload_hash = request.headers.get("x-amz-content-sha256", UNSIGNED)
     else:
-        claim = _from_header(request, now_s)
+        claim = from_header(request, now_s, region)
         payload_hash = request.headers.get("x-amz-content-sha256", "")
         if not payload_hash:
             raise S3Error("MissingSecurityHeader", "Missing required header for this request: x-amz-content-sha256")
+    if not _PAYLOAD.fullmatch(payload_hash):
+        raise payload_hash_refused(payload_hash)
     signed = {*claim.signed, *request.hoisted}  # all of a query is signed
     unsigned = [n for n in request.headers if (n == "host" or n.startswith("x-amz-")) and n not in signed]
     if unsigned:
-        raise S3Error("AccessDenied", f"There were headers present in the request which were not signed: {unsigned[0]}")
-    key = signing_key(secret_of(secrets, claim.access_key), claim.scope)
+        message = "There were headers present in the request which were not signed"
+        raise S3Error("AccessDenied", message, (), HeadersNotSigned=", ".join(unsigned))
+    derive = signing_key if region is None else _kept_key
+    key = derive(secret_of(secrets, claim.access_key), claim.scope)
     given = claim.signature.encode()
     if not any(
         hmac.compare_digest(sign(key, claim, each).encode(), given) for each in _forms(request, claim, payload_hash)
     ):
-        raise S3Error("SignatureDoesNotMatch")
+        raise _does_not_match(request, claim, payload_hash)
     request.signing = Signing(key, claim.date, claim.scope, claim.signature)
     return claim.access_key
 
@@ -95,16 +90,44 @@ def secret_of(secrets: Secrets, access_key: str) -> str:
     """Raises InvalidAccessKeyId."""
     secret = secrets.secret(access_key)
     if secret is None:
-        raise S3Error("InvalidAccessKeyId")
+        raise S3Error("InvalidAccessKeyId", AWSAccessKeyId=access_key)
     return secret
 
 
-@functools.lru_cache(maxsize=1024)  # the derivation is most of a signature's cost, and the same all day
 def signing_key(secret: str, scope: str) -> bytes:
     key = b"AWS4" + secret.encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
     return key
+
+
+# The derivation is most of a signature's cost, and the same all day. Only for scopes that clients cannot choose: theirs
+# are checked before, the region against ours, the date against the clock.
+_kept_key = functools.lru_cache(maxsize=1024)(signing_key)
+
+
+def payload_hash_refused(given: str) -> S3Error:
+    message = (
+        f"x-amz-content-sha256 must be {UNSIGNED}, STREAMING-{UNSIGNED}-TRAILER, {_STREAMING}, {_STREAMING}-TRAILER, "
+        "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid sha256 "
+        "value."
+    )
+    return invalid_argument("x-amz-content-sha256", given, message)
+
+
+def _does_not_match(request: Request, claim: Claim, payload_hash: str) -> S3Error:
+    """With what was compared, so that who signs can find the difference; never with our signature."""
+    canonical = next(_forms(request, claim, payload_hash))
+    text = string_to_sign(claim, canonical)
+    return S3Error(
+        "SignatureDoesNotMatch",
+        AWSAccessKeyId=claim.access_key,
+        StringToSign=text,
+        SignatureProvided=claim.signature,
+        StringToSignBytes=text.encode().hex(" "),
+        CanonicalRequest=canonical.decode(errors="replace"),
+        CanonicalRequestBytes=canonical.hex(" "),
+    )
 
 
 def _forms(request: Request, claim: Claim, payload_hash: str) -> Iterator[bytes]:
@@ -137,7 +160,8 @@ def canonical_request(
     request: Request, signed: list[str], payload_hash: str, collapse: Callable[[str], str] = _white_space
 ) -> str:
     # by name, not by name=value: "key" comes before "key-marker", though "=" comes after "-"
-    pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in request.query.items())
+    fields = [*request.query.items(), *request.repeated] if request.repeated else request.query.items()
+    pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in fields)
     query = "&".join(f"{name}={value}" for name, value in pairs if name != "X-Amz-Signature")
     headers = "".join(f"{name}:{collapse(request.headers.get(name, ''))}\n" for name in signed)
     path = quote(request.path, safe="/-_.~")
@@ -145,63 +169,8 @@ def canonical_request(
 
 
 def sign(key: bytes, claim: Claim, canonical: bytes) -> str:
-    digest = hashlib.sha256(canonical).hexdigest()
-    text = f"{ALGORITHM}\n{claim.date}\n{claim.scope}\n{digest}"
-    return hmac.digest(key, text.encode(), "sha256").hex()
+    return hmac.digest(key, string_to_sign(claim, canonical).encode(), "sha256").hex()
 
 
-def _from_header(request: Request, now: float) -> Claim:
-    algorithm, _, rest = request.headers["authorization"].partition(" ")
-    match = _HEADER.fullmatch(rest.strip())
-    if algorithm != ALGORITHM or match is None:
-        raise S3Error("AuthorizationHeaderMalformed")
-    date = request.headers.get("x-amz-date") or _from_http_date(request.headers.get("date", ""))
-    if not _DATE.fullmatch(date):
-        raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
-    if abs(_seconds(date) - now) > SKEW_S_MAX:
-        raise S3Error("RequestTimeTooSkewed")
-    return _claim(match[1], match[2], match[3], date, "AuthorizationHeaderMalformed")
-
-
-def _from_query(request: Request, now: float) -> Claim:
-    query = request.query
-    wrong = "AuthorizationQueryParametersError"
-    date, expires = query.get("X-Amz-Date", ""), query.get("X-Amz-Expires", "")
-    if query.get("X-Amz-Algorithm") != ALGORITHM or not _DATE.fullmatch(date):
-        raise S3Error(wrong)
-    if not re.fullmatch(r"[0-9]{1,7}", expires) or not 1 <= int(expires) <= EXPIRES_S_MAX:
-        raise S3Error(wrong, "X-Amz-Expires must be between 1 second and a week")
-    if _seconds(date) - now > SKEW_S_MAX:
-        raise S3Error("AccessDenied", "Request is not yet valid")
-    if _seconds(date) + int(expires) < now:
-        raise S3Error("AccessDenied", "Request has expired")
-    signature = query.get("X-Amz-Signature", "")
-    return _claim(query.get("X-Amz-Credential", ""), query.get("X-Amz-SignedHeaders", ""), signature, date, wrong)
-
-
-def _claim(credential: str, signed: str, signature: str, date: str, wrong: str) -> Claim:
-    access_key, scope = scope_of(credential, date, wrong)
-    return Claim(access_key, scope, signed.split(";"), signature, date)
-
-
-def scope_of(credential: str, date: str, wrong: str) -> tuple[str, str]:
-    """(access key, date/region/service/aws4_request). Raises the S3 error `wrong`."""
-    access_key, _, scope = credential.partition("/")
-    parts = scope.split("/")
-    if len(parts) != 4 or parts[0] != date[:8] or parts[2:] != ["s3", "aws4_request"]:
-        raise S3Error(wrong, "The credential scope must be <date>/<region>/s3/aws4_request, of the request's date.")
-    return access_key, scope
-
-
-def _from_http_date(text: str) -> str:
-    """The Date header in the form that signatures use; empty where it is no date."""
-    date = http_date(text)
-    return f"{date:%Y%m%dT%H%M%SZ}" if date else ""
-
-
-@functools.lru_cache(_DATES_KEPT)
-def _seconds(date: str) -> float:
-    try:
-        return calendar.timegm(time.strptime(date, "%Y%m%dT%H%M%SZ"))
-    except ValueError:
-        raise S3Error("AccessDenied", "The date is not valid.") from None
+def string_to_sign(claim: Claim, canonical: bytes) -> str:
+    return f"{ALGORITHM}\n{claim.date}\n{claim.scope}\n{hashlib.sha256(canonical).hexdigest()}"

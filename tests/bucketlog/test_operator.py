@@ -4,18 +4,23 @@ import asyncio
 import json
 import os
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from bucketlog.admin import create_admin_app
 from bucketlog.admin_client import AdminClient, Refused
 from bucketlog.credentials import RootCredentials
 from tests.bucketlog.http import get
 from tests.bucketlog.shell import KEYS, bucketlog, status, wait_until_whole
-from tests.server import ACCESS_KEY, BUCKETLOG, REGION, Server
+from tests.server import ACCESS_KEY, BUCKETLOG, REGION, SECRET_KEY, Server
 from topics.spec import GROUPS
 
 DISKS = ("a", "b", "c", "d")
@@ -110,6 +115,18 @@ def test_only_who_has_the_root_key_is_answered(server: Server) -> None:
     for method, path in (("GET", "/-/status"), ("POST", "/-/nodes/any/drain"), ("GET", "/-/events")):
         with pytest.raises(Refused, match="SignatureDoesNotMatch"):
             stranger.ask(method, path)
+
+
+def test_a_url_that_was_passed_on_changes_nothing(server: Server) -> None:
+    for method, path, expected in (("GET", "/-/status", 200), ("POST", "/-/nodes/any/drain", 403)):
+        aws = AWSRequest(method, server.endpoint + path, {})
+        S3SigV4QueryAuth(Credentials(ACCESS_KEY, SECRET_KEY), "s3", REGION, expires=60).add_auth(aws)
+        asked = urllib.request.Request(str(aws.url), method=method)
+        try:
+            with urllib.request.urlopen(asked, timeout=30) as answer:
+                assert answer.status == expected
+        except urllib.error.HTTPError as error:
+            assert (error.code, b"in the header Authorization" in error.read()) == (expected, True)
 
 
 def test_no_keys_and_no_store_are_told_in_a_line(server: Server, tmp_path: Path) -> None:

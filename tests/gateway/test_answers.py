@@ -5,12 +5,13 @@ Source: the S3 API's pages of the operations, "Error Responses", and botocore's 
 
 from typing import Any
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.gateway.requests import request
-from tests.gateway.signed import Answer, ask
-from tests.server import Server
+from tests.gateway.signed import Answer, ask, send
+from tests.server import ACCESS_KEY, SECRET_KEY, Server
 
 
 @pytest.fixture
@@ -94,6 +95,61 @@ def test_refusals(
 def create(server: Server, name: str, inside: str) -> Answer:
     document = f"<CreateBucketConfiguration>{inside}</CreateBucketConfiguration>".encode()
     return ask(server, "PUT", f"/{name}", {}, document)
+
+
+def test_a_signature_for_another_region(server: Server, holding: str) -> None:
+    found = ask(server, "GET", f"/{holding}/k", region="eu-west-1")
+    assert (found.refusal, found.fields["Region"]) == ((400, "AuthorizationHeaderMalformed"), "us-east-1")
+    assert found.fields["Message"].endswith("the region 'eu-west-1' is wrong; expecting 'us-east-1'")
+
+
+def test_an_sdk_goes_on_with_the_region_that_it_is_told(server: Server, holding: str) -> None:
+    elsewhere = boto3.session.Session().client(
+        "s3",
+        endpoint_url=server.endpoint,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        region_name="eu-west-1",
+    )
+    assert elsewhere.get_object(Bucket=holding, Key="k")["Body"].read() == b"0123456789"
+
+
+ORIGIN = {"origin": "http://evil.example"}
+
+
+@pytest.mark.parametrize(
+    ("target", "headers", "refusal", "message"),
+    [
+        ("/{b}/k", {}, (400, "BadRequest"), "Insufficient information. Origin request header needed."),
+        ("/{b}/k", ORIGIN, (400, "BadRequest"), "Invalid Access-Control-Request-Method: null"),
+        (
+            "/{b}/k",
+            ORIGIN | {"access-control-request-method": "GET"},
+            (403, "AccessForbidden"),
+            "CORSResponse: CORS is not enabled for this bucket.",
+        ),
+        ("/{b}?acl", ORIGIN | {"access-control-request-method": "PUT"}, (403, "AccessForbidden"), ""),
+        ("/no-such-bucket/k", ORIGIN | {"access-control-request-method": "GET"}, (404, "NoSuchBucket"), ""),
+    ],
+)
+def test_a_browsers_question(
+    server: Server, holding: str, target: str, headers: dict[str, str], refusal: tuple[int, str], message: str
+) -> None:
+    found = send(server, "OPTIONS", target.replace("{b}", holding), headers)
+    assert found.refusal == refusal
+    assert message in found.fields["Message"]
+    assert not [name for name in found.headers if name.startswith("access-control-")]
+
+
+def test_a_method_that_there_is_not_here(server: Server, holding: str) -> None:
+    found = ask(server, "POST", f"/{holding}/k")
+    assert (found.refusal, found.headers["allow"]) == ((405, "MethodNotAllowed"), "DELETE, GET, HEAD, PUT")
+    assert (found.fields["Method"], found.fields["ResourceType"]) == ("POST", "OBJECT")
+
+
+def test_a_name_twice_in_a_query(server: Server, holding: str) -> None:
+    found = ask(server, "GET", f"/{holding}?prefix=k&prefix=none&list-type=2")
+    assert (found.status, found.fields["KeyCount"]) == (200, "1")
 
 
 def test_where_a_bucket_can_be(server: Server, bucket: str) -> None:

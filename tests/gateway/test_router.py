@@ -50,7 +50,7 @@ def test_every_operation_of_the_model_is_found(wanted: Route) -> None:
 def test_every_row_is_an_operation_of_the_model() -> None:
     names = [each.name for each in OPERATIONS]
     assert len(names) == len(set(names))
-    assert set(names) - {each.name for each in ROUTES} == {"PostObject"}
+    assert set(names) - {each.name for each in ROUTES} == {"PostObject", "Preflight"}
 
 
 @pytest.mark.parametrize("name", SUBRESOURCES)
@@ -110,11 +110,31 @@ def test_the_parameters_of_an_operation_choose_among_its_like() -> None:
 
 
 def test_what_nobody_can_ask_for() -> None:
-    assert {refused(method, "/b/k") for method in ("PATCH", "POST", "OPTIONS")} == {"MethodNotAllowed"}
-    assert {refused(method, "/") for method in ("PUT", "POST", "DELETE", "HEAD")} == {"MethodNotAllowed"}
+    assert {refused(method, "/b/k") for method in ("PATCH", "POST")} == {"MethodNotAllowed"}
+    assert {refused(method, "/") for method in ("PUT", "POST", "DELETE", "HEAD", "OPTIONS")} == {"MethodNotAllowed"}
     assert refused("PATCH", "/b/k?acl") == "MethodNotAllowed"
     assert refused("GET", "/?acl") == "NotImplemented"
     assert refused("GET", "/b?list-type=1") == refused("GET", "/b?list-type") == "InvalidArgument"
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "allowed"),
+    [
+        ("POST", "/", "GET"),
+        ("PATCH", "/b", "DELETE, GET, HEAD, POST, PUT"),
+        ("POST", "/b/k", "DELETE, GET, HEAD, PUT"),
+        ("PATCH", "/b?acl", "GET, PUT"),
+    ],
+)
+def test_who_may_not_is_told_what_may_be_asked(method: str, url: str, allowed: str) -> None:
+    with pytest.raises(S3Error) as raised:
+        route(request(method, url))
+    assert (raised.value.status, raised.value.headers) == (405, [("allow", allowed)])
+
+
+@pytest.mark.parametrize("url", ["/b", "/b/k", "/b?acl", "/b/k?uploadId=u&partNumber=1", "/b?cors&policy"])
+def test_browsers_may_ask_about_everything(url: str) -> None:
+    assert operation("OPTIONS", url) == "Preflight"
 
 
 def test_other_parameters_change_nothing() -> None:

@@ -11,10 +11,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from gateway.authn import authenticate
+from gateway.claim import SKEW_S_MAX
 from gateway.errors import S3Error
 from gateway.model import subresources
 from gateway.request import Request, http_date
-from gateway.sigv4 import SKEW_S_MAX
 from tests.gateway.requests import ACCESS_KEY, SECRET, Keys, request
 
 NOW = 1_800_000_000
