@@ -41,6 +41,7 @@ def serve(settings: Settings, open_: OpenStore) -> None:
             settings.signature_v2,
             logs_access=settings.access_log,
             account=settings.account_id,
+            open_reads=store.open_reads,
         )
         await store.start()
         _greet(settings, root, is_new)

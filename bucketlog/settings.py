@@ -48,7 +48,8 @@ class Settings(BaseSettings):
     grace_s: float = Field(default=15, gt=0)  # for which a data node may be silent before it counts as down
     out_s: float = Field(default=600, gt=0)  # for which it may be down before its groups are placed elsewhere
     drain_s: float = Field(default=0, ge=0)  # for which a gateway that stops still answers, and says that it is not ready
-    release_after_s: float = Field(default=60, ge=0)  # until replaced blobs go: a GET may still be reading them
+    release_after_s: float = Field(default=60, ge=0)  # until replaced blobs go, and no read that began before goes on
+    read_max_s: float = Field(default=21_600, gt=0)  # a read that takes longer is ended: garbage waits for it
     orphan_after_s: float = Field(default=6 * 3600, gt=0)  # the age at which a blob that nothing refers to is an orphan
     sweep_pace_s: float = Field(default=1, gt=0)  # between two questions for orphans
     sweep_every_s: float = Field(default=86_400, gt=0)  # from one question about all blobs to the next

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bucketlog import identity
-from bucketlog.clock import now_ms
+from bucketlog.clock import boot_s, now_ms
 from bucketlog.health import Health
 from bucketlog.settings import Settings
 from bucketlog.status import Heard, PartitionStatus
@@ -29,6 +29,7 @@ from datanode.node import DataNode
 from datanode.placement import PlacementMap
 from datanode.service import NodeService, Times
 from datanode.store import VOLUME_BYTES, VolumeStore
+from gateway.open_reads import READ_MAX_S, OpenReads
 from gateway.submit import Commander
 from processors.housekeeping import RELEASE_AFTER_S, keep_house
 from processors.liveness import trimmable
@@ -76,7 +77,15 @@ def open_store(folders: Sequence[Path], settings: Settings) -> "Store":
     views = next(_of_usable(folders, _views), None)
     if not nodes or views is None:
         raise OSError("no data folder can be used; mount or replace the disks")
-    return Store(log, nodes, views, now_ms, release_after_s=settings.release_after_s, times=times(settings))
+    return Store(
+        log,
+        nodes,
+        views,
+        now_ms,
+        release_after_s=settings.release_after_s,
+        read_max_s=settings.read_max_s,
+        times=times(settings),
+    )
 
 
 def open_log(
@@ -121,11 +130,13 @@ class Store:
         *,
         volume_bytes: int = VOLUME_BYTES,
         release_after_s: float = RELEASE_AFTER_S,
+        read_max_s: float = READ_MAX_S,
         times: Times = Times(),  # noqa: B008 - immutable
         rng: random.Random | None = None,
         new_blob: Callable[[], bytes] = client.new_blob,
     ) -> None:
         self._release_after_s = release_after_s
+        self.open_reads = OpenReads(read_max_s, boot_s)
         self._clock_ms = clock_ms
         self._disks = disks
         self.log = log
@@ -179,7 +190,8 @@ class Store:
             self._work.start(f"data node {name}", node.run())
         await self._register()
         self._work.start("trim", self._keep_trimmed())
-        self._work.start("housekeeping", keep_house(self.log, lambda: self.runtimes, self._clock_ms, self._release_after_s))
+        house = keep_house(self.log, lambda: self.runtimes, self.open_reads, self._clock_ms, self._release_after_s)
+        self._work.start("housekeeping", house)
 
     async def stop(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -32,6 +32,12 @@ class S3App:
         began_s = perf_counter()
         request = Request(scope, receive)
         request_id.current.set(request.id)
+        try:
+            await self._answer(request, scope, send, began_s)
+        finally:
+            self._gateway.open_reads.end(request.read)
+
+    async def _answer(self, request: Request, scope: Scope, send: Send, began_s: float) -> None:
         name = ""
         try:
             request.parse(scope, self._gateway.domain)

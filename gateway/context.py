@@ -1,12 +1,14 @@
 """What every S3 operation is given, and what it gives back."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from datanode.client import Blobs
 from gateway.authn import Credentials
 from gateway.errors import S3Error, invalid_argument
+from gateway.open_reads import OpenReads
 from gateway.request import Request
 from gateway.submit import Commander
 from gateway.tally import Tally
@@ -35,8 +37,17 @@ class Gateway:
     domain: str = ""  # for virtual-host style addresses
     signature_v2: bool = True  # whether requests may be signed so
     tally: Tally = field(default_factory=Tally)
+    open_reads: OpenReads = field(default_factory=OpenReads)
     logs_access: bool = False  # a line for each request
     account: str = ROOT_ACCOUNT
+
+    def begin_read(self, request: Request) -> None:
+        """To be called before metadata is asked for; the read ends with the request."""
+        request.read = self.open_reads.begin()
+
+    def check_read(self, request: Request) -> Callable[[], None]:
+        """For `payload.read`: raises `ReadEnded` where the read may not go on."""
+        return partial(self.open_reads.check, request.read)
 
     async def bucket(self, request: Request) -> Bucket:
         """Raises NoSuchBucket, or AccessDenied for who does not own it."""

@@ -133,7 +133,7 @@ async def copy_bytes(
     md5, digest = checksums.new("MD5"), checksums.new(algorithm)
 
     async def passing() -> AsyncIterator[bytes]:
-        async for chunk in payload.read(gateway.blobs, found.extents, start, size):
+        async for chunk in payload.read(gateway.blobs, found.extents, start, size, gateway.check_read(request)):
             md5.update(chunk)
             digest.update(chunk)
             yield chunk

@@ -15,13 +15,14 @@ _OVERRIDES = ("cache-control", "content-disposition", "content-encoding", "conte
 
 
 async def get_object(gateway: Gateway, request: Request) -> Response:
+    gateway.begin_read(request)
     found = await gateway.object(request)
     status, headers, start, size = _answer(request, found)
+    body = payload.read(gateway.blobs, found.extents, start, size, gateway.check_read(request))
     if size <= payload.WINDOW_BYTES:
-        data = b"".join([chunk async for chunk in payload.read(gateway.blobs, found.extents, start, size)])
-        return Response(status, headers, data)
+        return Response(status, headers, b"".join([chunk async for chunk in body]))
     headers.append(("content-length", str(size)))
-    return Response(status, headers, await _begun(payload.read(gateway.blobs, found.extents, start, size)))
+    return Response(status, headers, await _begun(body))
 
 
 async def _begun(body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ still being checked. Whatever goes wrong before the object's command is sent, th
 
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from datanode.client import Blobs
 from datanode.extent import ExtentWriter
@@ -130,8 +130,10 @@ async def release(blobs: Blobs, extents: Sequence[Extent]) -> None:
         await blobs.release(extents)
 
 
-async def read(blobs: Blobs, extents: Sequence[Extent], start: int, size: int) -> AsyncIterator[bytes]:
-    """`size` bytes from `start`, verified. Raises BlobUnavailable."""
+async def read(
+    blobs: Blobs, extents: Sequence[Extent], start: int, size: int, check: Callable[[], None]
+) -> AsyncIterator[bytes]:
+    """`size` bytes from `start`, verified; `check` raises where the read may not go on. Raises BlobUnavailable, too."""
     for extent in extents:
         if size <= 0:
             return
@@ -142,6 +144,7 @@ async def read(blobs: Blobs, extents: Sequence[Extent], start: int, size: int) -
         size -= end - start
         while start < end:
             window = min(WINDOW_BYTES, end - start)
+            check()
             yield await blobs.read(extent, start, window)
             start += window
         start = 0

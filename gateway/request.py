@@ -45,6 +45,7 @@ class Request:
         "principal",
         "query",
         "raw_path",
+        "read",
         "receive",
         "received_bytes",
         "repeated",
@@ -56,6 +57,7 @@ class Request:
         """Never fails: whatever was sent has an id and a path. `parse` takes the rest in; before it nobody is signed."""
         self.id = secrets.token_hex(8).upper()
         self.method: str = scope["method"]
+        self.read = 0  # of `OpenReads`, ended with the request
         self.scheme: str = scope.get("scheme", "http")
         self.path: str = scope["path"]
         self.bucket = self.key = ""

@@ -43,10 +43,11 @@ WRITES = TopicSpec("writes", GROUPS, Visible.APPENDED, kept=False, grows=True)
 PLACEMENT = TopicSpec("placement", 1, Visible.DURABLE, kept=False)
 REPLIES = TopicSpec("replies", 16, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)  # gateways share its partitions
 OWNERS = TopicSpec("owners", 1, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)
+READERS = TopicSpec("readers", 1, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)
 HEARTBEATS = TopicSpec("heartbeats", 1, Visible.DURABLE, kept=False, retention_ms=HOUR_MS)
 HEARD = TopicSpec("heard", 1, Visible.DURABLE, kept=False, is_compacted=True)  # the changelog of a table of heartbeats
 ALL = (COMMANDS, EVENTS, WRITES, PLACEMENT)  # of one process, where the others need no topic
-CLUSTER = (*ALL, REPLIES, OWNERS, HEARTBEATS, HEARD)
+CLUSTER = (*ALL, REPLIES, OWNERS, READERS, HEARTBEATS, HEARD)
 
 
 def bucket_partition(bucket: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from bucketlog import credentials
-from bucketlog.clock import now_ms
+from bucketlog.clock import boot_s, now_ms
 from bucketlog.front import create_front
 from bucketlog.health import Health
 from bucketlog.heard import Heartbeats
@@ -23,7 +23,9 @@ from datanode.client import Blobs
 from datanode.placement import PlacementMap
 from datanode.remote import RemoteNodes
 from datanode.routing import has_quorum
+from gateway import open_reads
 from gateway.context import Gateway
+from gateway.open_reads import OpenReads
 from gateway.submit import Commander
 from processors.remote import RemoteReads
 from topics import replies, spec
@@ -57,6 +59,9 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
         work.start("replies", listening)
         work.start("map of data nodes", known.run(log))
         work.start("heartbeats", heartbeats.run(log))
+        reading = OpenReads(settings.read_max_s, boot_s, needs_lease=True)
+        work.start("marks of owners", open_reads.follow(log, reading))
+        work.start("reads", open_reads.say(log, address, reading, boot_s))
         stack.push_async_callback(work.end)
         tell(settings, "gateway")
         made = Gateway(
@@ -69,6 +74,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
             settings.signature_v2,
             logs_access=settings.access_log,
             account=settings.account_id,
+            open_reads=reading,
         )
         state = Known(lambda: known.current, heartbeats.heard, lambda: partitions(log, reads))
         stopping: list[str] = []

@@ -22,6 +22,7 @@ from processors.leases import Leases
 from processors.machine import tables
 from processors.ownership import Ownership
 from processors.placement import publish_placement
+from processors.readers import LogReaders
 from processors.replies import LogReplies
 from processors.service import create_read_service
 from processors.view import View
@@ -55,7 +56,10 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
 
         work = Work()
         work.start("leases", leases.run())
-        work.start("housekeeping", keep_house(log, lambda: ownership.runtimes, now_ms, settings.release_after_s))
+        readers = LogReaders(log, owner, boot_s)
+        work.start("what readers say", readers.run())
+        house = keep_house(log, lambda: ownership.runtimes, readers, now_ms, settings.release_after_s)
+        work.start("housekeeping", house)
         work.start("map of data nodes", publish_placement(log, control))
         group = OwnerGroup(kafka_config(settings), endpoint_of(settings), ownership)
         ownership.start()

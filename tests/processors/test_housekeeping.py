@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from gateway.open_reads import OpenReads
 from processors.housekeeping import keep_house
 from processors.runtime import PartitionRuntime
 from tests.processors.bench import COMMANDS, Bench, bucket
@@ -25,10 +26,11 @@ def house(case: Callable[[Bench], Awaitable[None]], release_after_s: float = 60)
         await made.log.create_topics(spec.ALL)
         runtime = made.runtime()
         await runtime.claim()
+        readers = OpenReads(clock_s=asyncio.get_running_loop().time)
         runtimes: dict[int, PartitionRuntime] = {0: runtime}
         tasks = [
             asyncio.create_task(runtime.run()),
-            asyncio.create_task(keep_house(made.log, lambda: runtimes, now_ms, release_after_s)),
+            asyncio.create_task(keep_house(made.log, lambda: runtimes, readers, now_ms, release_after_s)),
         ]
         await case(made)
         assert not any(task.done() for task in tasks)

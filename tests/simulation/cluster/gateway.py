@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from gateway import open_reads
+from gateway.open_reads import OpenReads
 from gateway.submit import Commander
 from processors.remote import ATTEMPT, OwnerReads, Unanswered
 from processors.service import NotHeld
@@ -62,7 +64,10 @@ class Gateway:
     async def start(self) -> None:
         self.reads = SimulatedReads(self.connection, self._find, self._weather)
         start = await self.connection.latest(self._at)
-        asyncio.create_task(self._listen(start))  # noqa: RUF006 - the loop of the simulation keeps every task
+        reads = OpenReads(clock_s=self.process.clock_s, needs_lease=True)
+        words = open_reads.say(self.connection, self._address, reads, self.process.clock_s)
+        for each in (self._listen(start), open_reads.follow(self.connection, reads), words):
+            asyncio.create_task(each)  # noqa: RUF006 - the loop of the simulation keeps every task
 
     async def _listen(self, start: int) -> None:
         async for batch in self.connection.follow(self._at, start):

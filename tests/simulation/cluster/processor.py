@@ -9,6 +9,7 @@ from processors.housekeeping import keep_house
 from processors.leases import Leases
 from processors.memory import MemoryView
 from processors.ownership import Ownership
+from processors.readers import LogReaders
 from processors.reads import ViewReads
 from processors.replies import LogReplies
 from tests.simulation.cluster.broker import Connection, Weather
@@ -37,11 +38,12 @@ class Processor:
         self.member = Member(coordinator, process, self.ownership)
         self._weather = weather
         self._clock_ms = clock_ms
+        self.readers = LogReaders(connection, name, process.clock_s)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        house = keep_house(self.connection, lambda: self.ownership.runtimes, self._clock_ms, RELEASE_AFTER_S)
-        self._tasks = [asyncio.create_task(self.leases.run()), asyncio.create_task(house)]
+        house = keep_house(self.connection, lambda: self.ownership.runtimes, self.readers, self._clock_ms, RELEASE_AFTER_S)
+        self._tasks = [asyncio.create_task(each) for each in (self.leases.run(), self.readers.run(), house)]
         self.ownership.start()
         self.member.start()
 

@@ -216,15 +216,16 @@ class Client:
 
     async def read(self, key: str) -> None:
         """Raises `OSError` where not all of its bytes can be had."""
-        while (row := self._owner.current(key)) is not None:
-            try:
-                data = b"".join([each async for each in payload.read(self._gateway.blobs, row.extents, 0, row.size)])
-            except (BlobUnavailable, OSError) as error:
-                if self._owner.current(key) == row:
-                    raise OSError(f"{key} cannot be read: {error}") from error
-                continue  # replaced while it was being read: a reader tries again
-            check(key, row, data)
-            return
+        reads = self._owner.open_reads
+        read = reads.begin()
+        try:
+            if (row := self._owner.current(key)) is not None:
+                blobs = payload.read(self._gateway.blobs, row.extents, 0, row.size, lambda: reads.check(read))
+                check(key, row, b"".join([each async for each in blobs]))
+        except BlobUnavailable as error:
+            raise OSError(f"{key} cannot be read: {error}") from error
+        finally:
+            reads.end(read)
 
 
 def check(key: str, row: tables.Object, data: bytes) -> None:

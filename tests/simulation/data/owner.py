@@ -5,6 +5,7 @@ It is always well: its faults are those of the simulated cluster.
 
 import asyncio
 
+from gateway.open_reads import OpenReads
 from processors.housekeeping import keep_house
 from processors.judge import Judge
 from processors.liveness import Limits, Liveness
@@ -29,6 +30,7 @@ PARTITION = spec.bucket_partition(BUCKET)
 class Owner:
     def __init__(self, connection: Connection, replies: Replies) -> None:
         self._log = connection
+        self.open_reads = OpenReads()
         self.views = {number: MemoryView() for number in (PARTITION, spec.CONTROL_PARTITION)}
         self._runtimes = {
             number: PartitionRuntime(connection, Replica(connection, view, number), "owner", replies)
@@ -54,7 +56,7 @@ class Owner:
         send, liveness = CommandSender(self._log, clock_ms), Liveness(self._log.identity, LIMITS)
         await asyncio.gather(
             *(runtime.run_alone() for runtime in self._runtimes.values()),
-            keep_house(self._log, lambda: self._runtimes, clock_ms, RELEASE_AFTER_S),
+            keep_house(self._log, lambda: self._runtimes, self.open_reads, clock_ms, RELEASE_AFTER_S),
             drive(self._log, Judge(self._log, liveness, SECRET, self.placement, send, COPIES), lambda: True),
             publish_placement(self._log, lambda: control),
         )

@@ -10,6 +10,7 @@ from datanode.replica import GroupReplica
 from datanode.service import NodeService
 from datanode.store import VolumeStore
 from datanode.volume import Volume
+from gateway.open_reads import OpenReads
 from processors.batch import Batch
 from processors.machine import decide, tables
 from processors.machine.decide import Context, Outcome
@@ -249,6 +250,10 @@ def log_times_never_go_back(patch: Patch, world: World) -> None:
     patch.setattr(EmbeddedLog, "__init__", init)
 
 
+def garbage_waits_for_nobody(patch: Patch, world: World) -> None:
+    patch.setattr(OpenReads, "is_past", lambda reads, mark: True)
+
+
 PLANTS = [
     Plant(sync_skipped, StoreServes),
     Plant(epoch_ignored, StoreServes),
@@ -270,5 +275,6 @@ PLANTS = [
     Plant(void_record_folded_as_ours, (ViewEqualsReplay, StoreServes)),
     Plant(decides_without_overlay, ReadsAreLinearizable),
     Plant(listing_forgets_one, ReadsAreLinearizable),
+    Plant(garbage_waits_for_nobody, NoAcknowledgedWriteIsLost),
     Plant(log_times_never_go_back, (RefusalsAreTrue, StoreServes)),
 ]

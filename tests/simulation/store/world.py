@@ -48,6 +48,7 @@ CLIENTS, KEYS_EACH = 4, 3
 BUCKETS = ("alpha", "beta")
 SEGMENT_BYTES, VOLUME_BYTES = 96 << 10, 256 << 10  # small, so that both roll many times
 LIVE_S = 120.0  # of virtual time, far more than a life takes: one that hangs has failed
+SLOW_READS, SLOW_READ_S = 0.1, 3.0  # longer than garbage is kept here
 START_S = 1_700_000_000.0
 ALARMS = (LogError, OSError, S3Error, ViewMismatch, EventOutOfPlace, UnknownRecord, Fenced, Deadlock)  # of the store itself
 Value = int | None  # None: no such key
@@ -325,17 +326,20 @@ class World:
         self.reached["read"] += 1
 
     async def _value(self, store: Store, bucket: str, name: str) -> Value:
-        row = await store.reads.bucket(bucket)
-        found = await store.reads.current(bucket, row, name) if row else None
-        if found is None:
-            return None
+        read = store.open_reads.begin()
         try:
-            data = b"".join([chunk async for chunk in payload.read(store.blobs, found.extents, 0, found.size)])
+            row = await store.reads.bucket(bucket)
+            found = await store.reads.current(bucket, row, name) if row else None
+            if found is None:
+                return None
+            if self.rng.random() < SLOW_READS:  # it may be replaced meanwhile, and goes on
+                await asyncio.sleep(self.rng.random() * SLOW_READ_S)
+            chunks = payload.read(store.blobs, found.extents, 0, found.size, lambda: store.open_reads.check(read))
+            data = b"".join([chunk async for chunk in chunks])
         except Exception as error:
-            again = await store.reads.current(bucket, row, name) if row else None
-            if again != found:  # replaced while it was being read: a reader tries again
-                return await self._value(store, bucket, name)
             raise NoAcknowledgedWriteIsLost(f"{bucket}/{name}: {error}") from error
+        finally:
+            store.open_reads.end(read)
         value = int.from_bytes(data[:8], "big")
         if data != content(value):
             raise CorruptionIsNeverServed(f"{bucket}/{name}")

@@ -1,0 +1,112 @@
+"""The reads of payloads that go on in this gateway: what they read is not given back before they end.
+
+A read begins before its metadata is asked for. It is stamped with the moment that the gateway knows then, a number that
+never goes back: in one process a count of marks, in a cluster how far the topic `readers` was followed. What became garbage
+before a mark may go once each read's stamp is above it.
+In a cluster the gateway's word is good for a lease. Without one no read begins, and those that go on end at their next
+window. So does one that takes longer than an operator allows.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+
+from datanode.node import BlobUnavailable
+from gateway.errors import S3Error
+from topics import readers
+from topics.log import Entry, Log, LogError
+from topics.readers import LEASE_S, SAY_EVERY_S, Reading
+from topics.spec import TopicPartition
+
+READ_MAX_S = 6 * 3600.0
+AT = TopicPartition("readers", 0)
+
+
+class ReadEnded(BlobUnavailable):
+    """What it reads may be gone any moment."""
+
+
+class OpenReads:
+    """`processors.readers.Readers` of one process."""
+
+    def __init__(
+        self, read_max_s: float = READ_MAX_S, clock_s: Callable[[], float] = time.monotonic, *, needs_lease: bool = False
+    ) -> None:
+        self._read_max_s = read_max_s
+        self._clock_s = clock_s
+        self._open: dict[int, tuple[int, float]] = {}  # read → its stamp, when it began; the oldest is the first
+        self._begun = 0
+        self._lapses_s = -math.inf if needs_lease else math.inf
+        self.moment = 0
+
+    def begin(self) -> int:
+        """Raises ServiceUnavailable without a lease."""
+        now_s = self._clock_s()
+        if now_s >= self._lapses_s:
+            raise S3Error("ServiceUnavailable")
+        self._begun += 1
+        self._open[self._begun] = (self.moment, now_s)
+        return self._begun
+
+    def check(self, read: int) -> None:
+        """Raises `ReadEnded` where it may not go on."""
+        self._end_overdue()
+        if read not in self._open:
+            raise ReadEnded("a read took longer than it may, or this gateway was cut off from the log")
+
+    def end(self, read: int) -> None:
+        self._open.pop(read, None)
+
+    def oldest(self) -> int:
+        """The stamp of the oldest read; of one that would begin now, where there is none."""
+        self._end_overdue()
+        return next(iter(self._open.values()), (self.moment, 0.0))[0]
+
+    def hold(self, until_s: float) -> None:
+        """The lease is good until then. Whatever lapsed before is over, though its word came through after all."""
+        self._end_overdue()
+        self._lapses_s = max(self._lapses_s, until_s)
+
+    async def mark(self) -> int:
+        self.moment += 1
+        return self.moment - 1
+
+    def is_past(self, mark: int) -> bool:
+        return self.oldest() > mark
+
+    def _end_overdue(self) -> None:
+        now_s = self._clock_s()
+        if now_s >= self._lapses_s:
+            self._open.clear()
+        while self._open and (first := next(iter(self._open))) and self._open[first][1] + self._read_max_s <= now_s:
+            del self._open[first]
+
+
+async def follow(log: Log, reads: OpenReads) -> None:
+    """The topic, for ever. Raises `LogError`."""
+    async for batch in log.follow(AT, await log.latest(AT)):
+        reads.moment = max(reads.moment, batch[-1].offset + 1)
+
+
+async def say(log: Log, gateway: str, reads: OpenReads, clock_s: Callable[[], float] = time.monotonic) -> None:
+    """Each second, for ever; at its end that the gateway has left."""
+    try:
+        while True:
+            sent_s = clock_s()
+            try:
+                await log.append(AT, [Entry(b"", readers.encode(Reading(gateway, reads.oldest())))], durable=True)
+                reads.hold(sent_s + LEASE_S)
+            except LogError:
+                pass  # the next one may get through; until then the lease runs out
+            await asyncio.sleep(SAY_EVERY_S)
+    finally:
+        await _leave(log, gateway)
+
+
+async def _leave(log: Log, gateway: str) -> None:
+    try:
+        async with asyncio.timeout(SAY_EVERY_S):
+            await log.append(AT, [Entry(b"", readers.encode(Reading(gateway, 0, has_left=True)))], durable=True)
+    except (LogError, TimeoutError):
+        return  # its silence will tell
