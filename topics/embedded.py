@@ -1,13 +1,14 @@
 """The embedded adapter of `Log`: a journal of segment files with group commit, and an archive for topics that are kept.
 
 Appends gather in memory; one writer task takes all that waits and puts it into the journal with one synced write. What was
-appended unsynced leaves in that same write. When the journal rolls, kept records move into the archive, and segments in
-which nothing is needed any more are removed. Records that are not archived are held in memory; the journal is read only
-at start. After a failed write the records that somebody waited for are gone and their offsets burned; those that nobody
-waited for stay for the next write: their appender was told that they are in the log.
+appended unsynced leaves in that same write. When the journal has rolled, kept records move into the archive, and segments
+in which nothing is needed any more are removed, beside the writes. Records that are not archived are held in memory; the
+journal is read only at start. After a failed write the records that somebody waited for are gone and their offsets burned;
+those that nobody waited for stay for the next write: their appender was told that they are in the log.
 """
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import NamedTuple
@@ -18,14 +19,14 @@ from topics.archive import Archive
 from topics.disk import Disk
 from topics.frame import merged, pack
 from topics.journal import CHECKPOINT_TOPIC, SEGMENT_BYTES, Checkpoint, Journal
-from topics.log import Entry, LogCorrupt, LogError, Record
-from topics.memory import check_size
-from topics.partition import Partition
+from topics.log import Entry, LogCorrupt, LogError, Record, check_size
+from topics.partition import Partition, Partitions, follow
 from topics.seal import sealed, unsealed
 from topics.spec import TopicPartition, TopicSpec
 
 MANIFEST = "log.json"
 UNSYNCED_BYTES_MAX = 8 << 20  # beyond this an append waits for a sync first
+log_ = logging.getLogger(__name__)
 
 
 class _Manifest(msgspec.Struct):
@@ -49,7 +50,7 @@ class EmbeddedLog:
         self._clock_ms = clock_ms
         self._disk = disk
         self._journal = Journal(disk, segment_bytes)
-        self._partitions: dict[TopicPartition, Partition] = {}
+        self._partitions = Partitions()
         self._archives: dict[TopicPartition, Archive] = {}
         self._numbers: dict[str, int] = {}
         self._segment_ends: dict[int, dict[TopicPartition, int]] = {}  # last offset + 1 that each segment holds
@@ -57,6 +58,10 @@ class EmbeddedLog:
         self._buffered_bytes = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
+        self._archiving: asyncio.Task[None] | None = None  # once a segment
+        self._is_archived = False  # what the sealed segments have
+        self._untold = False  # no checkpoint has the archives as they are
+        self._floors: dict[str, int] = {}  # by the last checkpoint: below which nothing is needed in the journal
         stored = disk.load(MANIFEST)
         if stored is None:
             self._manifest = _Manifest(uuid.uuid4().hex)
@@ -90,7 +95,7 @@ class EmbeddedLog:
 
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
         check_size(entries)
-        partition = self._partition(at)
+        partition = self._partitions[at]
         if self._buffered_bytes > UNSYNCED_BYTES_MAX:
             await self._synced()
         now_ms, first = self._clock_ms(), partition.next_offset
@@ -106,29 +111,25 @@ class EmbeddedLog:
         return [record.offset for record in records]
 
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
-        partition = self._partition(at)
-        if partition.earliest <= offset < partition.floor and (found := self._archives[at].read(offset, records_max)):
-            return found
-        return partition.read(offset, records_max)
+        partition, found = self._partitions[at], list[Record]()
+        if partition.earliest <= offset < partition.floor:
+            found = self._archives[at].read(offset, records_max)
+        found = found or partition.read(offset, records_max)
+        if len(found) == records_max:  # who reads all there is lets others run between
+            await asyncio.sleep(0)
+        return found
 
-    async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
-        partition = self._partition(at)
-        while True:
-            await partition.wait(offset)
-            if batch := await self.read(at, offset):
-                offset = batch[-1].offset + 1
-                yield batch
-            else:
-                offset = max(offset, partition.visible_below)
+    def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
+        return follow(self._partitions[at], offset, self.read)
 
     async def earliest(self, at: TopicPartition) -> int:
-        return self._partition(at).earliest
+        return self._partitions[at].earliest
 
     async def latest(self, at: TopicPartition) -> int:
-        return self._partition(at).visible_below
+        return self._partitions[at].visible_below
 
     async def trim(self, at: TopicPartition, before: int) -> None:
-        self._partition(at).trim(before)
+        self._partitions[at].trim(before)
         if at in self._archives:
             self._archives[at].trim(before)
 
@@ -136,8 +137,9 @@ class EmbeddedLog:
         """Write what is still unsynced and let go of the files."""
         if self._buffer:
             await self._synced()
-        if self._writer is not None:
-            await self._writer
+        for task in (self._writer, self._archiving):
+            if task is not None:
+                await task
         await self._journal.close()
         for archive in self._archives.values():
             archive.close()
@@ -162,7 +164,8 @@ class EmbeddedLog:
             try:
                 if self._journal.is_full(len(data)):
                     await self._roll()
-                await self._journal.write(data)
+                checkpoint = self._checkpoint() if self._untold else None
+                await self._journal.write(data, checkpoint)
             except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
                 self._burn(batch)
                 self._finish(waiters, LogError(f"the log cannot be written ({error}); check the disk's space and health"))
@@ -172,6 +175,11 @@ class EmbeddedLog:
             for at, end in ends.items():
                 self._partitions[at].made_durable(end)
             self._finish(waiters, None)
+            if checkpoint is not None:
+                self._told(checkpoint)
+            self._remove_segments()
+            if not self._is_archived and self._archiving is None:
+                self._archiving = asyncio.create_task(self._archive_beside())
 
     @staticmethod
     def _finish(waiters: Sequence[asyncio.Future[None]], error: LogError | None) -> None:
@@ -193,18 +201,48 @@ class EmbeddedLog:
         self._buffered_bytes += sum(len(each.frame) for each in kept)
 
     async def _roll(self) -> None:
-        """Seal the segment: archive what is kept, remove segments that hold nothing needed, begin a new one."""
-        for at, archive in self._archives.items():
+        """Begin a new segment. What the one before left to be archived is by then: so memory holds two at most."""
+        if self._archiving is not None:
+            await self._archiving
+        if not self._is_archived:
+            await self._archive()
+        checkpoint = self._checkpoint()
+        await self._journal.roll(checkpoint)
+        self._is_archived, self._archiving = not self._journal.sealed, None
+        self._told(checkpoint)
+
+    def _checkpoint(self) -> Checkpoint:
+        return Checkpoint(
+            {_name(at): partition.durable_below for at, partition in self._partitions.items()},
+            {_name(at): partition.earliest for at, partition in self._partitions.items()},
+            {_name(at): archive.next_offset for at, archive in self._archives.items()},
+        )
+
+    def _told(self, checkpoint: Checkpoint) -> None:
+        """It is in the journal."""
+        self._untold = False
+        self._floors = checkpoint.earliest | checkpoint.archived
+
+    async def _archive_beside(self) -> None:
+        try:
+            await self._archive()
+        except Exception as error:  # noqa: BLE001 - tried again by the next roll, which tells who waits
+            log_.error("the archive cannot be written now: %s; check the disk's space and health", error)
+
+    async def _archive(self) -> None:
+        """Move what is kept into the archives."""
+        for at, archive in list(self._archives.items()):
             partition = self._partitions[at]
-            await archive.append([each for each in partition.records if each.offset < partition.durable_below])
+            await archive.append(partition.durable_from(archive.next_offset))
             partition.drop_below(archive.next_offset)
-        ends = {_name(at): partition.durable_below for at, partition in self._partitions.items()}
-        earliest = {_name(at): partition.earliest for at, partition in self._partitions.items()}
-        archived = {_name(at): archive.next_offset for at, archive in self._archives.items()}
-        await self._journal.roll(Checkpoint(ends, earliest, archived))
-        for number in list(self._journal.sealed):
-            needed = any(end > self._partitions[at].floor for at, end in self._segment_ends.get(number, {}).items())
-            if needed:
+        self._is_archived = self._untold = True
+
+    def _remove_segments(self) -> None:
+        """Those of which nothing is needed, by the last checkpoint. To be called when a batch is durable in the active
+        segment: until then damage to its head could not be told from one that was torn."""
+        floors, self._floors = self._floors, {}
+        for number in list(self._journal.sealed) if floors else []:
+            if any(end > floors.get(_name(at), 0) for at, end in self._segment_ends.get(number, {}).items()):
                 break  # segments go in order, so that a start never finds a gap
             self._journal.remove(number)
             self._segment_ends.pop(number, None)
@@ -222,6 +260,7 @@ class EmbeddedLog:
         numbers = [*self._journal.sealed, *([self._journal.active.number] if self._journal.active else [])]
         ends = {at: partition.next_offset for at, partition in self._partitions.items()}
         self._segment_ends = dict.fromkeys(numbers, ends)
+        self._is_archived = not self._journal.sealed
         for partition in self._partitions.values():
             partition.made_durable(partition.next_offset)
             partition.trim(partition.earliest)
@@ -247,12 +286,6 @@ class EmbeddedLog:
 
     def _save_manifest(self) -> None:
         self._disk.store(MANIFEST, sealed(msgspec.json.encode(self._manifest)))
-
-    def _partition(self, at: TopicPartition) -> Partition:
-        try:
-            return self._partitions[at]
-        except KeyError:
-            raise LogError(f"no partition {at.topic}:{at.partition}; create the topic first") from None
 
 
 def mended(path: str, copies: Sequence[bytes]) -> bytes:

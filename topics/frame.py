@@ -58,12 +58,13 @@ def mark(position: int, nonce: int) -> bytes:
     return pack(MARK_TOPIC, 0, Record(position, nonce, b"", b""))
 
 
-def has_mark(data: bytes, start: int, nonce: int) -> bool:
-    """Whether a batch begins somewhere behind `start`."""
+def has_mark(data: bytes, start: int, nonce: int | None = None) -> bool:
+    """Whether a batch begins at or after `start`; of a segment whose nonce is not known, any batch."""
     place = data.find(_MARK_SIGN, start + _PREFIX.size)
     while place >= 0:
         position = place - _PREFIX.size
-        if data.startswith(mark(position, nonce), position):
+        found = next(unpack(data, position), None)
+        if found is not None and found.record.offset == position and nonce in (None, found.record.time_ms):
             return True
         place = data.find(_MARK_SIGN, place + 1)
     return False

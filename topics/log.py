@@ -52,6 +52,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     value: bytes
 
 
+def check_size(entries: Sequence[Entry]) -> None:
+    """Raise `RecordTooLarge` if any entry is over the bound that every adapter shares."""
+    for entry in entries:
+        size = len(entry.key) + len(entry.value)
+        if size > VALUE_BYTES_MAX:
+            raise RecordTooLarge(f"a record of {size} bytes exceeds {VALUE_BYTES_MAX}")
+
+
 class UnknownRecord(ValueError):
     """No codec of this release knows a record; the text says what to do."""
 

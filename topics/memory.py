@@ -8,8 +8,8 @@ what is brought twice, with `land`).
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
-from topics.log import VALUE_BYTES_MAX, Entry, LogError, Record, RecordTooLarge
-from topics.partition import Partition
+from topics.log import Entry, LogError, Record, check_size
+from topics.partition import Partition, Partitions, follow
 from topics.spec import TopicPartition, TopicSpec
 
 
@@ -22,7 +22,7 @@ class MemoryLog:
         self.hold = asyncio.Event()
         self.hold.set()
         self._clock_ms = clock_ms
-        self._partitions: dict[TopicPartition, Partition] = {}
+        self._partitions = Partitions()
         self._late: list[tuple[TopicPartition, list[Entry]]] = []
 
     async def create_topics(self, specs: Sequence[TopicSpec]) -> None:
@@ -36,7 +36,7 @@ class MemoryLog:
 
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
         check_size(entries)
-        partition = self._partition(at)
+        partition = self._partitions[at]
         if durable:
             await self.hold.wait()
             if self.fail_next:
@@ -55,32 +55,25 @@ class MemoryLog:
 
     def land(self, at: TopicPartition, entries: Sequence[Entry]) -> list[int]:
         """Records arrive now and are durable, whoever sent them and whether or not somebody waits for that."""
-        partition = self._partition(at)
+        partition = self._partitions[at]
         offsets = self._add(partition, entries)
         partition.made_durable(partition.next_offset)
         return offsets
 
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
-        return self._partition(at).read(offset, records_max)
+        return self._partitions[at].read(offset, records_max)
 
-    async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
-        partition = self._partition(at)
-        while True:
-            await partition.wait(offset)
-            if batch := partition.read(offset, 1_000):
-                offset = batch[-1].offset + 1
-                yield batch
-            else:
-                offset = max(offset, partition.visible_below)
+    def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
+        return follow(self._partitions[at], offset, self.read)
 
     async def earliest(self, at: TopicPartition) -> int:
-        return self._partition(at).earliest
+        return self._partitions[at].earliest
 
     async def latest(self, at: TopicPartition) -> int:
-        return self._partition(at).visible_below
+        return self._partitions[at].visible_below
 
     async def trim(self, at: TopicPartition, before: int) -> None:
-        self._partition(at).trim(before)
+        self._partitions[at].trim(before)
 
     def land_late(self) -> None:
         """Let appends that failed by `fail_late` arrive after all."""
@@ -101,17 +94,3 @@ class MemoryLog:
         if records:
             partition.add(records)
         return [record.offset for record in records]
-
-    def _partition(self, at: TopicPartition) -> Partition:
-        try:
-            return self._partitions[at]
-        except KeyError:
-            raise LogError(f"no partition {at.topic}:{at.partition}; create the topic first") from None
-
-
-def check_size(entries: Sequence[Entry]) -> None:
-    """Raise `RecordTooLarge` if any entry is over the bound that every adapter shares."""
-    for entry in entries:
-        size = len(entry.key) + len(entry.value)
-        if size > VALUE_BYTES_MAX:
-            raise RecordTooLarge(f"a record of {size} bytes exceeds {VALUE_BYTES_MAX}")

@@ -6,9 +6,9 @@ is still held in memory (an adapter reads what lies below from its files).
 
 import asyncio
 import bisect
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from topics.log import OffsetTrimmed, Record
+from topics.log import LogError, OffsetTrimmed, Record
 from topics.spec import TopicPartition, TopicSpec, Visible
 
 
@@ -51,6 +51,10 @@ class Partition:
         self.earliest = max(self.earliest, min(before, self.durable_below))
         self.drop_below(self.earliest)
 
+    def durable_from(self, offset: int) -> list[Record]:
+        """Those that are held in memory."""
+        return self.records[self._index(offset) : self._index(self.durable_below)]
+
     def read(self, offset: int, records_max: int) -> list[Record]:
         if offset < self.earliest:
             raise OffsetTrimmed(f"{self.at.topic}:{self.at.partition} starts at {self.earliest}, not {offset}")
@@ -76,6 +80,26 @@ class Partition:
         if not self.records or offset <= self.records[0].offset:
             return 0
         return bisect.bisect_left(self.records, offset, key=_offset)
+
+
+class Partitions(dict[TopicPartition, Partition]):
+    """All of a log. Raises `LogError` for one that there is not."""
+
+    def __missing__(self, at: TopicPartition) -> Partition:
+        raise LogError(f"no partition {at.topic}:{at.partition}; create the topic first")
+
+
+async def follow(
+    partition: Partition, offset: int, read: Callable[[TopicPartition, int], Awaitable[list[Record]]]
+) -> AsyncIterator[list[Record]]:
+    """`Log.follow` of an adapter with that `read`."""
+    while True:
+        await partition.wait(offset)
+        if batch := await read(partition.at, offset):
+            offset = batch[-1].offset + 1
+            yield batch
+        else:
+            offset = max(offset, partition.visible_below)
 
 
 def _offset(record: Record) -> int:

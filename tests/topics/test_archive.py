@@ -63,7 +63,7 @@ def test_trims_whole_files_and_keeps_the_last(tmp_path: Path) -> None:
     disk.close()
 
 
-@pytest.mark.parametrize("left", range(18))
+@pytest.mark.parametrize("left", range(15))
 def test_what_a_full_disk_refused_is_archived_by_the_next_append(left: int, tmp_path: Path) -> None:
     records = [Record(offset, 1, b"", VALUE) for offset in range(2 * IN_A_FILE + 1)]
     disk = FaultyDisk(OsDisk(tmp_path))

@@ -21,8 +21,7 @@ from topics.kafka.message import REFUSALS, failure
 from topics.kafka.offsets import watermarks
 from topics.kafka.producer import KafkaProducer
 from topics.kafka.reader import KafkaReader
-from topics.log import Entry, LogError, OffsetTrimmed, Record
-from topics.memory import check_size
+from topics.log import Entry, LogError, OffsetTrimmed, Record, check_size
 from topics.spec import CLUSTER, TopicPartition, TopicSpec
 
 _IDENTIFYING = ("commands", "events")  # what a view was folded from, and what its causes are offsets of

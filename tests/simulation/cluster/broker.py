@@ -9,8 +9,8 @@ import msgspec
 
 from tests.simulation.cluster.processes import Process
 from topics import commands
-from topics.log import Entry, LogError, Record
-from topics.memory import MemoryLog, check_size
+from topics.log import Entry, LogError, Record, check_size
+from topics.memory import MemoryLog
 from topics.spec import TopicPartition, TopicSpec
 
 STALLED_S = 0.05
