@@ -4,6 +4,7 @@ what changes something in a header only, for a presigned URL can be passed on an
     GET  /-/events             the events as they come: `bucketlog.events`
     GET  /-/status             data nodes, groups, partitions: `bucketlog.status`
     POST /-/nodes/NAME/ACTION  drain, stay, remove: `bucketlog.nodes`
+    POST /-/cluster/ACTION     pause, resume: the same
 
 "-" can be no bucket, so nothing of S3 is hidden by these; but a key may begin so where the bucket is in the host's name.
 Refusals are JSON: {"error": code, "message": text}.

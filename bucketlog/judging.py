@@ -32,6 +32,14 @@ def judging(settings: Settings, config: FaustConfig, log: Log, secret: ClusterSe
 
     def judge(heard: MutableMapping[str, Heard]) -> Judge:
         liveness = Liveness(log.identity, limits, heard)
-        return Judge(log, liveness, secret, lambda: tables.placement(view), CommandSender(log, now_ms), settings.copies)
+        return Judge(
+            log,
+            liveness,
+            secret,
+            lambda: tables.placement(view),
+            CommandSender(log, now_ms),
+            settings.copies,
+            settings.out_share,
+        )
 
     return FaustLife(lambda: JudgeApp(config, secret, judge), lambda: ownership.is_followed(CONTROL_PARTITION))

@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from topics.placement import OUT_SHARE
+
 
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
@@ -47,6 +49,9 @@ class Settings(BaseSettings):
     copies: int = Field(default=3, ge=1, le=7)  # of each blob, for processors
     grace_s: float = Field(default=15, gt=0)  # for which a data node may be silent before it counts as down
     out_s: float = Field(default=600, gt=0)  # for which it may be down before its groups are placed elsewhere
+    out_share: float = Field(
+        default=OUT_SHARE, ge=0, le=1
+    )  # of data nodes that may be out by themselves at once, for processors
     drain_s: float = Field(default=0, ge=0)  # for which a gateway that stops still answers, and says that it is not ready
     release_after_s: float = Field(default=60, ge=0)  # until replaced blobs go, and no read that began before goes on
     read_max_s: float = Field(default=21_600, gt=0)  # a read that takes longer is ended: garbage waits for it

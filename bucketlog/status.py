@@ -5,7 +5,7 @@ the wanted copies are up; `copying` where there are enough, but a node that is t
 """
 
 import enum
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -14,7 +14,9 @@ from starlette.responses import Response
 
 from bucketlog.admin import Answer, json_response
 from gateway.request import Request
-from topics.placement import Group, Placement
+from processors.machine.membership import held_back
+from topics.heartbeats import CLOCK_OFF_S_MAX
+from topics.placement import OUT_SHARE, Group, Node, Placement, State
 
 PATH = "/-/status"
 
@@ -35,6 +37,8 @@ class Heard(NamedTuple):
     behind: Mapping[int, int]  # group → blobs that it is to have and does not, yet
     ago_s: float
     at: str = ""  # where it is, if that is not its endpoint
+    clock_off_s: float = 0.0  # ahead of the log's
+    disk_failure: str = ""
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
@@ -51,6 +55,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     groups_held: int  # of these, those of which it has all blobs
     groups_leaving: int  # that it has until others have them
     blobs_behind: int  # that it knows it lacks
+    warnings: list[str] = []  # what an operator must look at
 
 
 class PartitionStatus(msgspec.Struct, frozen=True):
@@ -65,6 +70,8 @@ class Status(msgspec.Struct, frozen=True):
     nodes: list[NodeStatus]
     groups: dict[Condition, list[int]]
     partitions: list[PartitionStatus]
+    is_paused: bool = False  # no node goes out by itself
+    out_share: float = OUT_SHARE  # of the nodes may
 
 
 class Known(NamedTuple):
@@ -85,7 +92,9 @@ def answer_status(known: Known) -> Answer:
 
 def status_of(placement: Placement, heard: Mapping[str, Heard], partitions: Sequence[PartitionStatus]) -> Status:
     nodes = [_node(placement, name, heard.get(name)) for name in sorted(placement.nodes)]
-    return Status(placement.epoch, placement.copies, nodes, conditions(placement), list(partitions))
+    brakes = placement.brakes
+    groups = conditions(placement)
+    return Status(placement.epoch, placement.copies, nodes, groups, list(partitions), brakes.is_paused, brakes.out_share)
 
 
 def conditions(placement: Placement) -> dict[Condition, list[int]]:
@@ -123,4 +132,14 @@ def _node(placement: Placement, name: str, heard: Heard | None) -> NodeStatus:
         sum(name in (group.holders or ()) for group in wanted),
         sum(name in (group.holders or ()) and name not in group.targets for group in placement.groups),
         sum(heard.behind.values()) if heard else 0,
+        [*_warnings(placement, node, heard)],
     )
+
+
+def _warnings(placement: Placement, node: Node, heard: Heard | None) -> Iterator[str]:
+    if heard and heard.disk_failure:
+        yield f"its disk fails: {heard.disk_failure}"
+    if heard and abs(heard.clock_off_s) > CLOCK_OFF_S_MAX:
+        yield f"its clock is {heard.clock_off_s:+.0f} s off the log's"
+    if node.state is State.DOWN and (why := held_back(placement, node)):
+        yield f"will not be out by itself: {why}"

@@ -223,6 +223,7 @@ class Store:
     async def _register(self) -> None:
         """The disks that are there are up, those that are missing are not; returns when the map shows it."""
         await self._ask(commands.SetCopies(min(COPIES, len(self._disks))))
+        await self._ask(commands.SetOutShare(1.0))  # which disks are missing is as the operator started it
         for each in self._disks:
             name, incarnation, boot = each.own
             await self._ask(commands.RegisterNode(name, incarnation, boot, name, name, each.capacity_bytes))

@@ -11,10 +11,10 @@
                                                        and a crc32c of all of it
     GET /groups/{g}/blobs?after=ID&position=N          a page of what the node has of a group it holds, as msgpack
 
-401 not signed as it must be; 404 no such blob, or damaged bytes, which are never sent; 409 the blob is there already, or
-arriving; 411 no length; 416 no such range; 503 behind, unreadable, or no holder of the group, so that the blob may still
-come; 507 the disk cannot be written, or a quorum cannot, with the names of the peers that did not take it. The bodies of
-refusals are one line of text.
+401 not signed as it must be, with this node's time, for which to sign it anew; 404 no such blob, or damaged bytes, which
+are never sent; 409 the blob is there already, or arriving; 411 no length; 416 no such range; 503 behind, unreadable, or no
+holder of the group: the blob may still come; 507 the disk cannot be written, or a quorum cannot, with the names of the
+peers that did not take it. The bodies of refusals are one line of text.
 """
 
 import asyncio
@@ -49,6 +49,7 @@ from topics.spec import GROUPS
 CRC32C = "x-bucketlog-crc32c"  # of the bytes sent, 8 hexadecimal digits
 HOLDERS = "x-bucketlog-holders"  # names of the nodes that have synced a blob, by commas
 WITHOUT = "x-bucketlog-without"  # names of the peers that did not take a blob, by commas
+TIME = "x-bucketlog-time"  # Unix seconds at a node that refuses a signature: its clock may be the wrong one
 IDLE_S = 60.0  # for the next bytes of a payload: who sends it may be gone with its machine, which no connection tells
 READ_BYTES_MAX = 8 << 20  # a node holds this much in memory for each request
 _BLOB = re.compile(r"[0-9a-f]{32}")
@@ -68,7 +69,9 @@ def create_node_app(node: DataNode, secret: ClusterSecret, now_s: Callable[[], f
             target += f"?{request.url.query}"
         length, range_ = headers.get("content-length", ""), headers.get("range", "")
         if not secret.allows(headers.get("authorization", ""), request.method, target, length, range_, int(now_s())):
-            return _refuse(401, "the request is not signed with this cluster's secret, or a clock is wrong")
+            refusal = _refuse(401, "the request is not signed with this cluster's secret, or a clock is wrong")
+            refusal.headers[TIME] = f"{int(now_s())}"
+            return refusal
         request_id.adopt(headers.get(request_id.HEADER))
         if not 0 <= request.path_params["group"] < GROUPS:
             return _refuse(404, f"groups are 0 to {GROUPS - 1}")

@@ -1,6 +1,7 @@
 """A data node over HTTP: the client's side of `datanode.api`."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
@@ -8,7 +9,7 @@ import msgspec
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, TCPConnector
 from awscrt.checksums import crc32c
 
-from datanode.api import CRC32C, HOLDERS, WITHOUT, Given
+from datanode.api import CRC32C, HOLDERS, TIME, WITHOUT, Given
 from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Piece, TooFewCopies
 from datanode.store import BlobExists, Held
 from topics import request_id
@@ -16,6 +17,7 @@ from topics.secret import ClusterSecret
 
 CONNECTIONS_MAX = 256  # to one node
 CHUNKS_MAX = 4  # of a writer, before `write` waits for the network
+CLOCKS_APART_S = 30.0  # from what is known, before a request is signed anew by the node's
 TIMEOUT = ClientTimeout(total=None, sock_connect=2, sock_read=10)
 
 
@@ -32,6 +34,7 @@ class RemoteNode:
         self._endpoint = endpoint
         self._secret = secret
         self._now_s = now_s
+        self._ahead_s = 0.0  # of the node's clock, since it refused ours
         self._session = ClientSession(endpoint, timeout=TIMEOUT, connector=TCPConnector(limit=CONNECTIONS_MAX))
 
     async def __aenter__(self) -> "RemoteNode":
@@ -45,14 +48,14 @@ class RemoteNode:
 
     async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> "RemoteWriter":
         target = f"{_path(ref)}?partition={ref.partition}&leads={int(leads)}&quorum_ms={quorum_s * 1000:.0f}"
-        return RemoteWriter(self._session, target, self._headers("PUT", target, length), length)
+        return RemoteWriter(self._session, target, self._headers("PUT", target, length), length, self._learns)
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         if size <= 0:
             raise ValueError("a read asks for at least one byte")
         known = "" if ref.crc32c is None else f"&crc32c={ref.crc32c:08x}"
         target, range_ = f"{_path(ref)}?position={position}{known}", f"bytes={start}-{start + size - 1}"
-        status, data, crc = await self._get(target, range_)
+        status, data, crc = await self._ask("GET", target, None, range_)
         if status == 416:
             raise ValueError(data.decode().strip())
         if status == 404:
@@ -65,12 +68,7 @@ class RemoteNode:
 
     async def pieces(self, group: int, wanted: Sequence[Piece], position: int) -> list[bytes | Exception]:
         target, body = f"/groups/{group}/pieces?position={position}", _asked.encode(wanted)
-        try:
-            headers = self._headers("POST", target, len(body))
-            async with self._session.post(target, data=body, headers=headers) as answer:
-                status, data, crc = answer.status, await answer.read(), answer.headers.get(CRC32C, "")
-        except (ClientError, TimeoutError) as error:
-            raise OSError(f"the data node {self._endpoint} cannot be reached: {error}") from error
+        status, data, crc = await self._ask("POST", target, body)
         if status in (404, 405):  # of an earlier release
             return [await self._piece(BlobRef(group, each.blob, 0, each.crc32c), each, position) for each in wanted]
         if status != 200:
@@ -94,28 +92,49 @@ class RemoteNode:
         return OSError(why) if found.may_come else BlobUnavailable(why)
 
     async def blobs(self, group: int, after: bytes, position: int) -> list[Held]:
-        status, data, _ = await self._get(f"/groups/{group}/blobs?after={after.hex()}&position={position}", "")
+        status, data, _ = await self._ask("GET", f"/groups/{group}/blobs?after={after.hex()}&position={position}")
         if status != 200:
             raise OSError(f"{self._endpoint} refused: {data.decode().strip()}")
         return _pages.decode(data)
 
-    async def _get(self, target: str, range_: str) -> tuple[int, bytes, str]:
+    async def _ask(self, method: str, target: str, body: bytes | None = None, range_: str = "") -> tuple[int, bytes, str]:
         """Status, body and the crc32c that was sent with it. Raises `OSError`."""
-        try:
-            async with self._session.get(target, headers=self._headers("GET", target, None, range_)) as answer:
-                return answer.status, await answer.read(), answer.headers.get(CRC32C, "")
-        except (ClientError, TimeoutError) as error:
-            raise OSError(f"the data node {self._endpoint} cannot be reached: {error}") from error
+        while True:
+            headers = self._headers(method, target, None if body is None else len(body), range_)
+            try:
+                async with self._session.request(method, target, data=body, headers=headers) as answer:
+                    status, data = answer.status, await answer.read()
+            except (ClientError, TimeoutError) as error:
+                raise OSError(f"the data node {self._endpoint} cannot be reached: {error}") from error
+            if not self._learns(status, answer.headers.get(TIME, "")):
+                return status, data, answer.headers.get(CRC32C, "")
+
+    def _learns(self, status: int, time_s: str) -> bool:
+        """Whether it was refused for a clock that is off, ours or its own, and is to be signed by the node's."""
+        if status != 401 or not re.fullmatch(r"\d{1,12}", time_s):
+            return False
+        before, self._ahead_s = self._ahead_s, int(time_s) - self._now_s()
+        return abs(self._ahead_s - before) > CLOCKS_APART_S
 
     def _headers(self, method: str, target: str, length: int | None, range_: str = "") -> dict[str, str]:
         text = "" if length is None else str(length)
         headers = request_id.headers()
-        headers["authorization"] = self._secret.sign(method, target, text, range_, int(self._now_s()))
+        now_s = int(self._now_s() + self._ahead_s)
+        headers["authorization"] = self._secret.sign(method, target, text, range_, now_s)
         return headers | ({"content-length": text} if text else {}) | ({"range": range_} if range_ else {})
 
 
 class RemoteWriter:
-    def __init__(self, session: ClientSession, target: str, headers: dict[str, str], length: int) -> None:
+    def __init__(
+        self,
+        session: ClientSession,
+        target: str,
+        headers: dict[str, str],
+        length: int,
+        learns: Callable[[int, str], bool],
+    ) -> None:
+        """`learns` is told of the answer's status and the node's time; what was sent is not sent again."""
+        self._learns = learns
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue(CHUNKS_MAX)
         self._remaining = length
         self.crc32c = 0
@@ -165,6 +184,7 @@ class RemoteWriter:
         """The crc32c that the node received, and the holders. Raises `OSError`, `BlobExists`, `TooFewCopies`."""
         try:
             async with session.put(target, data=self._body(), headers=headers) as answer:
+                self._learns(answer.status, answer.headers.get(TIME, ""))
                 return await _accepted(answer)
         except (ClientError, TimeoutError) as error:
             raise OSError(f"the data node cannot be reached: {error}") from error

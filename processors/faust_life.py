@@ -40,6 +40,10 @@ class FaustLife:
         """Node → group → blobs that it is to have and does not, as it said last."""
         return self._app.judge.behind() if self._app is not None else {}
 
+    def clocks_off_s(self) -> dict[str, float]:
+        """Node → by how many seconds its clock is ahead of the log's, or behind."""
+        return self._app.judge.clocks_off_s() if self._app is not None else {}
+
     async def run(self) -> None:
         """Until `stop`."""
         try:

@@ -13,7 +13,7 @@ from processors.liveness import Liveness
 from topics import commands, heartbeats
 from topics.heartbeats import Heartbeat, Tick
 from topics.log import Entry, Log, LogError, Record
-from topics.placement import Placement
+from topics.placement import OUT_SHARE, Placement
 from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
 
@@ -32,14 +32,17 @@ class Judge:
         placement: Callable[[], Placement],
         submit: Submit,
         copies: int,
+        out_share: float = OUT_SHARE,
     ) -> None:
-        """`placement`: the cluster as the control partition has it. `copies`: as the operator wants them."""
+        """`placement`: the cluster as the control partition has it. `copies`, `out_share`: as the operator wants them."""
         self._log = log
         self._liveness = liveness
         self._secret = secret
         self._placement = placement
         self._submit = submit
         self._copies = copies
+        self._out_share = out_share
+        self._warnings: dict[tuple[str, str], str] = {}
         self._own = Tick(uuid.uuid4().hex)
         self._ticks = 0
         self.unread_ticks = 0  # own ones that the log has, in a row
@@ -49,6 +52,10 @@ class Judge:
     def behind(self) -> dict[str, dict[int, int]]:
         """Node → group → blobs that it is to have and does not, as it said last."""
         return self._liveness.behind()
+
+    def clocks_off_s(self) -> dict[str, float]:
+        """Node → by how many seconds its clock is ahead of the log's, or behind."""
+        return self._liveness.clocks_off_s()
 
     async def tick(self) -> None:
         """To be called each `EVERY_S`."""
@@ -80,16 +87,27 @@ class Judge:
 
     async def _judge(self, time_ms: int, placement: Placement) -> None:
         self._ticks += 1
+        self._warn(placement)
         try:
             for body in self._liveness.judge(time_ms, placement):
                 log_.info("data node %s: %s", getattr(body, "node", ""), type(body).__name__)
                 await self._submit(body)
             if placement.copies != self._copies:
                 await self._submit(commands.SetCopies(self._copies))
+            if placement.brakes.out_share != self._out_share:
+                await self._submit(commands.SetOutShare(self._out_share))
             if self._ticks % TRIM_EVERY == 0:
                 await self._trim(placement)
         except LogError as error:
             log_.warning("what was judged cannot be said yet: %s", error)
+
+    def _warn(self, placement: Placement) -> None:
+        """What is wrong once, and once that it is over."""
+        before, self._warnings = self._warnings, self._liveness.warnings(placement)
+        for node, kind in self._warnings.keys() - before.keys():
+            log_.error("data node %s: %s", node, self._warnings[node, kind])
+        for node, kind in before.keys() - self._warnings.keys():
+            log_.warning("data node %s (%s): this is over", node, kind)
 
     async def _trim(self, placement: Placement) -> None:
         for group, below in self._liveness.trimmable(placement).items():

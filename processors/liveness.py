@@ -3,22 +3,25 @@
 A node that is heard and not known, or came back, is registered. One that is silent for the grace is down, one that stays
 so for long is out, and its groups are placed elsewhere. Who judges tells the log its own ticks and judges when it reads
 them: then it has heard all that was said before. The grace starts again after a stall, that is when nothing at all was
-said for a while: then the broker stood still, or who judges, and no node is to blame. Who judges anew starts so too, though
-what was heard before may outlive it (the mapping that is given); it judges nobody by that alone.
+said for a while: then the broker stood still, or who judges, and no node is to blame; nor is it when the log's clock was
+set back. Who judges anew starts so too, though what was heard before may outlive it (the mapping that is given); it judges
+nobody by that alone.
+A node's own clock judges nobody: one that is off, or all of them where the log's is, is told. A node that says that its
+disk fails is taken at its word: it is down and out at once. The map's brakes (`membership.held_back`) keep others down.
 """
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import NamedTuple
 
+from processors.machine.membership import held_back
 from topics import commands
 from topics.commands import Mark
-from topics.heartbeats import Heard, Heartbeat
+from topics.heartbeats import CLOCK_OFF_S_MAX, Heard, Heartbeat
 from topics.placement import Node, Placement, State
 
 GRACE_MS = 15_000
 OUT_MS = 600_000
 STALL_MS = 5_000  # ticks come each second
-SKEW_MS_MAX = 60_000  # of a node's clock: requests between nodes are refused at 300 s
 
 
 class Limits(NamedTuple):
@@ -48,8 +51,8 @@ class Liveness:
 
     def noted(self, time_ms: int) -> None:
         """A record of any kind was read."""
-        if time_ms - self._last_ms > self._limits.stall_ms:
-            self._since_ms = time_ms
+        if abs(time_ms - self._last_ms) > self._limits.stall_ms:
+            self._since_ms = self._last_ms = time_ms
         self._last_ms = max(self._last_ms, time_ms)
 
     def heard(self, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
@@ -67,6 +70,24 @@ class Liveness:
         self._forget(placement)
         return [*self._registrations(placement), *self._marks(placement)]
 
+    def clocks_off_s(self) -> dict[str, float]:
+        """Node → by how many seconds its clock is ahead of the log's, or behind, as it was heard last."""
+        return {each.beat.node: (each.beat.clock_ms - each.time_ms) / 1000 for each in self._recent()}
+
+    def warnings(self, placement: Placement) -> dict[tuple[str, str], str]:
+        """What an operator must look at: node and kind → what is wrong."""
+        found = dict[tuple[str, str], str]()
+        for name, off_s in self.clocks_off_s().items():
+            if abs(off_s) > CLOCK_OFF_S_MAX:
+                found[name, "clock"] = f"its clock is {off_s:+.0f} s off the log's; set it, or the broker's, right"
+        for each in self._recent():
+            if each.beat.disk_failure:
+                found[each.beat.node, "disk"] = f"its disk fails: {each.beat.disk_failure}; replace it"
+        for node in placement.nodes.values():
+            if self._is_due_out(node) and (why := held_back(placement, node)):
+                found[node.name, "held back"] = f"it is down for long, and its groups stay where they are: {why}"
+        return found
+
     def trimmable(self, placement: Placement) -> dict[int, int]:
         """Group → the offset of its `writes` below which every member has synced all, as far as all were heard."""
         return trimmable(placement, {name: beat.positions for name, beat in self.beats().items()})
@@ -80,11 +101,13 @@ class Liveness:
         return {name: each.beat for name, each in self._heard.items() if each.beat.cluster == self._cluster}
 
     def _forget(self, placement: Placement) -> None:
-        """What another cluster's nodes said, before the log was made anew; and nodes that are gone for good."""
+        """What another cluster's nodes said, before the log was made anew; nodes that are gone for good; times to come."""
         for name, each in list(self._heard.items()):
             is_old = self._last_ms - each.time_ms > self._limits.grace_ms + self._limits.out_ms
             if each.beat.cluster != self._cluster or (is_old and name not in placement.nodes):
                 del self._heard[name]
+            elif each.time_ms > self._last_ms:  # before the log's clock was set back
+                self._heard[name] = Heard(self._last_ms, each.beat)
 
     def _note(self, time_ms: int, beat: Heartbeat, known: Node | None) -> None:
         """As the latest of its node; but not in the place of a later process's, which is to be registered: both beat each
@@ -101,8 +124,6 @@ class Liveness:
     def _refusal(self, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
         if beat.cluster != self._cluster:
             return "its data folder belongs to another cluster; start it on the right one, or with an empty folder"
-        if abs(beat.clock_ms - time_ms) > SKEW_MS_MAX:
-            return f"its clock is {(beat.clock_ms - time_ms) / 1000:+.0f} s off; set it right"
         known = placement.nodes.get(beat.node)
         if known is not None and beat.boot == known.former_boot:
             return f"a later process of this node is at {known.endpoint}; stop this one"
@@ -110,11 +131,13 @@ class Liveness:
             return ""
         return f"a node of this name is up at {known.endpoint}; give it another name, or stop that one"
 
+    def _recent(self) -> Iterator[Heard]:
+        return (each for each in self._heard.values() if self._last_ms - each.time_ms <= self._limits.grace_ms)
+
     def _registrations(self, placement: Placement) -> Iterator[commands.ClusterBody]:
-        for each in self._heard.values():
-            if self._last_ms - each.time_ms > self._limits.grace_ms:
+        for beat in (each.beat for each in self._recent()):
+            if beat.disk_failure:
                 continue
-            beat = each.beat
             known = placement.nodes.get(beat.node)
             said = (beat.incarnation, beat.boot, beat.endpoint, beat.domain, beat.capacity_bytes)
             if known is None or known.state is not State.UP or said != _said(known):
@@ -124,12 +147,23 @@ class Liveness:
 
     def _marks(self, placement: Placement) -> Iterator[commands.ClusterBody]:
         for node in placement.nodes.values():
-            heard_ms = self._heard[node.name].time_ms if node.name in self._heard else 0
-            silent_ms = self._last_ms - max(heard_ms, self._since_ms)
-            if node.state is State.UP and silent_ms > self._limits.grace_ms:
+            if node.state is State.UP and self._is_gone_for(node, self._limits.grace_ms):
                 yield commands.MarkNode(node.name, node.boot, Mark.DOWN)
-            elif node.state is State.DOWN and silent_ms > self._limits.grace_ms + self._limits.out_ms:
+            elif self._is_due_out(node) and not held_back(placement, node):
                 yield commands.MarkNode(node.name, node.boot, Mark.OUT)
+
+    def _is_due_out(self, node: Node) -> bool:
+        return node.state is State.DOWN and self._is_gone_for(node, self._limits.grace_ms + self._limits.out_ms)
+
+    def _is_gone_for(self, node: Node, for_ms: int) -> bool:
+        """Silent for so long, or at once by its own word."""
+        heard = self._heard.get(node.name)
+        silent_ms = self._last_ms - max(heard.time_ms if heard else 0, self._since_ms)
+        return silent_ms > for_ms or (heard is not None and self._fails(node, heard))
+
+    def _fails(self, node: Node, heard: Heard) -> bool:
+        is_recent = self._last_ms - heard.time_ms <= self._limits.grace_ms
+        return is_recent and heard.beat.disk_failure != "" and heard.beat.incarnation == node.incarnation
 
 
 def trimmable(placement: Placement, positions: Mapping[str, Mapping[int, int]]) -> dict[int, int]:

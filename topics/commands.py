@@ -157,7 +157,17 @@ class SetCopies(msgspec.Struct, frozen=True, tag="SetCopies"):
     copies: int
 
 
-ClusterBody = RegisterNode | MarkNode | DrainNode | RemoveNode | HoldGroup | SetCopies
+class SetOutShare(msgspec.Struct, frozen=True, tag="SetOutShare"):
+    share: float  # of the nodes: no more go out by themselves
+
+
+class PauseCluster(msgspec.Struct, frozen=True, tag="PauseCluster"):
+    """From an operator: no node goes out by itself, or again some may."""
+
+    is_paused: bool
+
+
+ClusterBody = RegisterNode | MarkNode | DrainNode | RemoveNode | HoldGroup | SetCopies | SetOutShare | PauseCluster
 Body = (
     CreateBucket
     | DeleteBucket
@@ -192,7 +202,9 @@ def partition_of(body: Body) -> int:
     match body:
         case DiscardParts() | ForgetReleased() | ReleaseOrphans():
             return body.partition
-        case RegisterNode() | MarkNode() | DrainNode() | RemoveNode() | HoldGroup() | SetCopies():
+        case RegisterNode() | MarkNode() | DrainNode() | RemoveNode() | HoldGroup():
+            return CONTROL_PARTITION
+        case SetCopies() | SetOutShare() | PauseCluster():
             return CONTROL_PARTITION
         case _:
             return bucket_partition(body.bucket)

@@ -167,7 +167,19 @@ class CopiesSet(msgspec.Struct, frozen=True, tag_field="eventName", tag="Cluster
     private: Placed
 
 
-ClusterEvent = NodeChanged | NodeRemoved | GroupHeld | CopiesSet
+class OutShareSet(msgspec.Struct, frozen=True, tag_field="eventName", tag="Cluster:OutShareSet"):
+    share: float
+
+
+class Paused(msgspec.Struct, frozen=True, tag_field="eventName", tag="Cluster:Paused"):
+    """No node goes out by itself."""
+
+
+class Resumed(msgspec.Struct, frozen=True, tag_field="eventName", tag="Cluster:Resumed"):
+    """Some may again."""
+
+
+ClusterEvent = NodeChanged | NodeRemoved | GroupHeld | CopiesSet | OutShareSet | Paused | Resumed
 Event = (
     Claimed
     | CommandsDecided

@@ -10,6 +10,7 @@ from topics.secret import ClusterSecret
 
 VERSION = 1
 EVERY_S = 1.0
+CLOCK_OFF_S_MAX = 30.0  # of a node's clock from the log's, before it is told
 
 
 class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True, tag="Heartbeat"):

@@ -13,6 +13,7 @@ from topics.spec import GROUPS
 
 VERSION = 1
 COPIES = 3
+OUT_SHARE = 0.25  # of the nodes: as many may be out by themselves, and always one, unless it is 0
 
 
 class State(StrEnum):
@@ -46,12 +47,27 @@ class Group(msgspec.Struct, frozen=True, array_like=True):
         return [*self.targets, *(each for each in self.holders or () if each not in self.targets)]
 
 
+class Brakes(msgspec.Struct, frozen=True, array_like=True):
+    """What keeps nodes from going out by themselves."""
+
+    is_paused: bool = False
+    out_share: float = OUT_SHARE
+
+
+NO_OTHER = Brakes()
+
+
 class Placement(msgspec.Struct, frozen=True):
     epoch: int = 0
     copies: int = COPIES
     nodes: dict[str, Node] = {}
     groups: list[Group] = msgspec.field(default_factory=lambda: [Group()] * GROUPS)
     version: int = VERSION
+    held: Brakes | msgspec.UnsetType = msgspec.UNSET  # where an operator set them
+
+    @property
+    def brakes(self) -> Brakes:
+        return NO_OTHER if self.held is msgspec.UNSET else self.held
 
     @property
     def quorum(self) -> int:

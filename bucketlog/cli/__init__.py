@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(events.app, name="events")
 app.command("status")(cluster.state)
 app.add_typer(cluster.node_app, name="node")
+app.add_typer(cluster.cluster_app, name="cluster")
 topics_app = typer.Typer(no_args_is_help=True, help="The topics of a cluster, on Kafka.")
 app.add_typer(topics_app, name="topics")
 

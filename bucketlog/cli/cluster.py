@@ -8,6 +8,7 @@ from bucketlog.cli.options import ENDPOINT, ConfigOption, EndpointOption, KeysOp
 
 NodeArgument = Annotated[str, typer.Argument(help="Name of the data node, as `bucketlog status` shows it.")]
 node_app = typer.Typer(no_args_is_help=True, help="The data nodes of a cluster, or the disks of `serve`.")
+cluster_app = typer.Typer(no_args_is_help=True, help="What a cluster does by itself.")
 
 
 def state(
@@ -56,3 +57,19 @@ def remove(
     from bucketlog.cli import operate
 
     operate.act(client(endpoint, data, config), name, "remove")
+
+
+@cluster_app.command()
+def pause(endpoint: EndpointOption = ENDPOINT, data: KeysOption = None, config: ConfigOption = None) -> None:
+    """No data node goes out by itself: for work on racks, networks, many nodes. Who is silent is down all the same."""
+    from bucketlog.cli import operate
+
+    operate.act_on_cluster(client(endpoint, data, config), "pause")
+
+
+@cluster_app.command()
+def resume(endpoint: EndpointOption = ENDPOINT, data: KeysOption = None, config: ConfigOption = None) -> None:
+    """Take a pause back: a data node that is down for long goes out."""
+    from bucketlog.cli import operate
+
+    operate.act_on_cluster(client(endpoint, data, config), "resume")

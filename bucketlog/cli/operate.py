@@ -50,6 +50,10 @@ def drain(asked: AdminClient, name: str, *, wait: bool) -> None:
         _wait_until_empty(asked, name)
 
 
+def act_on_cluster(asked: AdminClient, action: str) -> None:
+    _or_fail(lambda: asked.ask("POST", nodes.CLUSTER_PATH.format(action=action)))
+
+
 def act(asked: AdminClient, name: str, action: str) -> None:
     _or_fail(lambda: asked.ask("POST", nodes.path(name, action)))
 

@@ -23,7 +23,11 @@ _CONDITIONS = {
 
 
 def status(found: Status) -> RenderableType:
-    return Group(_nodes(found.nodes), _groups(found), _partitions(found.partitions))
+    paused = (
+        [Text("paused: no data node goes out by itself (bucketlog cluster resume)", "yellow")] if found.is_paused else []
+    )
+    warnings = [Text(f"{node.name}: {why}", "red") for node in found.nodes for why in node.warnings]
+    return Group(*paused, _nodes(found.nodes), *warnings, _groups(found), _partitions(found.partitions))
 
 
 def _nodes(nodes: Sequence[NodeStatus]) -> Table:

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from bucketlog.metrics.families import counter, gauge
 from bucketlog.status import conditions
 from gateway.tally import BOUNDS_S, Tally
+from processors.machine.membership import held_back
 from topics.placement import Placement, State
 from topics.spec import TopicPartition
 
@@ -89,11 +90,15 @@ class ClusterMetrics(Collector):
     """Of who judges data nodes: of the others there is none, so that sums are right."""
 
     def __init__(
-        self, placement: Callable[[], Placement | None], behind: Callable[[], Mapping[str, Mapping[int, int]]]
+        self,
+        placement: Callable[[], Placement | None],
+        behind: Callable[[], Mapping[str, Mapping[int, int]]],
+        clocks_off_s: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        """`behind`: node → group → blobs that it is to have and does not, yet."""
+        """`behind`: node → group → blobs that it is to have and does not, yet. `clocks_off_s`: node → its clock's lead."""
         self._placement = placement
         self._behind = behind
+        self._clocks_off_s = clocks_off_s
 
     def collect(self) -> Iterator[Metric]:
         placement = self._placement()
@@ -101,6 +106,11 @@ class ClusterMetrics(Collector):
             return
         states = Counter(node.state for node in placement.nodes.values())
         yield gauge("data_nodes", "By state.", ["state"], [((each,), states[each]) for each in State])
+        held = [node for node in placement.nodes.values() if node.state is State.DOWN and held_back(placement, node)]
+        yield gauge("data_nodes_held_back", "Down, and not to go out by themselves.", [], [((), len(held))])
+        yield gauge("cluster_paused", "No data node goes out by itself.", [], [((), placement.brakes.is_paused)])
+        off = [((node,), off_s) for node, off_s in self._clocks_off_s().items()]
+        yield gauge("data_node_clock_off_seconds", "Ahead of the log's clock.", ["node"], off)
         groups = [((condition,), len(numbers)) for condition, numbers in conditions(placement).items()]
         yield gauge("groups", "Replication groups, by condition.", ["condition"], groups)
         behind = sum(sum(groups.values()) for node, groups in self._behind().items() if node in placement.nodes)

@@ -17,6 +17,7 @@ from bucketlog.settings import Settings
 from bucketlog.times import times
 from bucketlog.work import Work
 from datanode.api import create_node_app
+from datanode.clock import LogClock
 from datanode.heartbeat import Heart, Said
 from datanode.index import BlobIndex
 from datanode.placement import PlacementMap
@@ -37,9 +38,10 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         own = identity.load(folder.path, settings.node or socket.gethostname(), log.identity)
         disk, known = OsDisk(folder.path), PlacementMap()
         store = VolumeStore(disk, BlobIndex(RocksMap(folder.path / "index")))
-        service = NodeService(own, log, store, known, nodes, CommandSender(log, now_ms), now_ms, times(settings))
+        clock = LogClock(now_ms)
+        service = NodeService(own, log, store, known, nodes, CommandSender(log, clock), clock, times(settings))
         said = Said(endpoint_of(settings), settings.failure_domain or own.name, disk.total_bytes())
-        heart, work = Heart(log, service, said, secret, now_ms), Work()
+        heart, work = Heart(log, service, said, secret, clock), Work()
         work.start("map of data nodes", known.run(log))
         serving = work.start(f"data node {own.name}", service.run())
         work.start("heartbeats", heart.run())

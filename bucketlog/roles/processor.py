@@ -72,7 +72,7 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             await ownership.hand_over()
 
         reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
-        metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(judged, judges.behind))
+        metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(judged, judges.behind, judges.clocks_off_s))
         yield Service(with_health(reads, metrics, _health(work, ownership, leases)), hand_over)
         await ownership.close()
         await work.end()

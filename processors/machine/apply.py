@@ -121,7 +121,15 @@ def apply(view: Overlay, position: int, decision: events.Decision) -> None:
             for _, blob in event.blobs:
                 view.put(tables.blob_key(blob), tables.ORPHANED)
             _note_garbage(view, position, event.blobs)
-        case events.NodeChanged() | events.NodeRemoved() | events.GroupHeld() | events.CopiesSet():
+        case (
+            events.NodeChanged()
+            | events.NodeRemoved()
+            | events.GroupHeld()
+            | events.CopiesSet()
+            | events.OutShareSet()
+            | events.Paused()
+            | events.Resumed()
+        ):
             tables.put(view, tables.PLACEMENT_KEY, membership.apply(tables.placement(view), event))
         case _:
             assert_never(event)

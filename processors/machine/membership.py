@@ -4,14 +4,19 @@
 |---|---|---|
 | RegisterNode | known, or replaced by a later boot; NodeNameTaken: another folder's is up | Node:Changed joined, returned |
 | MarkNode down | it is not up, or has come back | Node:Changed down |
-| MarkNode out | it is not down, or has come back | Node:Changed out: its groups are placed elsewhere |
+| MarkNode out | it is not down, has come back, or is `held_back` | Node:Changed out: its groups are placed elsewhere |
 | MarkNode full, writable | it is so | Node:Changed full, writable |
 | DrainNode | NoSuchNode | Node:Changed draining, staying |
 | RemoveNode | NoSuchNode; NodeHoldsData while it is up or holds a group | Node:Removed |
 | HoldGroup | the node was started anew, or is not to have the group, or is its last holder | Group:Held |
 | SetCopies | InvalidArgument | Cluster:CopiesSet |
+| SetOutShare | InvalidArgument | Cluster:OutShareSet |
+| PauseCluster | it is so | Cluster:Paused, Cluster:Resumed |
 
-up ─ silent for the grace ─► down ─ silent for long ─► out; from both back to up when it registers again.
+up ─ silent for the grace ─► down ─ silent for long ─► out; from both back to up when it registers again. A node whose
+disk fails says so, and is both at once. Brakes: never more than a share of the nodes is out by itself, never a whole
+failure domain of several nodes (a rack that is away comes back with all it had, and its copies would lie in one place
+meanwhile), and none while an operator has paused it; who is held back stays down.
 A group's targets are to have it; its holders have all of it. A node becomes a holder when it says that it has copied
 everything; who is no target stays a holder until all targets are. The last holder stays one when it is out or has lost
 some: nobody else has the blobs. A group in which nothing was ever written is held by its targets at once; one whose last
@@ -59,6 +64,14 @@ def decide(placement: Placement, body: commands.ClusterBody) -> events.ClusterEv
             if body.copies == placement.copies:
                 return None
             return events.CopiesSet(body.copies, _placed(placement, placement.nodes, body.copies))
+        case commands.SetOutShare():
+            if not 0 <= body.share <= 1:
+                raise Rejected("InvalidArgument", "The share of nodes that may go out by themselves is 0 to 1.")
+            return None if body.share == placement.brakes.out_share else events.OutShareSet(body.share)
+        case commands.PauseCluster():
+            if body.is_paused == placement.brakes.is_paused:
+                return None
+            return events.Paused() if body.is_paused else events.Resumed()
         case _:
             assert_never(body)
 
@@ -78,8 +91,33 @@ def apply(placement: Placement, event: events.ClusterEvent) -> Placement:
             return replace(placement, epoch=epoch, groups=_groups(placement, placed))
         case events.CopiesSet():
             return replace(placement, epoch=epoch, copies=event.copies, groups=_groups(placement, event.private))
+        case events.OutShareSet():
+            return replace(placement, epoch=epoch, held=replace(placement.brakes, out_share=event.share))
+        case events.Paused() | events.Resumed():
+            is_paused = isinstance(event, events.Paused)
+            return replace(placement, epoch=epoch, held=replace(placement.brakes, is_paused=is_paused))
         case _:
             assert_never(event)
+
+
+def held_back(placement: Placement, node: Node) -> str:
+    """Why a node that is down does not go out by itself; empty where it may."""
+    if placement.brakes.is_paused:
+        return "the cluster is paused"
+    if node.is_draining:
+        return ""  # it is placed elsewhere already
+    out = sum(each.state is State.OUT and not each.is_draining for each in placement.nodes.values())
+    if out >= _out_max(placement):
+        return f"{out} of {len(placement.nodes)} nodes are out already"
+    domain = [each for each in placement.nodes.values() if each.domain == node.domain]
+    if len(domain) > 1 and not any(each.state is State.UP for each in domain):
+        return f"all of its failure domain {node.domain} is away"
+    return ""
+
+
+def _out_max(placement: Placement) -> int:
+    share = placement.brakes.out_share
+    return max(1, int(share * len(placement.nodes))) if share else 0
 
 
 def _register(placement: Placement, body: commands.RegisterNode) -> events.NodeChanged | None:
@@ -106,7 +144,8 @@ def _mark(placement: Placement, body: commands.MarkNode) -> events.NodeChanged |
         case Mark.DOWN:
             return _changed(placement, replace(node, state=State.DOWN), "down") if node.state is State.UP else None
         case Mark.OUT:
-            return _changed(placement, replace(node, state=State.OUT), "out") if node.state is State.DOWN else None
+            is_due = node.state is State.DOWN and not held_back(placement, node)
+            return _changed(placement, replace(node, state=State.OUT), "out") if is_due else None
         case Mark.FULL | Mark.WRITABLE:
             is_full = body.mark is Mark.FULL
             return None if node.is_full == is_full else _changed(placement, replace(node, is_full=is_full), body.mark)

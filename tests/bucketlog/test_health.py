@@ -12,6 +12,7 @@ from bucketlog import server
 from bucketlog.health import Health, health_routes
 from bucketlog.work import Work
 from datanode import heartbeat
+from datanode.clock import LogClock
 from datanode.heartbeat import Heart, Said
 from datanode.member import Identity, NodeReplaced
 from datanode.routing import has_quorum
@@ -174,9 +175,8 @@ def test_a_data_node_whose_heartbeats_do_not_get_through_knows_it(monkeypatch: p
 
     async def case(log: MemoryLog) -> None:
         log.fail_next = 3
-        heart = Heart(
-            log, service, Said("http://node", "rack", 10), ClusterSecret(b"a secret of a test cluster"), lambda: 1
-        )
+        secret, clock = ClusterSecret(b"a secret of a test cluster"), LogClock(lambda: 1)
+        heart = Heart(log, service, Said("http://node", "rack", 10), secret, clock)
         beating = asyncio.create_task(heart.run())
         while log.fail_next:
             await asyncio.sleep(0)

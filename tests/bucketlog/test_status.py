@@ -2,12 +2,13 @@
 
 import io
 
+import msgspec
 import pytest
 from rich.console import Console
 
 from bucketlog.cli import show
 from bucketlog.status import Condition, Heard, PartitionStatus, conditions, status_of
-from topics.placement import Group, Node, Placement, State
+from topics.placement import Brakes, Group, Node, Placement, State
 
 
 def node(name: str, state: State = State.UP, *, is_draining: bool = False) -> Node:
@@ -63,4 +64,20 @@ def test_the_tables_name_what_is_wrong_and_fit_into_80_columns() -> None:
         "nobody",
         "under-replicated",
     ):
+        assert words in text
+
+
+def test_what_is_wrong_with_a_node_and_what_is_paused_are_shown() -> None:
+    made = msgspec.structs.replace(placement(Group(["a", "b"], ["b"]), down="b"), held=Brakes(is_paused=True))
+    heard = {"a": Heard(300, {}, 0.5, "", -3600.0), "c": Heard(300, {}, 0.5, "", 20.0, "a sync has taken 30 s")}
+    found = status_of(made, heard, [])
+    assert [(node.name, node.warnings) for node in found.nodes] == [
+        ("a", ["its clock is -3600 s off the log's"]),
+        ("b", ["will not be out by itself: the cluster is paused"]),
+        ("c", ["its disk fails: a sync has taken 30 s"]),
+    ]
+    console = Console(file=io.StringIO(), width=80, record=True)
+    console.print(show.status(found))
+    text = console.export_text()
+    for words in ("paused: no data node goes out by itself", "a: its clock is -3600 s off", "c: its disk fails"):
         assert words in text

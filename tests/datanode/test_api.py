@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 from starlette.types import Message, Receive, Scope, Send
 
 from datanode.api import create_node_app
-from datanode.node import BlobRef, BlobUnavailable, TooFewCopies
+from datanode.node import BlobRef, BlobUnavailable, Piece, TooFewCopies
 from datanode.remote import RemoteNode
 from tests.datanode.nodes import SECRET, Parts, node_parts, put, served
 from tests.datanode.peers import Peer
@@ -209,5 +209,34 @@ def test_what_a_node_cannot_do_is_told_with_its_reason(work: str, trouble: str, 
                     await put(node, REF, b"abc", leads=work == "lead")
             if isinstance(failure.value, TooFewCopies):
                 assert failure.value.without == ["q", "r"]
+
+    asyncio.run(case())
+
+
+@pytest.mark.parametrize("off_s", [-3_600, 0, 3_600])
+def test_a_clock_that_is_off_costs_no_request_but_the_first_write(off_s: int, tmp_path: Path) -> None:
+    async def case() -> None:
+        async with node_parts(tmp_path) as parts:
+            app = create_node_app(parts.node, SECRET, lambda: NOW)
+            async with served(app) as endpoint, RemoteNode(endpoint, SECRET, lambda: NOW + off_s) as node:
+                if off_s:
+                    with pytest.raises(OSError, match="a clock is wrong"):
+                        await put(node, REF, b"abc")
+                await put(node, REF, b"abc")
+            async with served(app) as endpoint, RemoteNode(endpoint, SECRET, lambda: NOW + off_s) as node:
+                assert await node.read(REF, 0, 3, -1) == b"abc"
+                assert await node.pieces(0, [Piece(REF.blob, 0, 3)], -1) == [b"abc"]
+
+    asyncio.run(case())
+
+
+def test_another_secret_is_refused_whatever_the_clock(tmp_path: Path) -> None:
+    async def case() -> None:
+        async with node_parts(tmp_path) as parts:
+            app = create_node_app(parts.node, SECRET, lambda: NOW)
+            other = ClusterSecret(b"a secret of another cluster")
+            async with served(app) as endpoint, RemoteNode(endpoint, other, lambda: NOW + 3_600) as node:
+                with pytest.raises(OSError, match="not signed"):
+                    await node.read(REF, 0, 3, -1)
 
     asyncio.run(case())

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from datanode.clock import LogClock
 from datanode.heartbeat import AT, SILENT_S, Heart, Said
 from datanode.service import NodeService
 from tests.datanode.bench import IDENTITY, OWN, Bench, bench, claim, payload
@@ -20,7 +21,7 @@ SECRET = ClusterSecret(b"a secret of a test cluster")
 @asynccontextmanager
 async def beating(made: Bench, clock_ms: Callable[[], int] = now_ms) -> AsyncIterator[Heart]:
     service = NodeService(IDENTITY, made.log, made.store, made.map, made.peers, made.submit, now_ms)
-    heart = Heart(made.log, service, Said("http://own", "rack", 100), SECRET, clock_ms)
+    heart = Heart(made.log, service, Said("http://own", "rack", 100), SECRET, LogClock(clock_ms))
     running = [asyncio.create_task(each) for each in (service.run(), heart.run())]
     yield heart
     assert not any(task.done() for task in running)
@@ -78,3 +79,14 @@ def test_a_wrong_clock_is_told_where_it_can_be_set(ahead_s: int, told: str, capl
     bench(case)
     assert ("this machine's clock is" in caplog.text) == bool(told)
     assert told in caplog.text
+
+
+def test_the_logs_clock_goes_on_by_a_clock_that_nobody_sets() -> None:
+    own_ms, elapsed_s = 1_000_000, 5.0
+    clock = LogClock(lambda: own_ms, lambda: elapsed_s)
+    assert clock() == 1_000_000
+    assert clock.compare(own_ms, 1_000_000 - 30_000) == 0  # as far off as may be
+    assert clock.compare(own_ms, 1_000_000 + 61_000) == -61
+    own_ms += 3_600_000  # it is set
+    elapsed_s += 2
+    assert clock() == 1_063_000

@@ -17,7 +17,7 @@ from topics.commands import Mark, MarkNode
 from topics.heartbeats import Heartbeat
 from topics.log import Entry, LogError
 from topics.memory import MemoryLog
-from topics.placement import Group
+from topics.placement import OUT_SHARE, Brakes, Group
 from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
 
@@ -115,6 +115,27 @@ def test_copies_are_set_as_the_operator_wants_them() -> None:
         assert set(made.asked) == {commands.SetCopies(3)}
 
     bench(case)
+
+
+def test_the_share_that_may_be_out_is_set_as_the_operator_wants_it() -> None:
+    async def case(made: Bench) -> None:
+        made.placement = msgspec.structs.replace(cluster(), held=Brakes(out_share=0.5))
+        await made.beats(2, "")
+        assert set(made.asked) == {commands.SetOutShare(OUT_SHARE)}
+
+    bench(case)
+
+
+def test_a_wrong_clock_is_told_once_and_once_that_it_is_over(caplog: pytest.LogCaptureFixture) -> None:
+    async def case(made: Bench) -> None:
+        await made.beats(5, "a", clock_ms=0)
+        await made.beats(5, "a")
+
+    bench(case)
+    told = [each.message for each in caplog.records if "clock" in each.message]
+    assert len(told) == 2
+    assert "off the log's" in told[0]
+    assert told[1] == "data node a (clock): this is over"
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from processors.liveness import SKEW_MS_MAX, Limits, Liveness, trimmable
+from processors.liveness import Limits, Liveness, trimmable
 from tests.processors.data_nodes import beat, cluster, node
 from topics import commands
 from topics.commands import Mark, MarkNode
 from topics.heartbeats import Heard
-from topics.placement import Group, Placement, State
+from topics.placement import Brakes, Group, Placement, State
 
 GRACE, OUT = 15_000, 600_000
 NOW = 1_800_000_000_000
@@ -126,8 +127,6 @@ def test_who_was_heard_long_ago_is_not_registered() -> None:
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("another cluster", {"cluster": "another"}, "belongs to another cluster"),
-    ("a clock that is ahead", {"clock_ms": NOW + SKEW_MS_MAX + 1}, "clock is +60 s off"),
-    ("a clock that is behind", {"clock_ms": NOW - SKEW_MS_MAX - 1}, "clock is -60 s off"),
     ("a name that is taken", {"incarnation": "another"}, "of this name is up at http://b"),
     ("a process that was replaced", {"boot": "0"}, "a later process of this node is at http://b"),
 ]
@@ -151,8 +150,74 @@ def test_who_is_refused_again_after_all_was_well_is_told_again() -> None:
     assert bench.hear("b", cluster="another")
 
 
-def test_a_clock_within_bounds_is_heard() -> None:
-    assert Bench().hear("b", clock_ms=NOW + SKEW_MS_MAX) == ""
+@pytest.mark.parametrize("off_s", [-3_600, -61, 61, 3_600])
+def test_a_clock_that_is_off_is_told_and_judges_nobody(off_s: int) -> None:
+    bench = Bench()
+    for _ in range(700):
+        bench.second += 1
+        assert bench.hear("a") == bench.hear("b", clock_ms=bench._now + off_s * 1000) == ""
+        assert bench.judge() == []
+    assert bench.liveness.clocks_off_s() == {"a": 0, "b": off_s}
+    (told,) = bench.liveness.warnings(KNOWN).items()
+    assert told == (("b", "clock"), f"its clock is {off_s:+d} s off the log's; set it, or the broker's, right")
+
+
+def test_a_clock_that_is_a_little_off_is_no_news() -> None:
+    bench = Bench()
+    bench.hear("b", clock_ms=bench._now + 30_000)
+    assert bench.liveness.warnings(KNOWN) == {}
+
+
+@pytest.mark.parametrize("jump_s", [-3_600, -61, 61, 3_600])
+def test_when_the_logs_clock_is_set_nobody_is_judged_by_it(jump_s: int) -> None:
+    bench = Bench()
+    bench.passes(20, "ab")
+    bench.second += jump_s
+    assert bench.passes(20, "ab") == []
+    bench.second -= jump_s
+    assert bench.passes(20, "ab") == []
+    bench.second += jump_s
+    first = bench.first(30, "a")
+    assert first is not None
+    assert first[1] == MarkNode("b", "1", Mark.DOWN)
+    assert first[0] - (60 + jump_s) <= 17
+
+
+FAILS = {"disk_failure": "a sync has taken 30 s"}
+
+
+def test_a_node_whose_disk_fails_is_down_at_once_and_then_out_by_its_own_word() -> None:
+    bench = Bench()
+    bench.passes(3, "ab")
+    bench.hear("b", **FAILS)
+    assert bench.judge() == [MarkNode("b", "1", Mark.DOWN)]
+    bench.placement = cluster(node("a"), node("b", state=State.DOWN))
+    bench.hear("b", **FAILS)
+    assert bench.judge() == [MarkNode("b", "1", Mark.OUT)]
+    bench.placement = cluster(node("a"), node("b", state=State.OUT))
+    bench.hear("b", **FAILS, boot="2")  # it is started again, on the same disk
+    assert bench.judge() == []
+    assert bench.liveness.warnings(bench.placement)["b", "disk"] == "its disk fails: a sync has taken 30 s; replace it"
+    bench.hear("b", boot="2")
+    assert [type(each) for each in bench.judge()] == [commands.RegisterNode]
+
+
+def test_a_later_process_on_a_disk_that_fails_is_not_registered_and_the_node_is_down() -> None:
+    bench = Bench()
+    bench.passes(3, "ab")
+    bench.hear("b", **FAILS, boot="2")
+    assert bench.judge() == [MarkNode("b", "1", Mark.DOWN)]
+
+
+def test_who_is_held_back_is_told_and_not_asked_for() -> None:
+    bench = Bench(cluster(node("a"), node("b", state=State.DOWN), node("c")))
+    bench.placement = msgspec.structs.replace(bench.placement, held=Brakes(is_paused=True))
+    assert bench.passes(617, "ac") == []
+    assert bench.liveness.warnings(bench.placement) == {
+        ("b", "held back"): "it is down for long, and its groups stay where they are: the cluster is paused"
+    }
+    bench.placement = msgspec.structs.replace(bench.placement, held=Brakes())
+    assert bench.first(1, "ac") == (618, MarkNode("b", "1", Mark.OUT))
 
 
 @pytest.mark.parametrize(("known", "said", "mark"), [(False, True, Mark.FULL), (True, False, Mark.WRITABLE)])

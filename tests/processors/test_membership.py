@@ -338,6 +338,79 @@ ASKED = [
         for copies in (0, 8)
     ),
 ]
+FIVE = [*ALL, join("h"), join("i")]
+
+
+def in_rack(name: str) -> commands.RegisterNode:
+    return commands.RegisterNode(name, name, OLD, f"http://{name}", "rack", 1)
+
+
+RACK: list[commands.ClusterBody] = [in_rack(A), in_rack(B), join(C), join("h")]
+PAUSE, RESUME = commands.PauseCluster(is_paused=True), commands.PauseCluster(is_paused=False)
+BRAKES = [
+    Row("pause", BOTH, PAUSE, events.Paused(), "b:up a:up", "b a", "b a"),
+    Row("pause again", [*BOTH, PAUSE], PAUSE, None, "b:up a:up", "b a", "b a"),
+    Row("resume", [*BOTH, PAUSE], RESUME, events.Resumed(), "b:up a:up", "b a", "b a"),
+    Row("resume what is not paused", BOTH, RESUME, None, "b:up a:up", "b a", "b a"),
+    Row("out while paused", [*ALL, PAUSE, mark(A, Mark.DOWN)], mark(A, Mark.OUT), None, "b:down a:up g:up", "b a", "b a"),
+    Row(
+        "one more than the share",
+        [*FIVE, *gone(C), mark(A, Mark.DOWN)],
+        mark(A, Mark.OUT),
+        None,
+        "b:down a:up g:out h:up i:up",
+        "b a",
+        "b a",
+    ),
+    Row(
+        "as many as the share",
+        [*FIVE, commands.SetOutShare(0.4), *gone(C), mark("i", Mark.DOWN)],
+        mark("i", Mark.OUT),
+        NodeChanged(node("i", **OUT), "out", Placed()),
+        "b:up a:up g:out h:up i:out",
+        "b a",
+        "b a",
+    ),
+    Row(
+        "without any share",
+        [*ALL, commands.SetOutShare(0), mark(C, Mark.DOWN)],
+        mark(C, Mark.OUT),
+        None,
+        "b:up a:up g:down",
+        "b a",
+        "b a",
+    ),
+    Row(
+        "one that is drained is not counted, and not held back",
+        [*FIVE, *gone(C), drain("i"), mark("i", Mark.DOWN)],
+        mark("i", Mark.OUT),
+        NodeChanged(node("i", is_draining=True, **OUT), "out", Placed()),
+        "b:up a:up g:out h:up i:out,draining",
+        "b a",
+        "b a",
+    ),
+    Row(
+        "the last of its failure domain",
+        [*RACK, mark(A, Mark.DOWN), mark(B, Mark.DOWN)],
+        mark(A, Mark.OUT),
+        None,
+        "b:down a:down g:up h:up",
+        "b g",
+        "b",
+    ),
+    Row("the share again", BOTH, commands.SetOutShare(0.25), None, "b:up a:up", "b a", "b a"),
+    Row("another share", BOTH, commands.SetOutShare(1), events.OutShareSet(1), "b:up a:up", "b a", "b a"),
+    Row(
+        "no share",
+        BOTH,
+        commands.SetOutShare(1.5),
+        None,
+        "b:up a:up",
+        "b a",
+        "b a",
+        rejected("InvalidArgument", "The share of nodes that may go out by themselves is 0 to 1."),
+    ),
+]
 HELD = [
     Row("held", [join(A), join(B)], hold(B), events.GroupHeld(B, 0, [A, B]), "b:up a:up", "b a", "b a"),
     Row(
@@ -368,7 +441,7 @@ HELD = [
 ]
 
 
-@pytest.mark.parametrize("row", [*JOINED, *MARKED, *ASKED, *HELD], ids=lambda row: row.name)
+@pytest.mark.parametrize("row", [*JOINED, *MARKED, *ASKED, *BRAKES, *HELD], ids=lambda row: row.name)
 def test_membership(row: Row) -> None:
     machine = Machine({tables.PLACEMENT_KEY: encode(TWO)})
     for epoch, body in enumerate(row.given, 1):

@@ -8,7 +8,7 @@ from processors.machine.rejection import Rejected
 from processors.machine.rendezvous import is_candidate
 from topics import commands, events
 from topics.commands import Mark
-from topics.placement import Group, Placement
+from topics.placement import Group, Placement, State
 
 NAMES, FOLDERS, BOOTS = st.sampled_from("abcde"), st.sampled_from("12"), st.sampled_from("12")
 COMMANDS: st.SearchStrategy[commands.ClusterBody] = st.one_of(
@@ -39,6 +39,8 @@ COMMANDS: st.SearchStrategy[commands.ClusterBody] = st.one_of(
         st.booleans(),
     ),
     st.builds(commands.SetCopies, st.integers(0, 4)),
+    st.builds(commands.SetOutShare, st.sampled_from([0, 0.25, 0.5, 1])),
+    st.builds(commands.PauseCluster, st.booleans()),
 )
 START = Placement(copies=2, groups=[Group()] * 2)
 
@@ -83,6 +85,16 @@ def targets_can_take_blobs(_: Placement, after: Placement) -> None:
         assert len(group.targets) <= candidates
 
 
+def brakes_hold(before: Placement, after: Placement, event: events.ClusterEvent) -> None:
+    if isinstance(event, events.NodeChanged) and event.change == "out" and not event.node.is_draining:
+        nodes = after.nodes.values()
+        out = sum(each.state is State.OUT and not each.is_draining for each in nodes)
+        assert not before.brakes.is_paused
+        assert out <= max(1, before.brakes.out_share * len(nodes))
+        domain = [each for each in nodes if each.domain == event.node.domain]
+        assert len(domain) == 1 or any(each.state is State.UP for each in domain)
+
+
 @settings(max_examples=100)
 @given(st.lists(COMMANDS, max_size=40))
 def test_what_holds_after_any_commands(bodies: list[commands.ClusterBody]) -> None:
@@ -97,6 +109,7 @@ def test_what_holds_after_any_commands(bodies: list[commands.ClusterBody]) -> No
         for invariant in (holders_are_known, who_was_held_is_held, targets_can_take_blobs):
             invariant(before, placement)
         a_new_holder_said_so_or_there_was_none(before, placement, body)
+        brakes_hold(before, placement, event)
         records.append(events.encode(events.Decision(1, 1, 0, 0, "", "", "", event)))
     replayed = START
     for record in records:

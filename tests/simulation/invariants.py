@@ -66,3 +66,11 @@ class ViewIsReadLittle(InvariantBroken):
 
 class FullNodesTakeNothing(InvariantBroken):
     """No payload goes to a group with a full target while there are groups without one."""
+
+
+class BrakesHold(InvariantBroken):
+    """No more nodes are out by themselves than a share, no whole rack, and none while an operator has paused it."""
+
+
+class ClocksJudgeNobody(InvariantBroken):
+    """A node whose clock is wrong, and nothing else, is up."""

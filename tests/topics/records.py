@@ -3,7 +3,7 @@
 from topics import commands, events
 from topics.heartbeats import Heartbeat, Tick
 from topics.objects import Attributes, Checksum, Extent, Preconditions
-from topics.placement import Group, Node, Placement, State
+from topics.placement import Brakes, Group, Node, Placement, State
 
 EXTENTS = [Extent("01" * 16, 0, 5, 0x9A71BB4C, 7), Extent("02" * 16, 3, 67_108_864, 1, -1)]
 CHECKSUM = Checksum("CRC32C", "mnG7TA==")
@@ -32,6 +32,8 @@ BODIES: list[commands.Body] = [
     commands.SetCopies(3),
     commands.DiscardParts(3),
     commands.ForgetReleased(3, 99, 2),
+    commands.SetOutShare(0.25),
+    commands.PauseCluster(is_paused=True),
 ]
 FACTS: list[events.Event] = [
     events.Claimed("cd" * 16),
@@ -71,8 +73,13 @@ FACTS: list[events.Event] = [
     events.CommandsDecided(17),
     events.PartsDiscarded(41, "a.jpg", "ef" * 16, 500),
     events.BlobsReleased(42, 3),
+    events.GroupHeld("n1", 63, ["n2"], ["n2", "n3"]),
+    events.OutShareSet(0.25),
+    events.Paused(),
+    events.Resumed(),
 ]
 PLACEMENTS = [Placement(), Placement(7, 2, {"n1": NODE}, [Group(["n1"], ["n2", "n1"]), Group(["n1"], []), Group()])]
+PLACEMENTS.append(Placement(8, 2, {}, [Group()], held=Brakes(is_paused=True, out_share=0.5)))
 BEATS: list[Heartbeat | Tick] = [
     Heartbeat(
         "n1",

@@ -6,15 +6,25 @@ from typing import Any
 import pytest
 
 from datanode import layout, orphans, recovery, routing, store
+from datanode.clock import LogClock
 from datanode.copy import GroupCopy
 from datanode.index import BlobIndex
 from datanode.replica import GroupReplica
 from datanode.volume import Volume
+from processors import liveness
+from processors.liveness import Liveness
 from processors.machine import decide, membership
 from processors.view import Readable
-from tests.simulation.invariants import CorruptionIsNeverServed, FullNodesTakeNothing, ReplicasConverge
+from tests.simulation.invariants import (
+    BrakesHold,
+    ClocksJudgeNobody,
+    CorruptionIsNeverServed,
+    FullNodesTakeNothing,
+    ReplicasConverge,
+)
 from tests.simulation.plants import Patch, Plant
 from topics import commands, events
+from topics.heartbeats import Heartbeat
 from topics.log import Record
 from topics.placement import Group, Placement
 
@@ -93,6 +103,24 @@ def full_nodes_are_targets_like_others(patch: Patch, world: object) -> None:
     patch.setattr(routing, "_room", room)
 
 
+def no_brakes(patch: Patch, world: object) -> None:
+    patch.setattr(membership, "held_back", lambda *_: "")
+    patch.setattr(liveness, "held_back", lambda *_: "")
+
+
+def wrong_clocks_are_not_heard(patch: Patch, world: object) -> None:
+    honest = Liveness._refusal
+
+    def refusal(judge: Liveness, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
+        return "its clock is wrong" if abs(beat.clock_ms - time_ms) > 60_000 else honest(judge, time_ms, beat, placement)
+
+    patch.setattr(Liveness, "_refusal", refusal)
+
+
+def ages_by_the_own_clock(patch: Patch, world: object) -> None:
+    patch.setattr(LogClock, "__call__", lambda clock: clock.own_ms())
+
+
 PLANTS = [
     Plant(quorum_of_one, ReplicasConverge, 311),
     Plant(told_before_it_is_settled, ReplicasConverge, 36),
@@ -104,5 +132,8 @@ PLANTS = [
     Plant(referred_blobs_are_orphans, ReplicasConverge),
     Plant(orphans_stay, ReplicasConverge),
     Plant(loss_forgotten, ReplicasConverge, 6),
-    Plant(full_nodes_are_targets_like_others, FullNodesTakeNothing, 20),
+    Plant(full_nodes_are_targets_like_others, FullNodesTakeNothing, 45),
+    Plant(ages_by_the_own_clock, ReplicasConverge, 6),
+    Plant(no_brakes, BrakesHold),
+    Plant(wrong_clocks_are_not_heard, ClocksJudgeNobody, 5),
 ]

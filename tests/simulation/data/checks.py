@@ -6,18 +6,20 @@ from awscrt.checksums import crc32c
 
 from datanode.layout import BlobCorrupt
 from datanode.store import BlobMissing, VolumeStore
-from processors.machine import tables
+from processors.machine import membership, tables
 from tests.simulation.cluster.checks import replay
 from tests.simulation.data.host import Host
 from tests.simulation.data.owner import PARTITION, Owner
-from tests.simulation.invariants import CorruptionIsNeverServed, ViewEqualsReplay
-from topics import spec
+from tests.simulation.invariants import BrakesHold, ClocksJudgeNobody, CorruptionIsNeverServed, ViewEqualsReplay
+from topics import events, spec
 from topics.memory import MemoryLog
 from topics.objects import Extent
-from topics.placement import Placement, State
+from topics.placement import OUT_SHARE, Placement, State
+from topics.reader import ReaderState
 from topics.spec import TopicPartition
 
 Blob = tuple[int, bytes]
+CONTROL = TopicPartition("events", spec.CONTROL_PARTITION)
 
 
 async def not_whole(log: MemoryLog, placement: Placement, hosts: Sequence[Host]) -> str:
@@ -107,3 +109,38 @@ async def check_views(log: MemoryLog, owner: Owner) -> None:
         view = owner.views[number]
         if (await replay(log, number, tables.meta(view).offset)).view.rows != view.rows:
             raise ViewEqualsReplay(f"partition {number}")
+
+
+async def cluster_events(log: MemoryLog, start: int = 0) -> list[events.ClusterEvent]:
+    """Those that count."""
+    found, state = list[events.ClusterEvent](), ReaderState()
+    for record in await log.read(CONTROL, 0, records_max=100_000):
+        decision = events.decode(record.value)
+        if (after := state.accept(decision)) is not None:
+            state = after
+            if record.offset >= start and isinstance(decision.event, events.ClusterEvent):
+                found.append(decision.event)
+    return found
+
+
+async def check_brakes(log: MemoryLog) -> None:
+    placement = Placement()
+    for event in await cluster_events(log):
+        before, placement = placement, membership.apply(placement, event)
+        if not isinstance(event, events.NodeChanged) or event.change != "out" or event.node.is_draining:
+            continue
+        nodes = placement.nodes.values()
+        domain = [each for each in nodes if each.domain == event.node.domain]
+        out = sum(each.state is State.OUT and not each.is_draining for each in nodes)
+        if before.brakes.is_paused:
+            raise BrakesHold(f"{event.node.name} went out while the cluster was paused")
+        if out > max(1, OUT_SHARE * len(nodes)):
+            raise BrakesHold(f"{out} of {len(nodes)} nodes are out")
+        if len(domain) > 1 and not any(each.state is State.UP for each in domain):
+            raise BrakesHold(f"{event.node.name} went out, and all of its rack is away")
+
+
+async def check_nobody_fell(log: MemoryLog, start: int) -> None:
+    for event in await cluster_events(log, start):
+        if isinstance(event, events.NodeChanged) and event.node.state is not State.UP:
+            raise ClocksJudgeNobody(f"{event.node.name} is {event.change}, and nothing is wrong but a clock")

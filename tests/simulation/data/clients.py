@@ -47,22 +47,25 @@ class Gateways:
 
 
 class GatewayMap(PlacementMap):
-    """Remembers since when each node has been full in the maps that came."""
+    """Remembers since when each node has been full in the maps that came, and since when there was room elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()
         self._full_since_s: dict[str, float] = {}
+        self._room_since_s = float("inf")
 
     def update(self, found: Placement) -> None:
         super().update(found)
         now_s = asyncio.get_running_loop().time()
         full = {name for name, node in self.current.nodes.items() if node.is_full}
         self._full_since_s = {name: self._full_since_s.get(name, now_s) for name in full}
+        has_room = any(map(partial(_has_room, self.current), self.current.groups))
+        self._room_since_s = min(self._room_since_s, now_s) if has_room else float("inf")
 
     def check_room(self, group: int, begun: Placement, begun_s: float) -> None:
         """Of a group that was chosen for a small payload since then, or a while before."""
         known = {name for name, since_s in self._full_since_s.items() if since_s < begun_s - STICKY_S}
-        if known & set(begun.groups[group].targets) and any(map(partial(_has_room, begun), begun.groups)):
+        if known & set(begun.groups[group].targets) and self._room_since_s < begun_s - STICKY_S:
             raise FullNodesTakeNothing(f"{known} are full, and group {group} was chosen")
 
 

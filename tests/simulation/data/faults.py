@@ -67,6 +67,7 @@ class Faults:
             self._lose,
             self._damage,
             self._drain,
+            self._wrong_clock,
         ]
         self._together = [
             *self._alone,
@@ -82,6 +83,8 @@ class Faults:
             self._damage,
             self._lose_index,
             self._stay_away,
+            self._rack_away,
+            self._pause_cluster,
             self._break_gateway,
             self._join,
         ]
@@ -100,15 +103,20 @@ class Faults:
         network.slow_s.clear()
         for host in self._in.hosts:
             host.disk.capacity_bytes = ROOM_BYTES
+            host.clock_off_s = 0.0
         for each in self._everybody():
             each.connection.stalls.clear()
         while any(each.machine.is_dead or each.machine.is_paused for each in self._everybody()):
             await asyncio.sleep(0.1)
         for host in self._in.hosts:
             await self._say(commands.DrainNode(host.name, False))
+        await self._say(commands.PauseCluster(False))
 
-    async def one_alone(self) -> None:
-        await self._rng.choice(self._alone)()
+    async def one_alone(self) -> str:
+        """Its name."""
+        fault = self._rng.choice(self._alone)
+        await fault()
+        return fault.__name__.removeprefix("_").replace("_", " ")
 
     async def _well(self) -> Host | None:
         """One that was heard just now, so that it is not out if it is away for a while."""
@@ -199,6 +207,29 @@ class Faults:
         if (host := await self._well()) is not None and await self._may_lose(host):
             host.stop_for(LONG_AWAY_S * (0.5 + self._rng.random() / 2), power=self._rng.random() < 0.5)
             self._in.note("away for long")
+
+    async def _rack_away(self) -> None:
+        """A failure domain of several nodes, so long that each of them would be out: but they lose nothing."""
+        rack = self._rng.choice(self._in.hosts).rack
+        hosts = [each for each in self._in.hosts if each.rack == rack]
+        if len(hosts) > 1 and self._loser == "":
+            seconds, power = LONG_AWAY_S * (0.5 + self._rng.random() / 2), self._rng.random() < 0.5
+            for host in hosts:
+                if not host.machine.is_dead:
+                    host.stop_for(seconds, power=power)
+            self._in.note("rack away")
+
+    async def _pause_cluster(self) -> None:
+        await self._say(commands.PauseCluster(True))
+        resume = commands.PauseCluster(False)
+        self._loop.in_world(self._rng.random() * 12, lambda: self._say_soon(resume))
+        self._in.note("cluster paused")
+
+    async def _wrong_clock(self) -> None:
+        host = self._rng.choice(self._in.hosts)
+        host.clock_off_s = self._rng.choice([-1, 1]) * (61 + self._rng.random() * 4_000)
+        self._loop.in_world(5 + self._rng.random() * 5, lambda: setattr(host, "clock_off_s", 0.0))
+        self._in.note("wrong clock")
 
     async def _storm(self) -> None:
         weather = self._in.weather

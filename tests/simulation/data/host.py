@@ -1,9 +1,10 @@
 """A data node: its disk, which outlives its processes, and the process of the day, put together as in `bucketlog.roles`."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
+from datanode.clock import LogClock
 from datanode.heartbeat import Heart, Said
 from datanode.index import BlobIndex
 from datanode.member import Identity, NodeReplaced
@@ -26,8 +27,13 @@ REPLACED_AGAIN_S = 1.0
 
 
 class Host:
-    def __init__(self, number: int, network: Network, log: MemoryLog, weather: Weather) -> None:
+    def __init__(
+        self, number: int, network: Network, log: MemoryLog, weather: Weather, rack: str = "", capacity_bytes: int = 1 << 30
+    ) -> None:
         self.name = f"node-{number}"
+        self.rack = rack or self.name
+        self.clock_off_s = 0.0
+        self._capacity_bytes = capacity_bytes
         self._network = network
         self._log = log
         self._weather = weather
@@ -82,18 +88,18 @@ class Host:
     async def _live(self) -> None:
         own = Identity(self.name, self.incarnation, f"{self.name}-boot-{self._boots}")
         log, loop, machine = self.connection, self._network.loop, self.machine
-        clock_ms: Callable[[], int] = lambda: int(loop.time() * 1000)  # noqa: E731
+        clock = LogClock(lambda: int((loop.time() + self.clock_off_s) * 1000), loop.time)
         store = VolumeStore(self.disk, BlobIndex(self.table), volume_bytes=VOLUME_BYTES, reserve_bytes=RESERVE_BYTES)
-        submit = CommandSender(log, clock_ms)
+        submit = CommandSender(log, clock)
         nodes = lambda endpoint: SimulatedNode(self._network, machine, endpoint)  # noqa: E731
-        service = self.service = NodeService(own, log, store, self.known, nodes, submit, clock_ms, TIMES)
+        service = self.service = NodeService(own, log, store, self.known, nodes, submit, clock, TIMES)
         machine.node = service.node
         self._network.machines[self.endpoint] = machine
-        said = Said(self.endpoint, self.name, 1 << 30)
+        said = Said(self.endpoint, self.rack, self._capacity_bytes)
         await asyncio.gather(
             self._guarded(self.known.run(log)),
             self._guarded(service.run()),
-            self._guarded(Heart(log, service, said, SECRET, clock_ms).run()),
+            self._guarded(Heart(log, service, said, SECRET, clock).run()),
         )
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:

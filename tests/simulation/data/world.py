@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 from msgspec.structs import replace
 
-from datanode import fetch, leader
+from datanode import fetch, heartbeat, leader
 from gateway import payload
 from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.cluster.processes import ClusterLoop, Process
@@ -56,6 +56,7 @@ class DataWorld:
         self.hosts: list[Host] = []
         self.gateways: list[Gateway] = []
         self.owner: Owner
+        self.racks = self.rng.choice([0, 0, 2, 3])  # 0: each node is a failure domain of its own
 
     def run(self) -> None:
         """Raises `InvariantBroken`."""
@@ -68,6 +69,7 @@ class DataWorld:
                 patch.setattr(fetch, "SMALL_BYTES", 10_000)
                 patch.setattr(fetch, "PAGE_BLOBS", 3)
                 patch.setattr(leader, "CHUNKS_MAX", 2)
+                patch.setattr(heartbeat, "CLOCK_EVERY", 2)
                 self.loop.run_until_complete(self._live())
         finally:
             self.loop.close()
@@ -80,7 +82,9 @@ class DataWorld:
         self.reached[what] += 1
 
     def add_host(self) -> None:
-        host = Host(len(self.hosts), self.network, self.log, self.weather)
+        number, size = len(self.hosts), self.rng.choice([1, 1, 2]) << 30
+        rack = f"rack-{number % self.racks}" if self.racks else ""
+        host = Host(number, self.network, self.log, self.weather, rack, size)
         self.hosts.append(host)
         host.start()
 
@@ -112,8 +116,11 @@ class DataWorld:
         self.history.longest_s = 0.0
         clients = self._clients(self.loop.time() + ALONE_S, THINK_ALONE_S)
         await asyncio.sleep(self.rng.random() * 2)
-        await faults.one_alone()
+        control = await self.log.latest(checks.CONTROL)
+        fault = await faults.one_alone()
         await asyncio.gather(*clients)
+        if fault == "wrong clock":
+            await checks.check_nobody_fell(self.log, control)
         if self.history.unanswered:
             raise EveryRequestIsAnswered(f"after one fault alone, not {self.history.unanswered}")
         if self.history.longest_s > ANSWER_S:
@@ -159,6 +166,7 @@ class DataWorld:
         if self.network.failures:
             raise NodesFailAsTheySay(f"{self.network.failures}")
         await checks.check_views(self.log, self.owner)
+        await checks.check_brakes(self.log)
         rows = self.owner.objects()
         for key in self.history.possible:
             found = int(rows[key].etag) if key in rows else None
