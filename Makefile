@@ -6,8 +6,10 @@ CUTS ?= 200
 ROUNDS ?= 10
 FLIPS ?= 200
 KILLS ?= 100
+export BUCKETLOG_TEST_REQUIRED ?= kafka
+BROKER := $(BIN)/python -m tests.kafka.broker  # for the command that follows
 
-.PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills bench bench-cluster bench-datanodes lock clean
+.PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills nightly bench bench-cluster bench-datanodes lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -32,11 +34,11 @@ test: install  ## run all tests that need nothing but Python
 	$(BIN)/pytest -m "faults and not kafka"
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
-	BUCKETLOG_TEST_KAFKA_REQUIRED=1 $(BIN)/pytest -m "kafka and not cluster"
-	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_STORE=cluster $(BIN)/pytest -n 2 --dist worksteal tests/clients tests/gateway
+	$(BROKER) $(BIN)/pytest -m "kafka and not cluster and not nightly"
+	BUCKETLOG_TEST_STORE=cluster $(BROKER) $(BIN)/pytest -n 2 --dist worksteal tests/clients tests/gateway
 
 test-cluster: install  ## run data nodes under faults on Apache Kafka: ROUNDS of each, and FLIPS of bits
-	BUCKETLOG_TEST_KAFKA_REQUIRED=1 BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BIN)/pytest -s -m cluster
+	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BROKER) $(BIN)/pytest -s -m cluster
 
 check: install  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .
@@ -52,6 +54,9 @@ power-cuts: install  ## cut the power CUTS times under a real store with 16 clie
 
 kills: install  ## kill a real store with 16 clients KILLS times
 	BUCKETLOG_TEST_KILLS=$(KILLS) $(BIN)/pytest tests/faults/test_kill.py
+
+nightly: install  ## run the long forms of all tests, each to its end, and tell of them in build/nightly.md
+	$(BIN)/python -m tests.nightly
 
 bench: install  ## measure the store's speed and record it in benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.bench --record

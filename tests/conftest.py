@@ -1,12 +1,14 @@
 """Fixtures that several suites share."""
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from tests.kafka.broker import NoBroker, any_broker
 from tests.kafka.cluster import Cluster
+from tests.required import missing
 from tests.server import Server
 
 STORE = os.environ.get("BUCKETLOG_TEST_STORE", "one process")
@@ -35,11 +37,16 @@ def server(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequ
 
 @pytest.fixture(scope="session")
 def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Bootstrap servers of a real broker; skips, loudly, where there can be none and none is required."""
+    """Bootstrap servers of a real broker."""
     try:
         with any_broker(tmp_path_factory.mktemp("kafka")) as bootstrap:
             yield bootstrap
     except NoBroker as error:
-        if os.environ.get("BUCKETLOG_TEST_KAFKA_REQUIRED"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        missing("kafka", str(error))
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """The right to make network namespaces and file systems, and the commands for it."""
+    if os.geteuid() != 0 or shutil.which("ip") is None or shutil.which("mkfs.ext4") is None:
+        missing("root", "makes network namespaces and small disks: needs root, and the packages iproute2 and e2fsprogs")

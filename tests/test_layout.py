@@ -1,6 +1,7 @@
 """What holds for all files of the tests."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,3 +27,10 @@ def test_no_test_is_imported() -> None:
         if name.startswith("tests.") and any(part.startswith("test_") for part in name.split(".")[1:])
     ]
     assert found == []
+
+
+def test_no_test_is_skipped_but_by_what_is_required() -> None:
+    """So that in CI none is: see `required`."""
+    skips = re.compile(r"pytest\.skip\(|mark\.skip|importorskip|unittest\.skip|mark\.xfail")
+    others = [path for path in FILES if path.name not in {"required.py", "test_layout.py"}]
+    assert [str(path.relative_to(TESTS)) for path in others if skips.search(path.read_text())] == []

@@ -1,7 +1,5 @@
 """What takes root to make for a data node: a network namespace whose link goes down, a disk of a few megabytes."""
 
-import os
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator, Sequence
@@ -14,9 +12,7 @@ import pytest
 from tests.kafka.cluster import Cluster
 
 HERE, THERE = "10.213.77.1", "10.213.77.2"  # the two ends of the link
-needs_root = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("ip") is None, reason="makes network namespaces and small disks"
-)
+needs_root = pytest.mark.usefixtures("root")
 
 
 class Namespace(NamedTuple):

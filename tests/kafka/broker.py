@@ -1,8 +1,7 @@
 """A Kafka broker for tests: one that is named, one in a container, or one from Maven's jars, in this order.
 
 BUCKETLOG_TEST_KAFKA names bootstrap servers; else Docker by testcontainers; else Java 17 and Maven fetch the jars once into
-a cache and start a KRaft broker on loopback. Without any of them the tests are skipped, loudly, unless
-BUCKETLOG_TEST_KAFKA_REQUIRED is set.
+a cache and start a KRaft broker on loopback.
 
 `python -m tests.kafka.broker COMMAND…` runs a command beside a broker that all tests in it use.
 """
@@ -219,8 +218,13 @@ def _has_docker() -> bool:
 
 
 def main() -> int:
-    with tempfile.TemporaryDirectory() as folder, any_broker(Path(folder)) as bootstrap:
-        return subprocess.run(sys.argv[1:], check=False, env=os.environ | {"BUCKETLOG_TEST_KAFKA": bootstrap}).returncode
+    try:
+        with tempfile.TemporaryDirectory() as folder, any_broker(Path(folder)) as bootstrap:
+            env = os.environ | {"BUCKETLOG_TEST_KAFKA": bootstrap}
+            return subprocess.run(sys.argv[1:], check=False, env=env).returncode
+    except NoBroker as error:
+        print(error, file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from tests.load.checks import check, check_stream
 from tests.load.clients import start_clients, stop_clients
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
-ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault, on each of two
+ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.kafka.local import PORTS, CannotStart, check_tools
+from tests.required import missing
 from tests.server import ACCESS_KEY, SECRET_KEY, client_of
 
 COMMAND = [sys.executable, "-m", "tests.kafka.local", "--data"]
@@ -57,21 +58,21 @@ def body(s3: Any) -> bytes:
     return found
 
 
-def skip_where_it_cannot_run() -> None:
+@pytest.fixture
+def can_run() -> None:
     try:
         check_tools()
     except CannotStart as error:
-        if os.environ.get("BUCKETLOG_TEST_KAFKA_REQUIRED"):
-            pytest.fail(str(error))
-        pytest.skip(str(error))
+        missing("kafka", str(error))
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", PORTS["gateway"])) == 0:
-            pytest.skip("the ports are taken: a cluster or a store runs on this machine")
+            missing("ports", "the ports are taken: stop the cluster or the store that runs on this machine")
 
 
 @pytest.mark.kafka
+@pytest.mark.nightly
+@pytest.mark.usefixtures("can_run")
 def test_ctrl_c_stops_every_process_and_the_next_start_has_the_data(tmp_path: Path) -> None:
-    skip_where_it_cannot_run()
     with cluster(tmp_path) as pids:
         client_of(ENDPOINTS[0]).create_bucket(Bucket="photos")
         client_of(ENDPOINTS[0]).put_object(Bucket="photos", Key="k", Body=b"1" * (1 << 20))
