@@ -11,7 +11,7 @@ from pathlib import Path
 from bucketlog.settings import Settings
 
 ROOT_USER = "root"
-_FILE = "credentials.json"
+FILE = "credentials.json"
 log_ = logging.getLogger(__name__)
 
 
@@ -63,7 +63,7 @@ def _given(settings: Settings) -> RootCredentials | None:
 
 
 def _kept(data: Path) -> RootCredentials | None:
-    path = data / _FILE
+    path = data / FILE
     if not path.exists():
         return None
     kept = json.loads(path.read_text())
@@ -90,8 +90,8 @@ def _keep(found: RootCredentials, folders: Sequence[Path], *, is_new: bool) -> N
     failures: list[OSError] = []
     for folder in folders:
         try:
-            if not (folder / _FILE).exists():
-                _write(folder / _FILE, found)
+            if not (folder / FILE).exists():
+                _write(folder / FILE, found)
         except OSError as error:
             failures.append(error)
             log_.error("the keys cannot be kept in %s: %s", folder, error)

@@ -1,15 +1,21 @@
 """Uvicorn's HTTP protocol with bounds on what a client may send before it is known who it is.
 
 Without them a request's head grows for as long as a client sends it, and a silent connection stays for ever. And a client
-that is answered before it has sent all gets to read the answer: see `linger`.
+that is answered before it has sent all gets to read the answer: see `linger`; one that does not is ended: see `unread`.
 """
 
 import asyncio
+import functools
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from bucketlog.linger import LingeringTransport
+from bucketlog.unread import UnreadWatch
+from gateway.tally import IS_GONE
 
 HEAD_BYTES_MAX = 32 << 10  # on the wire; S3's bound of 16 KiB for the headers is told by the gateway
 HEAD_S_MAX = 15.0  # from a request's first byte (or the connection) to the end of its head
@@ -17,28 +23,62 @@ REFUSED_BYTES_MAX = 256 << 10  # read and dropped of what is no HTTP request
 STOPPING_S_MAX = 1.0  # for which a connection lingers when the server stops
 
 
+class _Dated(list[tuple[bytes, bytes]]):
+    """Of all answers. Uvicorn's own date is of the second before, or of a request's head: too early for what it made."""
+
+    def __add__(self, others: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
+        return [(b"date", _date(int(time.time()))), *others]
+
+
+@functools.lru_cache(1)
+def _date(time_s: int) -> bytes:
+    """RFC 9110 §5.6.7."""
+    return formatdate(time_s, usegmt=True).encode()
+
+
+_HEADERS = _Dated()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     _timer: asyncio.TimerHandle | None = None  # runs while a head is awaited
     _head_bytes = 0
     _closing: LingeringTransport
+    _unread: UnreadWatch
 
     def connection_made(self, transport: Any) -> None:
         self._closing = LingeringTransport(transport, self.loop, self._is_sending)
+        self._unread = UnreadWatch(transport, self.loop)
         super().connection_made(cast(asyncio.Transport, self._closing))
         self._begin_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
+        self._unread.end()
         self._closing.end()
         super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         self._begin_head()
         super().on_message_begin()
+        self.scope["state"][IS_GONE] = self._closing.is_closing
+
+    def on_response_complete(self) -> None:
+        self._unread.begin()  # of its end: what is less than the transport pauses for
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unread.begin()
+
+    def resume_writing(self) -> None:
+        self._unread.end()
+        super().resume_writing()
 
     def on_headers_complete(self) -> None:
         self._end_head()
         super().on_headers_complete()
+        if self.cycle is not None:
+            self.cycle.default_headers = _HEADERS
 
     def data_received(self, data: bytes) -> None:
         if self._closing.is_lingering:
@@ -55,11 +95,15 @@ class BoundedProtocol(HttpToolsProtocol):
         """For what is no HTTP request; S3's form, as no gateway sees it."""
         self._end_head()
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>BadRequest</Code><Message>{msg}</Message></Error>'
-        head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\n"
+        date = _date(int(time.time())).decode()
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ndate: {date}\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\n"
+        )
         self.transport.write(f"{head}connection: close\r\n\r\n{body}".encode())
         if self.cycle is not None and not self.cycle.response_complete:  # whoever reads the body learns of it
             self.cycle.disconnected = True
             self.cycle.message_event.set()
+        self._unread.begin()
         self._closing.linger(REFUSED_BYTES_MAX)
 
     def shutdown(self) -> None:

@@ -58,9 +58,8 @@ def serve(settings: Settings, open_: OpenStore) -> None:
 def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) -> None:
     endpoint = f"http://{settings.host}:{settings.port}"
     print(f"bucketlog serves S3 at {endpoint}, data in {settings.data.resolve()}")
-    if is_new:
-        secret = root.secret(root.access_key)
-        print(f"  access key id {root.access_key}, secret access key {secret} (kept in credentials.json there)")
+    if is_new:  # never the secret itself: what a container prints is its log
+        print(f"  new keys are in {settings.data.resolve() / credentials.FILE}, for its owner to read")
     print(
         f"  try: AWS_ACCESS_KEY_ID={root.access_key} AWS_SECRET_ACCESS_KEY=… aws --endpoint-url {endpoint} s3 mb s3://photos"
     )

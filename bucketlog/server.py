@@ -68,6 +68,7 @@ async def _serve(settings: Settings, role: Role, listener: socket.socket) -> Non
         log_config=None,  # `logs` has it
         log_level="warning",
         server_header=False,
+        date_header=False,  # the protocol has it, to the second
         timeout_graceful_shutdown=GRACE_S,
     )
     server = _Server(config, front)

@@ -15,7 +15,7 @@ from gateway.error_document import HOST_ID, error_response
 from gateway.errors import S3Error, as_s3_error
 from gateway.operations import CREATE_BUCKET, Operation
 from gateway.request import Request
-from gateway.tally import ACCESS, GONE
+from gateway.tally import ACCESS, GONE, IS_GONE
 from topics import request_id
 
 _HOST_HEADER = (b"x-amz-id-2", HOST_ID.encode())
@@ -51,7 +51,7 @@ class S3App:
         except Exception as error:  # noqa: BLE001 - the one place where failures become answers
             response = _failed(error, request)
         status = response.status if response else GONE
-        sent = await _send(response, send, request) if response else 0
+        sent = await _send(response, send, request, scope) if response else 0
         seconds = perf_counter() - began_s
         self._tally.add(name, status, seconds, request.received_bytes, sent)
         if self._gateway.logs_access:
@@ -97,7 +97,7 @@ def _log_access(scope: Scope, request: Request, operation: str, status: int, sec
     log_access.info("request", extra=line)
 
 
-async def _send(response: Response, send: Send, request: Request) -> int:
+async def _send(response: Response, send: Send, request: Request, scope: Scope) -> int:
     """Returns how many bytes of body there were."""
     headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
     headers += ((b"x-amz-request-id", request.id.encode()), _HOST_HEADER)
@@ -111,13 +111,16 @@ async def _send(response: Response, send: Send, request: Request) -> int:
     if isinstance(body, bytes):
         await send({"type": "http.response.body", "body": body})
         return len(body)
-    return await _stream(body, send)
+    return await _stream(body, send, scope)
 
 
-async def _stream(body: AsyncIterator[bytes], send: Send) -> int:
-    sent = 0
+async def _stream(body: AsyncIterator[bytes], send: Send, scope: Scope) -> int:
+    """Ends where the client is gone, too: a server tells nobody who sends."""
+    sent, is_gone = 0, scope.get("state", {}).get(IS_GONE, bool)
     try:
         async for chunk in body:
+            if is_gone():
+                return sent
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             sent += len(chunk)
     except Exception as error:

@@ -9,6 +9,7 @@ from collections import Counter
 
 ACCESS = "bucketlog.access"  # the logger of a line for each request
 GONE = 499  # of a request whose client broke off: there is nobody to answer (as nginx has it)
+IS_GONE = "bucketlog.is_gone"  # in the ASGI scope's state: tells whether its connection has ended
 BOUNDS_S = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 

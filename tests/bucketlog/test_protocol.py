@@ -2,6 +2,7 @@
 
 import socket
 import time
+from email.utils import parsedate_to_datetime
 
 from bucketlog.protocol import HEAD_BYTES_MAX
 from tests.server import Server
@@ -32,6 +33,26 @@ def test_what_is_no_http_is_told_so(server: Server) -> None:
         answer = connection.recv(1000)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"<Code>BadRequest</Code>" in answer
+
+
+def test_no_answer_is_older_than_what_it_tells_of(server: Server) -> None:
+    """Over more than a second, so that each moment of one is met."""
+    s3 = server.client()
+    s3.create_bucket(Bucket="dated")
+    started = time.monotonic()
+    while time.monotonic() - started < 2.5:
+        put = s3.put_object(Bucket="dated", Key="k", Body=b"x")["ResponseMetadata"]["HTTPHeaders"]["date"]
+        found = s3.head_object(Bucket="dated", Key="k")
+        assert parsedate_to_datetime(put) >= found["LastModified"]
+        assert parsedate_to_datetime(found["ResponseMetadata"]["HTTPHeaders"]["date"]) >= found["LastModified"]
+
+
+def test_every_answer_has_one_date(server: Server) -> None:
+    for path in ("/", "/healthz", "/-/status", "/-/none"):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+            connection.sendall(f"GET {path} HTTP/1.0\r\n\r\n".encode())
+            head = b"".join(iter(lambda: connection.recv(4096), b"")).partition(b"\r\n\r\n")[0]
+        assert head.lower().count(b"\r\ndate: ") == 1
 
 
 def test_a_silent_connection_is_ended(server: Server) -> None:

@@ -128,7 +128,8 @@ def test_keys_are_generated_once_and_kept_for_their_owner_only(tmp_path: Path) -
     path = tmp_path / "credentials.json"
     kept = json.loads(path.read_text())
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert any(kept["access_key_id"] in line and kept["secret_access_key"] in line for line in lines)
+    assert any(str(path) in line for line in lines)
+    assert not any(kept["secret_access_key"] in line for line in lines)
     process, lines = start(*flags)
     end(process)
     assert json.loads(path.read_text()) == kept
