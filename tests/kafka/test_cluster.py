@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from processors.readers import GONE_S
 from tests.kafka.cluster import Cluster
 from tests.load.checks import check, check_stream
 from tests.load.clients import start_clients, stop_clients
+from tests.load.slow_read import BYTES, survives_an_overwrite
 
 pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault
@@ -19,7 +21,7 @@ ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory, kafka: str) -> Iterator[Cluster]:
     """Of all tests here: each has a bucket of its own."""
-    with Cluster(tmp_path_factory.mktemp("cluster"), kafka) as made:
+    with Cluster(tmp_path_factory.mktemp("cluster"), kafka, env={"BUCKETLOG_RELEASE_AFTER_S": "1"}) as made:
         yield made
 
 
@@ -37,6 +39,22 @@ def test_clients_may_use_any_gateway(cluster: Cluster) -> None:
     assert second.list_buckets()["Buckets"] == first.list_buckets()["Buckets"]
     assert "photos" in [row["Name"] for row in second.list_buckets()["Buckets"]]
     assert len(second.list_objects_v2(Bucket="photos")["Contents"]) == 20
+
+
+def test_what_is_being_read_stays(cluster: Cluster) -> None:
+    """Though it was overwritten long ago: garbage is kept for a second here, and an owner has heard all gateways."""
+    s3 = cluster.client(gateway=0)
+    s3.create_bucket(Bucket="slow")
+    kept = taken_bytes(cluster)
+    survives_an_overwrite(s3, "slow", lambda: taken_bytes(cluster) < BYTES, hold_s=GONE_S + 10)
+    deadline = time.monotonic() + 60
+    while taken_bytes(cluster) > kept + BYTES / 10:
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def taken_bytes(cluster: Cluster) -> int:
+    return sum(path.stat().st_blocks * 512 for path in cluster.datanode.data.glob("volumes/*"))
 
 
 def test_a_graceful_restart_is_no_error_to_anyone(cluster: Cluster) -> None:

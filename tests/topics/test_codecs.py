@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tests.topics.records import BEATS, BODIES, FACTS, PLACEMENTS, command, decision
-from topics import commands, events, heartbeats, owners, placement, replies, writes
+from topics import commands, events, heartbeats, owners, placement, readers, replies, writes
 from topics.objects import Checksum
 from topics.secret import ClusterSecret
 
@@ -72,8 +72,20 @@ REPLIES = {
         "R1", "SlowDown", "why", "5d41", "null", 1_000, 5, Checksum("CRC32", "AAAAAA==")
     ),
 }
+SAID_BY_READERS = {
+    b'{"type":"Reading","gateway":"3/ab","oldest":17,"has_left":false,"version":1}': readers.Reading("3/ab", 17),
+    b'{"type":"Mark","owner":"cd","number":9,"version":1}': readers.Mark("cd", 9),
+}
 LEASE = owners.Lease("ab", "http://10.0.0.7:9002", {0: 3, 16: 1}, {16}, number=7)
 LEASE_BYTES = b'{"owner":"ab","endpoint":"http://10.0.0.7:9002","epochs":{"0":3,"16":1},"held":[16],"version":1,"number":7}'
+
+
+@pytest.mark.parametrize(("data", "said"), SAID_BY_READERS.items())
+def test_readers(data: bytes, said: readers.Reading | readers.Mark) -> None:
+    assert readers.encode(said) == data
+    assert readers.decode(data) == said
+    with pytest.raises(ValueError, match="version 2 of what readers say is not known"):
+        readers.decode(data.replace(b'"version":1', b'"version":2'))
 
 
 @pytest.mark.parametrize(("data", "reply"), REPLIES.items())

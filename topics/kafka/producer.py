@@ -17,16 +17,17 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from topics.kafka.config import KafkaConfig
 from topics.kafka.message import failure
-from topics.log import Entry
+from topics.log import Entry, LogError
 
 POLL_S = 0.1
+UNKNOWN_OFFSET = -1
 
 
 class _Append:
     """What one call waits for."""
 
     def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.offsets = [-1] * count
+        self.offsets = [UNKNOWN_OFFSET] * count
         self.remaining = count
         self.error: KafkaError | None = None
         self.future: asyncio.Future[list[int]] = loop.create_future()
@@ -57,6 +58,8 @@ class KafkaProducer:
         await waiting.future
         if waiting.error is not None:
             raise failure(f"append to {topic}:{partition} failed", self.fatal or waiting.error)
+        if UNKNOWN_OFFSET in waiting.offsets:  # brokers had it already, from an earlier attempt
+            raise LogError(f"append to {topic}:{partition} is in the log, but the brokers do not tell where")
         return waiting.offsets
 
     async def close(self) -> None:
@@ -69,7 +72,8 @@ class KafkaProducer:
             if error is not None:
                 waiting.error = error
             else:
-                waiting.offsets[place] = message.offset() or 0
+                offset = message.offset()
+                waiting.offsets[place] = UNKNOWN_OFFSET if offset is None else offset
             waiting.remaining -= 1
             if not waiting.remaining:
                 self._finished.append(waiting)
