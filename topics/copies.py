@@ -1,6 +1,7 @@
 """The disks of a mirror that are in use: an operation goes to all of them, and one on which it fails is left out.
 
-Rules: a disk that fails is left out, and the others' labels say so (`topics/generation.py`), before the operation returns.
+Rules: a disk that fails or hangs is left out, and the others' labels say so (`topics/generation.py`), before the operation
+returns.
 The last member is never left out, nor any where an operation fails on all of them. A full disk is an error of the operation
 as without a mirror. A disk that is joining has all operations, and is a member behind `admit`.
 Errors: `OSError` as of one disk; `LogError` at the start where it cannot be known which disks have all.
@@ -22,6 +23,7 @@ from topics.seal import sealed, unsealed
 
 LABEL = "mirror.json"
 LOG_COPIES = 3
+LATE_S = 10.0  # that a disk may answer after the first one: less than half of what a client waits
 T = TypeVar("T")
 log_ = logging.getLogger(__name__)
 
@@ -93,14 +95,28 @@ class Copies:
         return done
 
     async def each_at_once(self, work: Callable[[Copy], Awaitable[None]]) -> None:
-        copies = self.in_use
-        outcomes = await asyncio.gather(*(work(copy) for copy in copies), return_exceptions=True)
+        """A disk that hangs is left out like one that fails: `LATE_S` behind the first member on which it went well.
+
+        Before that nobody is: what was given up may still be done, and must not come to a disk that goes on without it.
+        """
+        tasks = {copy: asyncio.ensure_future(work(copy)) for copy in self.in_use}
+        pending = set(tasks.values())
+        try:
+            while pending and not any(_went_well(tasks[copy]) for copy in self.members):
+                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if pending:
+                _, pending = await asyncio.wait(pending, timeout=LATE_S)
+        finally:
+            for task in pending:
+                task.cancel()
         failed: dict[Copy, OSError] = {}
-        for copy, outcome in zip(copies, outcomes, strict=True):
-            if isinstance(outcome, OSError):
-                failed[copy] = outcome
-            elif outcome is not None:
-                raise outcome
+        for copy, task in tasks.items():
+            if task in pending:
+                failed[copy] = OSError(errno.ETIMEDOUT, f"no answer for {LATE_S:g} s")
+            elif isinstance(error := task.exception(), OSError):
+                failed[copy] = error
+            elif error is not None:
+                raise error
         self._settle(failed)
 
     def _settle(self, failed: Mapping[Copy, OSError]) -> None:
@@ -158,6 +174,10 @@ class Copies:
             _tell(copy.name, str(error))
         else:
             self.joining.append(copy)
+
+
+def _went_well(task: "asyncio.Future[None]") -> bool:
+    return task.done() and task.exception() is None
 
 
 def _is_full(error: OSError) -> bool:

@@ -1,14 +1,16 @@
 """An ordered map of bytes in RocksDB, below the views and the blob index: atomic batches, not synced.
 
 What is kept in it can be made again (from the log, from the volumes); RocksDB's own write-ahead log spares a start that.
-So a database that was found damaged is removed at the next start; until then it gives what is whole. One whose opening did
-not end is removed, too: with some flipped bits RocksDB does not come back from it.
+So a database that was found damaged is removed at the next start; until then it gives what is whole. With some flipped bits
+RocksDB does not come back from an opening. That cannot be told from a process that was killed meanwhile, so only behind
+`OPENINGS_MAX` of them in a row is the database put aside, under another name, and made anew.
 """
 
 import faulthandler
 import logging
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -21,12 +23,14 @@ CACHE_BYTES = 64 << 20  # shared by all partitions
 LOG_FILES_MAX = 2
 DELETES_FLUSHED = 10_000  # a scan steps over each one that is not compacted away, and holds the interpreter meanwhile
 DELETES_WINDOW = 4_096  # a file with a run of entries of which half are deletes is compacted
-OPEN_S = 60.0  # takes milliseconds, and as long as the disk needs for WRITE_BUFFER_BYTES of log
+OPEN_S = 600.0  # takes milliseconds, or as long as a slow disk needs for WRITE_BUFFER_BYTES of log and a thousand files
+OPENING_SLOW_S = 10.0  # is told
+OPENINGS_MAX = 3  # in a row that did not end
 
 _DAMAGED = "Corruption"  # how RocksDB begins to tell of it
 _UNOPENED = (_DAMAGED, "MANIFEST")  # the second: the name of that file, in another one, has a flipped bit
 _FOUND_DAMAGED, _OPENING = "DAMAGED", "OPENING"  # files
-_MARKS = {_FOUND_DAMAGED: "it was found damaged", _OPENING: "its last opening did not end"}
+_ASIDE = ".aside"
 log_ = logging.getLogger(__name__)
 _cache = Cache(CACHE_BYTES)
 _flusher = ThreadPoolExecutor(1, "flush")
@@ -34,15 +38,26 @@ _flusher = ThreadPoolExecutor(1, "flush")
 
 @contextmanager
 def _must_end(mark: Path) -> Iterator[None]:
-    """Else the process ends, and `mark` stays. RocksDB holds the interpreter, so no thread of it could do that."""
+    """Else the process ends, and `mark` stays, with how many openings in a row did not end.
+
+    RocksDB holds the interpreter, so no thread of it could do that.
+    """
     mark.parent.mkdir(parents=True, exist_ok=True)
-    mark.touch()
+    mark.write_text(str(_unended(mark) + 1))
+    begun_s = time.monotonic()
     faulthandler.dump_traceback_later(OPEN_S, exit=True, file=sys.__stderr__ or 2)
     try:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
         mark.unlink()
+        if (took_s := time.monotonic() - begun_s) > OPENING_SLOW_S:
+            log_.warning("%s took %.0f s to open", mark.parent, took_s)
+
+
+def _unended(mark: Path) -> int:
+    """Openings in a row; an earlier release wrote no number."""
+    return int(mark.read_text() or 1) if mark.exists() else 0
 
 
 def open_database(path: Path) -> Rdict:
@@ -62,7 +77,11 @@ def open_database(path: Path) -> Rdict:
         return Rdict(str(path), options)
 
 
-class DatabaseDamaged(OSError):
+class DatabaseFailed(OSError):
+    """RocksDB could not read or write, for the disk's sake: the same may go well later."""
+
+
+class DatabaseDamaged(DatabaseFailed):
     """What is read fails its checksum."""
 
 
@@ -74,9 +93,9 @@ class RocksMap:
         self._path = path
         self._deletes = 0  # since the last flush that was asked for
         self._flushing: Future[None] | None = None
-        for mark, why in _MARKS.items():
-            if (path / mark).exists():
-                self._remove(why)
+        if (path / _FOUND_DAMAGED).exists():
+            self._remove("it was found damaged")
+        self._look_at_openings()
         try:
             self._database = open_database(path)
         except Exception as error:
@@ -147,9 +166,27 @@ class RocksMap:
         log_.error("%s is made anew: %s", self._path, why)
         shutil.rmtree(self._path)
 
-    def _told(self, error: Exception) -> Exception:
+    def _look_at_openings(self) -> None:
+        """What is put aside takes the place of what was put aside before."""
+        unended = _unended(self._path / _OPENING)
+        if 0 < unended < OPENINGS_MAX:
+            log_.warning(
+                "the last opening of %s did not end; this one may take up to %.0f s; behind %d in a row it is put aside",
+                *(self._path, OPEN_S, OPENINGS_MAX),
+            )
+        if unended >= OPENINGS_MAX:
+            aside = self._path.with_name(self._path.name + _ASIDE)
+            shutil.rmtree(aside, ignore_errors=True)
+            (self._path / _OPENING).unlink()
+            self._path.rename(aside)
+            log_.error(
+                "%s is made anew: its last %d openings did not end; what was there is %s: remove it when all is well",
+                *(self._path, unended, aside),
+            )
+
+    def _told(self, error: Exception) -> DatabaseFailed:
         if _DAMAGED not in str(error):
-            return error
+            return DatabaseFailed(f"{self._path} cannot be used now ({error}); check its disk")
         (self._path / _FOUND_DAMAGED).touch()
         self.damage = DatabaseDamaged(f"{self._path} is damaged ({error}): it is made anew when bucketlog starts again")
         return self.damage

@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import logging
 import random
+import threading
 from collections.abc import Iterator, Mapping
 
 import pytest
 
-from tests.disks.fused import Fuse, FusedDisk
+from tests.disks.fused import Data, Fuse, FusedDisk, FusedFile
 from tests.simulation.disk import SimulatedDisk
 from tests.topics.two_topics import COMMANDS, EVENTS, SPECS, others_done
-from topics.disk import Disk
+from topics.disk import Disk, File
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.log import Entry, LogCorrupt, LogError
 from topics.mirror import MirroredDisk
@@ -392,3 +393,71 @@ def test_a_log_of_one_disk_comes_to_others() -> None:
     disks |= new_disks("bc")
     assert seen(disks) == [b"00"]
     assert seen({name: disks[name] for name in "bc"}) == [b"00"]
+
+
+class HangingFile(FusedFile):
+    """Its synced writes run in threads, as those of a real disk, and hang there while the disk does; then they are done."""
+
+    def __init__(self, file: File, may_go_on: threading.Event) -> None:
+        super().__init__(file, Fuse())
+        self._may_go_on = may_go_on
+
+    async def write_synced(self, data: Data, at: int) -> None:
+        await asyncio.get_running_loop().run_in_executor(None, self._may_go_on.wait, 30)
+        await self._file.write_synced(data, at)
+
+
+class HangingDisk(FusedDisk):
+    def __init__(self, disk: Disk) -> None:
+        super().__init__(disk, Fuse())
+        self.may_go_on = threading.Event()
+        self.may_go_on.set()
+
+    def open(self, path: str) -> File:
+        return HangingFile(self._disk.open(path), self.may_go_on)
+
+
+def test_a_disk_that_hangs_is_left_out_and_what_it_writes_late_makes_it_no_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topics.copies.LATE_S", 0.05)
+    disks = new_disks()
+
+    async def run() -> list[bytes]:
+        hanging = HangingDisk(disks["b"])
+        store = Store({"a": disks["a"], "b": hanging})
+        taken = await store.fill(0, 4)
+        hanging.may_go_on.clear()
+        taken += await store.fill(4, 4)
+        assert store.disk.members == ["a"]
+        hanging.may_go_on.set()
+        taken += await store.fill(8, 4)
+        assert store.disk.members == ["a"]
+        return taken
+
+    taken = asyncio.run(run())
+    assert len(taken) == 12
+    assert members(disks) == ["a"]
+    assert seen(disks) == taken
+    assert contents(disks["a"]) == contents(disks["b"])
+
+
+def test_where_all_disks_hang_they_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("topics.copies.LATE_S", 0.05)
+    disks = new_disks()
+
+    async def run() -> list[bytes]:
+        hanging = {name: HangingDisk(disk) for name, disk in disks.items()}
+        store = Store(hanging)
+        taken = await store.fill(0, 4)
+        for disk in hanging.values():
+            disk.may_go_on.clear()
+        filling = asyncio.create_task(store.fill(4, 4))
+        await asyncio.wait({filling}, timeout=0.2)
+        assert not filling.done()
+        for disk in hanging.values():
+            disk.may_go_on.set()
+        taken += await filling
+        assert store.disk.members == ["a", "b"]
+        return taken
+
+    taken = asyncio.run(run())
+    assert seen(disks) == taken

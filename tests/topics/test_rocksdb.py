@@ -1,6 +1,7 @@
 """A database with flipped bits: nothing wrong is read, and the next start makes it anew."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ import pytest
 from rocksdict import ReadOptions
 
 from tests.flips import flip
-from topics.rocksdb import DELETES_FLUSHED, DatabaseDamaged, RocksMap
+from topics.rocksdb import DELETES_FLUSHED, OPENINGS_MAX, DatabaseDamaged, RocksMap
 
 
 @pytest.fixture
@@ -49,24 +50,49 @@ def test_a_database_that_does_not_open_for_damage_is_made_anew(folder: Path) -> 
     database.close()
 
 
-def test_a_database_whose_opening_does_not_end_is_made_anew_by_the_next_start(folder: Path) -> None:
+def opening(folder: Path, does: str) -> subprocess.CompletedProcess[str]:
+    """A process in which RocksDB does not come back from an opening."""
     hung = f"""if True:
-        import ctypes
+        import ctypes, os, signal
         from pathlib import Path
         from topics import rocksdb
         rocksdb.OPEN_S = 0.2
-        rocksdb.Rdict = lambda *_: ctypes.PyDLL(None).sleep(60)  # holds the interpreter as RocksDB does
+        rocksdb.Rdict = lambda *_: {does}
         rocksdb.RocksMap(Path({str(folder)!r}))
     """
-    ended = subprocess.run([sys.executable, "-c", hung], capture_output=True, text=True, timeout=30, check=False)
-    assert (ended.returncode, "open_database" in ended.stderr) == (1, True)
+    return subprocess.run([sys.executable, "-c", hung], capture_output=True, text=True, timeout=30, check=False)
+
+
+HANGS = "ctypes.PyDLL(None).sleep(60)"  # holds the interpreter as RocksDB does
+KILLED = "os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize(("does", "code"), [(HANGS, 1), (KILLED, -signal.SIGKILL)])
+def test_openings_that_do_not_end_cost_nothing_until_there_are_several_in_a_row(folder: Path, does: str, code: int) -> None:
+    aside = folder.with_name("database.aside")
+    for _ in range(2):
+        for _ in range(OPENINGS_MAX - 1):
+            ended = opening(folder, does)
+            assert (ended.returncode, "open_database" in ended.stderr) == (code, does == HANGS)
+        database = RocksMap(folder)
+        assert len(list(database.scan(b"k", b"l"))) == 5_000
+        database.close()
+        assert not aside.exists()
+    for number in range(OPENINGS_MAX):
+        assert ("did not end" in opening(folder, does).stderr) == (number > 0)
     database = RocksMap(folder)
     assert list(database.scan(b"k", b"l")) == []
-    database.commit({b"k": b"v"})
     database.close()
-    database = RocksMap(folder)
-    assert database.get(b"k") == b"v"
+    database = RocksMap(aside)
+    assert len(list(database.scan(b"k", b"l"))) == 5_000
     database.close()
+
+
+def test_what_was_put_aside_gives_way_to_the_next(folder: Path) -> None:
+    for _ in range(2):
+        (folder / "OPENING").write_text(str(OPENINGS_MAX))
+        RocksMap(folder).close()
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["database", "database.aside"]
 
 
 def test_one_that_is_open_elsewhere_is_left_alone(folder: Path) -> None:
