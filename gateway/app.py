@@ -99,7 +99,7 @@ def _log_access(scope: Scope, request: Request, operation: str, status: int, sec
 
 async def _send(response: Response, send: Send, request: Request, scope: Scope) -> int:
     """Returns how many bytes of body there were."""
-    headers = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in response.headers]
+    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
     headers += ((b"x-amz-request-id", request.id.encode()), _HOST_HEADER)
     if not request.is_drained:
         headers.append((b"connection", b"close"))

@@ -1,6 +1,11 @@
-"""What a client stores with an object: system headers and user metadata, from a request's headers and back to them."""
+"""What a client stores with an object: system headers and user metadata, from a request's headers and back to them.
 
-from collections.abc import Mapping
+What is not ASCII comes back in the bytes that it came in: Latin-1, or UTF-8. Only of metadata that no Latin-1 can hold S3
+makes encoded words (RFC 2047), which are ASCII.
+"""
+
+from base64 import b64encode
+from collections.abc import Collection, Mapping
 from email.utils import formatdate
 from functools import lru_cache
 
@@ -18,6 +23,7 @@ SYSTEM = (
     "x-amz-website-redirect-location",
 )
 _META = "x-amz-meta-"
+_WORD_BYTES_MAX = 45  # of UTF-8 in an encoded word, which has at most 75 characters (RFC 2047 §2)
 _DATES_KEPT = 4096  # written out: of objects that are asked for again
 _UNSUPPORTED = ("x-amz-server-side-encryption", "x-amz-object-lock-", "x-amz-tagging")  # so they begin
 OWNER_ONLY_ACLS = ("private", "bucket-owner-read", "bucket-owner-full-control")  # the same while there is one user
@@ -39,15 +45,18 @@ _STORAGE_CLASSES = {  # of S3's general purpose buckets; here they are names onl
     "GLACIER_IR",
     "DEEP_ARCHIVE",
 }
+_UNCONDITIONAL = Preconditions()
 _REDIRECT = "x-amz-website-redirect-location"
 
 
-def from_headers(headers: Mapping[str, str]) -> Attributes:
-    """Raises MetadataTooLarge, InvalidStorageClass, InvalidRedirectLocation, InvalidArgument for an ACL that is none, or
+def from_headers(headers: Mapping[str, str], in_utf8: Collection[str] = ()) -> Attributes:
+    """`in_utf8`: names of headers that came in UTF-8.
+
+    Raises MetadataTooLarge, InvalidStorageClass, InvalidRedirectLocation, InvalidArgument for an ACL that is none, or
     NotImplemented for what would silently be lost.
     """
     for name, value in headers.items():
-        if name.startswith(_UNSUPPORTED) and value and not name.endswith("-directive"):
+        if name.startswith(_UNSUPPORTED) and (value or name != "x-amz-tagging") and not name.endswith("-directive"):
             raise S3Error("NotImplemented", f"{name} is not implemented yet.")
     storage_class = headers.get("x-amz-storage-class", "STANDARD")
     if storage_class not in _STORAGE_CLASSES:
@@ -57,7 +66,7 @@ def from_headers(headers: Mapping[str, str]) -> Attributes:
     if not headers.get(_REDIRECT, "/").startswith(("/", "http://", "https://")):
         raise S3Error("InvalidRedirectLocation")
     metadata = {name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)}
-    size = sum(len(name) + len(value) for name, value in metadata.items())
+    size = sum(len(name) + (len(value) if value.isascii() else len(value.encode())) for name, value in metadata.items())
     if size > METADATA_BYTES_MAX:
         raise S3Error("MetadataTooLarge", Size=size, MaxSizeAllowed=METADATA_BYTES_MAX)
     system = {name: headers[name] for name in SYSTEM if name in headers}
@@ -66,7 +75,8 @@ def from_headers(headers: Mapping[str, str]) -> Attributes:
         if kept:
             system["content-encoding"] = ", ".join(kept)
     content_type = headers.get("content-type") or "binary/octet-stream"
-    return Attributes(content_type, system, metadata, storage_class)
+    marked = [name for name in sorted(in_utf8) if name in ("content-type", *SYSTEM) or name.startswith(_META)]
+    return Attributes(content_type, system, metadata, storage_class, marked)
 
 
 def check_acl(name: str, value: str) -> None:
@@ -76,11 +86,32 @@ def check_acl(name: str, value: str) -> None:
 
 
 def to_headers(attributes: Attributes) -> list[tuple[str, str]]:
+    """Values with a character for each byte, as all headers of a `Response`."""
     headers = [("content-type", attributes.content_type), *attributes.headers.items()]
     headers += [(_META + name, value) for name, value in attributes.metadata.items()]
+    if not all(value.isascii() for _, value in headers):
+        headers = [(name, _in_bytes(name, value, attributes.in_utf8)) for name, value in headers]
     if attributes.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", attributes.storage_class))
     return headers
+
+
+def _in_bytes(name: str, value: str, in_utf8: Collection[str]) -> str:
+    if value.isascii() or (max(value) <= "\xff" and name not in in_utf8):
+        return value
+    if max(value) > "\xff" and name.startswith(_META):
+        return _encoded_words(value)
+    return value.encode().decode("latin-1")
+
+
+def _encoded_words(text: str) -> str:
+    words, word = [], b""
+    for each in text:
+        if len(word) + len(each.encode()) > _WORD_BYTES_MAX:
+            words.append(word)
+            word = b""
+        word += each.encode()
+    return " ".join(f"=?UTF-8?B?{b64encode(each).decode()}?=" for each in [*words, word])
 
 
 def checksum_headers(checksum: Checksum | None) -> list[tuple[str, str]]:
@@ -90,9 +121,23 @@ def checksum_headers(checksum: Checksum | None) -> list[tuple[str, str]]:
 
 
 def preconditions(request: Request) -> Preconditions:
-    """Of a write: If-Match and If-None-Match."""
-    headers = request.headers
-    return Preconditions(headers.get("if-match", "").strip('"'), headers.get("if-none-match", "").strip('"'))
+    """Of a write: If-Match and If-None-Match. Raises NotImplemented for an If-None-Match of no ETag, or of several."""
+    match, none_match = request.headers.get("if-match"), request.headers.get("if-none-match")
+    if match is None and none_match is None:
+        return _UNCONDITIONAL
+    if none_match is not None:
+        none_match = none_match.removeprefix("W/")
+        if not none_match.strip('"') or "," in none_match:
+            raise S3Error("NotImplemented", Header="If-None-Match")
+    return Preconditions(condition(match), condition(none_match))
+
+
+def condition(etag: str | None) -> str:
+    """Of `Preconditions`: nothing for None. What names no ETag is a condition that no object meets, and not none."""
+    if etag is None or etag == "*":
+        return etag or ""
+    text = etag.strip('"')
+    return f'"{text}"' if text in ("", "*") else text
 
 
 @lru_cache(_DATES_KEPT)

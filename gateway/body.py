@@ -24,7 +24,7 @@ IDLE_S_MAX = 60.0  # a client that sends nothing for so long keeps space from ot
 TRAILER_LINES_MAX = 16
 _STREAMING = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
 _STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
-_TRAILERS = {f"x-amz-checksum-{each.lower()}": each for each in checksums.ALGORITHMS}
+_TRAILERS = {checksums.header(each): each for each in checksums.ALGORITHMS}
 _CHUNK = re.compile(rb"([0-9a-fA-F]{1,8}|[1-9a-fA-F][0-9a-fA-F]{8,15})(?:;chunk-signature=([0-9a-f]{64}))?\r")
 
 
@@ -33,7 +33,8 @@ class ClientGone(Exception):
 
 
 class Body:
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, algorithm: str = checksums.DEFAULT) -> None:
+        """`algorithm`: of the checksum, where the client names none. Raises the S3 error of what is announced wrongly."""
         self._request = request
         self._mode = request.headers.get("x-amz-content-sha256", UNSIGNED)
         self._is_chunked = self._mode in _STREAMING or self._mode == _STREAMING_UNSIGNED
@@ -49,7 +50,9 @@ class Body:
         self.length = self._length()
         if self._mode in _STREAMING and request.signing is None:
             raise S3Error("InvalidRequest", "Chunks can be signed in requests of signature version 4 only.")
-        self.digests = checksums.BodyDigests(request.headers, trailer, signed=self._mode if is_digest else "")
+        self.digests = checksums.BodyDigests(
+            request.headers, trailer, signed=self._mode if is_digest else "", default=algorithm
+        )
         self.trailers: dict[str, str] = {}
         self._data, self._at = b"", 0  # of an aws-chunked body: what came last, and what of it was decoded
         self._ended = False

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from typing import Protocol
 
 from awscrt import checksums
+from awscrt.checksums import XXHash
 
 from gateway.errors import S3Error
 from topics.objects import Checksum
 
-ALGORITHMS = ("CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256")
 DEFAULT = "CRC64NVME"  # what S3 adds where a client names none
-_WIDTH = {"CRC32": 4, "CRC32C": 4, "CRC64NVME": 8, "SHA1": 20, "SHA256": 32}
+FULL_OBJECT = ("CRC32", "CRC32C", "CRC64NVME")  # of an upload in parts: the sums of parts can be combined
+_PREFIX = "x-amz-checksum-"
+_BY_SDK = "x-amz-sdk-checksum-algorithm"
+_UNSUPPORTED = "Checksum algorithm provided is unsupported. Please try again with any of the valid types:"
+_NO_VALUES = (f"{_PREFIX}algorithm", f"{_PREFIX}mode", f"{_PREFIX}type")
 
 
 class Digest(Protocol):
@@ -33,39 +37,56 @@ class _Crc:
         return self._value.to_bytes(self._width, "big")
 
 
+class _XxHash:
+    def __init__(self, hash_: XXHash) -> None:
+        self.update, self.digest = hash_.update, hash_.finalize
+
+
+_ALGORITHMS: dict[str, tuple[int, Callable[[], Digest]]] = {  # bytes of a value, and what computes it
+    "CRC32": (4, lambda: _Crc(checksums.crc32, 4)),
+    "CRC32C": (4, lambda: _Crc(checksums.crc32c, 4)),
+    "CRC64NVME": (8, lambda: _Crc(checksums.crc64nvme, 8)),
+    "SHA1": (20, lambda: hashlib.sha1(usedforsecurity=False)),
+    "SHA256": (32, hashlib.sha256),
+    "SHA512": (64, hashlib.sha512),
+    "MD5": (16, lambda: hashlib.md5(usedforsecurity=False)),
+    "XXHASH64": (8, lambda: _XxHash(XXHash.new_xxhash64())),
+    "XXHASH3": (8, lambda: _XxHash(XXHash.new_xxhash3_64())),
+    "XXHASH128": (16, lambda: _XxHash(XXHash.new_xxhash3_128())),
+}
+ALGORITHMS = tuple(_ALGORITHMS)
+
+
+def header(algorithm: str) -> str:
+    return _PREFIX + algorithm.lower()
+
+
+_OF_HEADER = {header(each): each for each in ALGORITHMS}
+
+
 def new(algorithm: str) -> Digest:
-    match algorithm:
-        case "CRC32":
-            return _Crc(checksums.crc32, 4)
-        case "CRC32C":
-            return _Crc(checksums.crc32c, 4)
-        case "CRC64NVME":
-            return _Crc(checksums.crc64nvme, 8)
-        case "MD5":
-            return hashlib.md5(usedforsecurity=False)
-        case "SHA1":
-            return hashlib.sha1(usedforsecurity=False)
-        case _:
-            return hashlib.sha256()
+    return _ALGORITHMS[algorithm][1]()
 
 
 def given(headers: dict[str, str]) -> Checksum | None:
     """The one x-amz-checksum-* of the headers, if any. Raises InvalidRequest for two, or for one that is none."""
-    found = [a for a in ALGORITHMS if f"x-amz-checksum-{a.lower()}" in headers]
+    found = [name for name in headers if name.startswith(_PREFIX) and name not in _NO_VALUES]
+    if not found:
+        return None
     if len(found) > 1:
         raise S3Error(
             "InvalidRequest", "Expecting a single x-amz-checksum- header. Multiple checksum Types are not allowed."
         )
-    if not found:
-        return None
-    value = headers[f"x-amz-checksum-{found[0].lower()}"]
-    check_form(found[0], value)
-    return Checksum(found[0], value)
+    algorithm = _OF_HEADER.get(found[0])
+    if algorithm is None:
+        raise S3Error("InvalidRequest", f"The checksum algorithm of the header {found[0]} is not supported.")
+    check_form(algorithm, headers[found[0]])
+    return Checksum(algorithm, headers[found[0]])
 
 
 def check_form(algorithm: str, value: str) -> None:
     try:
-        is_whole = len(base64.b64decode(value.partition("-")[0], validate=True)) == _WIDTH[algorithm]
+        is_whole = len(base64.b64decode(value.partition("-")[0], validate=True)) == _ALGORITHMS[algorithm][0]
     except ValueError:  # also of what is not ASCII
         is_whole = False
     if not is_whole:
@@ -73,11 +94,16 @@ def check_form(algorithm: str, value: str) -> None:
 
 
 def wanted_algorithm(headers: dict[str, str]) -> str:
-    """By x-amz-sdk-checksum-algorithm or x-amz-checksum-algorithm; empty where neither is there."""
-    name = headers.get("x-amz-checksum-algorithm", headers.get("x-amz-sdk-checksum-algorithm", "")).upper()
-    if name and name not in ALGORITHMS:
-        raise S3Error("InvalidRequest", "Checksum algorithm provided is unsupported.")
-    return name
+    """By x-amz-checksum-algorithm, else x-amz-sdk-checksum-algorithm; empty where neither is there.
+
+    Raises InvalidRequest for another than S3 has.
+    """
+    name = headers.get(f"{_PREFIX}algorithm", headers.get(_BY_SDK))
+    if name is None:
+        return ""
+    if name.upper() not in _ALGORITHMS:
+        raise S3Error("InvalidRequest", f"{_UNSUPPORTED} [{', '.join(ALGORITHMS)}]")
+    return name.upper()
 
 
 def content_md5(headers: dict[str, str]) -> bytes | None:
@@ -97,25 +123,28 @@ def content_md5(headers: dict[str, str]) -> bytes | None:
 class BodyDigests:
     """Feeds every digest a body needs, and compares them at its end."""
 
-    def __init__(self, headers: dict[str, str], trailer: str, *, signed: str) -> None:
+    def __init__(self, headers: dict[str, str], trailer: str, *, signed: str, default: str = DEFAULT) -> None:
+        """`trailer`: the algorithm of the checksum that comes after the body; `default`: where a client names none.
+
+        Raises InvalidRequest or InvalidDigest.
+        """
         self._given = given(headers)
         self._md5_given = content_md5(headers)
         self._signed = signed
-        self._md5 = hashlib.md5(usedforsecurity=False)
-        self._sha256 = hashlib.sha256() if signed else None
-        algorithm = self._given.algorithm if self._given else trailer or wanted_algorithm(headers) or DEFAULT
-        self.algorithm = algorithm
-        self._checksum = new(algorithm)
+        self.algorithm = _named(headers, self._given.algorithm if self._given else trailer) or default
+        self._md5 = new("MD5")
+        self._sha256 = new("SHA256") if signed else None
+        known = {"MD5": self._md5, "SHA256": self._sha256}
+        self._checksum = known.get(self.algorithm) or new(self.algorithm)
+        self._all = list(dict.fromkeys(each for each in (self._md5, self._sha256, self._checksum) if each is not None))
 
     def update(self, data: bytes) -> None:
-        self._md5.update(data)
-        if self._sha256 is not None:
-            self._sha256.update(data)
-        self._checksum.update(data)
+        for each in self._all:
+            each.update(data)
 
     def finish(self, trailers: dict[str, str]) -> tuple[str, Checksum]:
         """(ETag, checksum). Raises BadDigest or XAmzContentSHA256Mismatch."""
-        if self._sha256 is not None and not hmac.compare_digest(self._sha256.hexdigest(), self._signed):
+        if self._sha256 is not None and not hmac.compare_digest(self._sha256.digest().hex(), self._signed):
             raise S3Error("XAmzContentSHA256Mismatch")
         if self._md5_given is not None and self._md5_given != self._md5.digest():
             raise S3Error("BadDigest", "The Content-MD5 you specified did not match what we received.")
@@ -123,4 +152,20 @@ class BodyDigests:
         for wanted in (self._given, given(trailers)):
             if wanted is not None and wanted != Checksum(self.algorithm, value):
                 raise S3Error("BadDigest", f"The {wanted.algorithm} you specified did not match the calculated checksum.")
-        return self._md5.hexdigest(), Checksum(self.algorithm, value)
+        return self._md5.digest().hex(), Checksum(self.algorithm, value)
+
+
+def _named(headers: dict[str, str], sent: str) -> str:
+    """The algorithm of a body whose checksum by `sent`, or none, comes with it. Raises InvalidRequest where an SDK says
+    otherwise (S3 API: PutObject, x-amz-sdk-checksum-algorithm)."""
+    wanted = wanted_algorithm(headers)
+    if _BY_SDK not in headers:
+        return sent or wanted
+    if not sent:
+        raise S3Error(
+            "InvalidRequest",
+            f"{_BY_SDK} specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found.",
+        )
+    if headers[_BY_SDK].upper() != sent:
+        raise S3Error("InvalidRequest", f"Value for {_BY_SDK} header is invalid.")
+    return sent

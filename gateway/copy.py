@@ -34,7 +34,8 @@ async def copy_object(gateway: Gateway, request: Request) -> Response:
             "This copy request is illegal because it is trying to copy an object to itself without changing the "
             "object's metadata, storage class, website redirect location or encryption attributes.",
         )
-    extents, etag, checksum = await copy_bytes(gateway, request, found, 0, found.size)
+    algorithm = checksums.wanted_algorithm(request.headers)
+    extents, etag, checksum = await copy_bytes(gateway, request, found, 0, found.size, algorithm)
     command = commands.PutObject(
         request.bucket, request.key, found.size, etag, extents, checksum, kept, wanted, copied=True
     )
@@ -47,22 +48,22 @@ def _attributes(request: Request, found: Object) -> tuple[Attributes, bool]:
     directive = request.headers.get("x-amz-metadata-directive", "COPY").upper()
     if directive not in ("COPY", "REPLACE"):
         raise invalid_argument("x-amz-metadata-directive", directive, "Unknown metadata directive.")
-    given, old = attributes.from_headers(request.headers), found.attributes
+    given, old = attributes.from_headers(request.headers, request.in_utf8), found.attributes
     if directive == "REPLACE":
         return given, False
     headers = {name: value for name, value in old.headers.items() if name != _REDIRECT}
     if _REDIRECT in given.headers:
         headers[_REDIRECT] = given.headers[_REDIRECT]
-    kept = Attributes(old.content_type, headers, old.metadata, given.storage_class)
+    kept = Attributes(old.content_type, headers, old.metadata, given.storage_class, old.in_utf8)
     return kept, kept.storage_class == old.storage_class and _REDIRECT not in given.headers
 
 
-async def copy_part(gateway: Gateway, request: Request, upload: str, number: int) -> Response:
+async def copy_part(gateway: Gateway, request: Request, upload: str, number: int, algorithm: str) -> Response:
     _, _, found = await source(gateway, request)
     start, size = source_range(request.headers.get(f"{_PREFIX}range"), found.size)
     if size > PUT_BYTES_MAX:
         raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
-    extents, etag, checksum = await copy_bytes(gateway, request, found, start, size)
+    extents, etag, checksum = await copy_bytes(gateway, request, found, start, size, algorithm)
     command = commands.PutPart(request.bucket, request.key, upload, number, size, etag, extents, checksum)
     reply = await gateway.commander.submit_payload(request.id, request.principal, command)
     return _result("CopyPartResult", etag, reply.time_ms, checksum)
@@ -124,9 +125,9 @@ def named_source(header: str) -> tuple[str, str, str]:
 
 
 async def copy_bytes(
-    gateway: Gateway, request: Request, found: Object, start: int, size: int
+    gateway: Gateway, request: Request, found: Object, start: int, size: int, algorithm: str
 ) -> tuple[list[Extent], str, Checksum]:
-    algorithm = checksums.wanted_algorithm(request.headers)
+    """With a checksum by `algorithm`, or else by that of the source."""
     if not algorithm and found.checksum is not None:
         algorithm = found.checksum.algorithm
     algorithm = algorithm or checksums.DEFAULT

@@ -13,6 +13,7 @@ from topics.log import LogError
 from topics.objects import Preconditions
 
 KEYS_MAX = 1000  # S3
+_OF_DIRECTORY_BUCKETS = ("x-amz-if-match-last-modified-time", "x-amz-if-match-size")  # conditions: not to be passed over
 ELEMENTS_MAX = 6 * KEYS_MAX + 10  # an entry has at most six: its key, its version, what it is on condition of
 
 
@@ -20,6 +21,9 @@ async def delete_object(gateway: Gateway, request: Request) -> Response:
     await gateway.bucket(request)
     if wanted_version(request) not in ("", "null"):
         return Response(204)  # no such version: nothing to delete, as S3 answers
+    for header in _OF_DIRECTORY_BUCKETS:
+        if header in request.headers:
+            raise S3Error("NotImplemented", Header=header)
     command = commands.DeleteObject(request.bucket, request.key, attributes.preconditions(request))
     await gateway.commander.submit(request.id, request.principal, command)
     return Response(204)
@@ -47,13 +51,15 @@ async def _delete(gateway: Gateway, request: Request, number: int, wanted: Eleme
     version = xml.child(wanted, "VersionId")
     shown = [xml.text("Key", key)] + ([xml.text("VersionId", version)] if version else [])
     try:
-        if version:
+        if version is not None:
             check_version(version)
+        if xml.child(wanted, "LastModifiedTime") is not None or xml.child(wanted, "Size") is not None:
+            raise S3Error("NotImplemented")  # conditions that S3 has for directory buckets only
         if version not in (None, "null", ""):
             return xml.element("Deleted", shown)
         if len(key.encode()) > KEY_BYTES_MAX:
             raise S3Error("KeyTooLongError")
-        condition = Preconditions((xml.child(wanted, "ETag") or "").strip('"'))
+        condition = Preconditions(attributes.condition(xml.child(wanted, "ETag")))
         command = commands.DeleteObject(request.bucket, key, condition)
         await gateway.commander.submit(f"{request.id}-{number}", request.principal, command)
     except (S3Error, LogError) as error:

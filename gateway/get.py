@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator
 
 from gateway import attributes, payload
 from gateway.context import Gateway, Response
-from gateway.errors import S3Error
+from gateway.errors import S3Error, invalid_argument
 from gateway.request import Request, http_date
 from processors.reads import Object
 from topics.objects import Checksum
 
 _RANGE = re.compile(r"bytes=([0-9]{0,20})-([0-9]{0,20})")  # 20 digits are beyond every size
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # RFC 9110 §5.5
 _OVERRIDES = ("cache-control", "content-disposition", "content-encoding", "content-language", "content-type", "expires")
 
 
@@ -53,8 +54,9 @@ def _answer(request: Request, found: Object) -> tuple[int, list[tuple[str, str]]
     ]
     override = {n: request.query[f"response-{n}"] for n in _OVERRIDES if f"response-{n}" in request.query}
     headers = [(name, value) for name, value in headers if name not in override] + list(override.items())
-    if any("\n" in value or "\r" in value for value in override.values()):
-        raise S3Error("InvalidArgument", "Header values cannot hold line breaks.")
+    for name, value in override.items():
+        if not _HEADER_VALUE.fullmatch(value):
+            raise invalid_argument(f"response-{name}", value, "Header value cannot be represented using ISO-8859-1.")
     wants_checksum = request.headers.get("x-amz-checksum-mode", "").upper() == "ENABLED"
     if "partNumber" in request.query:
         if "range" in request.headers:
@@ -117,6 +119,8 @@ def part_range(request: Request, found: Object) -> tuple[int, int, Checksum | No
 
     Raises InvalidPartNumber (416) for one that there is not, as in S3's list of error codes; Ceph says InvalidPart (400).
     """
+    if not request.query["partNumber"]:
+        raise invalid_argument("partNumber", "", "Part number must be an integer between 1 and 10000, inclusive")
     wanted = request.integer("partNumber", 1, 1, 10_000)
     if not found.parts and wanted == 1:
         return 0, found.size, found.checksum

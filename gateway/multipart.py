@@ -15,22 +15,23 @@ from topics import commands
 from topics.objects import Checksum
 
 PARTS_MAX = 10_000
+_NEVER = ("COMPOSITE", "CRC64NVME")
 ELEMENTS_MAX = 5 * PARTS_MAX  # of a completion: a part, its number, its ETag, a checksum
-_COMPOSITE_ONLY = ("SHA1", "SHA256")
 
 
 async def create_upload(gateway: Gateway, request: Request) -> Response:
-    kept = attributes.from_headers(request.headers)
+    kept = attributes.from_headers(request.headers, request.in_utf8)
     await gateway.bucket(request)
     algorithm = checksums.wanted_algorithm(request.headers)
-    kind = request.headers.get("x-amz-checksum-type", "").upper()
-    if kind not in ("", "COMPOSITE", "FULL_OBJECT"):
+    kind = request.headers.get("x-amz-checksum-type", "DEFAULT").upper()
+    if kind not in ("DEFAULT", "COMPOSITE", "FULL_OBJECT"):
         raise S3Error("InvalidRequest", "Value for x-amz-checksum-type header is invalid.")
-    if kind and not algorithm:
+    if kind == "DEFAULT":
+        kind = "FULL_OBJECT" if algorithm in ("", "CRC64NVME") else "COMPOSITE"
+    elif not algorithm:
         raise S3Error("InvalidRequest", "The x-amz-checksum-type header can only be used with x-amz-checksum-algorithm.")
-    if (kind == "FULL_OBJECT" and algorithm in _COMPOSITE_ONLY) or (kind == "COMPOSITE" and algorithm == "CRC64NVME"):
+    if (kind == "FULL_OBJECT" and algorithm not in ("", *checksums.FULL_OBJECT)) or (kind, algorithm) == _NEVER:
         raise S3Error("InvalidRequest", f"The {kind} checksum type cannot be used with the {algorithm.lower()} algorithm.")
-    kind = kind or ("FULL_OBJECT" if algorithm in ("", "CRC64NVME") else "COMPOSITE")
     upload = uuid.uuid4().hex
     command = commands.CreateUpload(request.bucket, request.key, upload, algorithm or checksums.DEFAULT, kind, kept)
     await gateway.commander.submit(request.id, request.principal, command)
@@ -44,8 +45,7 @@ async def create_upload(gateway: Gateway, request: Request) -> Response:
 async def upload_part(gateway: Gateway, request: Request) -> Response:
     number = _part_number(request)
     upload = await upload_of(gateway, request)
-    request.headers.setdefault("x-amz-sdk-checksum-algorithm", upload.checksum_algorithm)
-    body = Body(request)
+    body = Body(request, upload.checksum_algorithm)
     if body.digests.algorithm != upload.checksum_algorithm != checksums.DEFAULT:  # the default may be nobody's choice
         raise S3Error(
             "InvalidRequest",
@@ -73,8 +73,7 @@ async def upload_part(gateway: Gateway, request: Request) -> Response:
 async def upload_part_copy(gateway: Gateway, request: Request) -> Response:
     number = _part_number(request)
     upload = await upload_of(gateway, request)
-    request.headers.setdefault("x-amz-sdk-checksum-algorithm", upload.checksum_algorithm)
-    return await copy.copy_part(gateway, request, request.query["uploadId"], number)
+    return await copy.copy_part(gateway, request, request.query["uploadId"], number, upload.checksum_algorithm)
 
 
 async def complete_upload(gateway: Gateway, request: Request) -> Response:
@@ -139,13 +138,15 @@ def _part(each: Element) -> commands.PartName:
     number, etag = xml.child(each, "PartNumber"), xml.child(each, "ETag")
     if number is None or etag is None or not re.fullmatch(r"\s*[0-9]{1,6}\s*", number):
         raise S3Error("MalformedXML")
-    sums = [value for a in checksums.ALGORITHMS if (value := xml.child(each, f"Checksum{a}"))]
+    sums = [value for a in checksums.ALGORITHMS if (value := xml.child(each, f"Checksum{a}")) is not None]
+    if "" in sums or len(sums) > 1:
+        raise S3Error("MalformedXML")
     return commands.PartName(int(number), etag.strip().strip('"'), sums[0] if sums else "")
 
 
 def _take_checksum(request: Request) -> Checksum | None:
     """x-amz-checksum-* of a completion names the object's checksum, not the request body's."""
     found = checksums.given(request.headers)
-    for algorithm in checksums.ALGORITHMS:
-        request.headers.pop(f"x-amz-checksum-{algorithm.lower()}", None)
+    if found is not None:
+        del request.headers[checksums.header(found.algorithm)]
     return found

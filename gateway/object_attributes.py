@@ -55,8 +55,8 @@ def _parts(request: Request, found: Object) -> str:
 
 
 def _number(request: Request, name: str, default: int) -> int:
-    text = request.headers.get(name, "")
-    if not text:
+    text = request.headers.get(name)
+    if text is None:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise S3Error("InvalidArgument", f"Provided {name} not an integer or within integer range")

@@ -13,7 +13,7 @@ PUT_BYTES_MAX = 5 << 30  # S3: one PUT
 
 
 async def put_object(gateway: Gateway, request: Request) -> Response:
-    wanted, kept = attributes.preconditions(request), attributes.from_headers(request.headers)
+    wanted, kept = attributes.preconditions(request), attributes.from_headers(request.headers, request.in_utf8)
     body = Body(request)
     if body.length > PUT_BYTES_MAX:
         raise S3Error("EntityTooLarge", ProposedSize=body.length, MaxSizeAllowed=PUT_BYTES_MAX)

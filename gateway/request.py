@@ -37,6 +37,7 @@ class Request:
         "headers",
         "hoisted",
         "id",
+        "in_utf8",
         "is_drained",
         "is_virtual_host",
         "key",
@@ -65,6 +66,7 @@ class Request:
         self.headers: dict[str, str] = {}
         self.hoisted: frozenset[str] = _NONE  # headers that stand in the query
         self.repeated: list[tuple[str, str]] = []  # of the query: names that were there before, whose first value counts
+        self.in_utf8: frozenset[str] = _NONE  # headers with characters beyond ASCII in UTF-8, not in Latin-1
         self.raw_path = ""  # as it was sent, percent-encoded
         self.is_virtual_host = False  # whether the host names the bucket
         self.is_drained = False  # whether the whole body was read; an answer before that must end the connection
@@ -78,7 +80,10 @@ class Request:
         size = 0
         for raw_name, raw_value in scope["headers"]:
             size += len(raw_name) + len(raw_value)
-            name, value = raw_name.decode("latin-1"), _text(raw_value).strip(" \t")
+            name, value = raw_name.decode("latin-1"), _text(raw_value)
+            if len(value) != len(raw_value):
+                self.in_utf8 |= {name}
+            value = value.strip(" \t")
             self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
         self.is_drained = self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers
         if size > HEADER_BYTES_MAX:

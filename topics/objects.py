@@ -16,7 +16,7 @@ class Extent(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Checksum(msgspec.Struct, frozen=True, array_like=True):
     """An additional checksum of S3: `x-amz-checksum-<algorithm>`."""
 
-    algorithm: str  # CRC32, CRC32C, CRC64NVME, SHA1, SHA256
+    algorithm: str  # as S3 names it: CRC32, SHA256, XXHASH3, …
     value: str  # base64; of a composite checksum with "-<parts>" behind
     kind: str = "FULL_OBJECT"  # or COMPOSITE
 
@@ -28,10 +28,12 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] = {}  # Cache-Control and the other system headers, by lower-case name
     metadata: dict[str, str] = {}  # x-amz-meta-*, without the prefix
     storage_class: str = "STANDARD"
+    in_utf8: list[str] = []  # names of headers whose bytes were UTF-8, not Latin-1
 
 
 class Preconditions(msgspec.Struct, frozen=True, omit_defaults=True):
-    """If-Match and If-None-Match of a write; "*" or an ETag without quotes; empty where not given."""
+    """If-Match and If-None-Match of a write: "*", or an ETag without quotes. Empty where not given; one that was given and
+    names no ETag is two quotes, which no ETag equals."""
 
     if_match: str = ""
     if_none_match: str = ""

@@ -38,6 +38,11 @@ _DIGEST: dict[str, Callable[[bytes], bytes]] = {
     "CRC32C": lambda data: checksums.crc32c(data).to_bytes(4, "big"),
     "SHA1": lambda data: hashlib.sha1(data, usedforsecurity=False).digest(),
     "SHA256": lambda data: hashlib.sha256(data).digest(),
+    "SHA512": lambda data: hashlib.sha512(data).digest(),
+    "MD5": lambda data: hashlib.md5(data, usedforsecurity=False).digest(),
+    "XXHASH64": checksums.XXHash.compute_xxhash64,
+    "XXHASH3": checksums.XXHash.compute_xxhash3_64,
+    "XXHASH128": checksums.XXHash.compute_xxhash3_128,
 }
 
 

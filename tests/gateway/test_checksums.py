@@ -20,6 +20,11 @@ VALUES = {
     "CRC64NVME": bytes.fromhex("ae8b14860a799888"),
     "SHA1": hashlib.sha1(CHECK).digest(),
     "SHA256": hashlib.sha256(CHECK).digest(),
+    "SHA512": hashlib.sha512(CHECK).digest(),
+    "MD5": hashlib.md5(CHECK).digest(),
+    "XXHASH64": bytes.fromhex("8cb841db40e6ae83"),  # as the package xxhash has them, most significant byte first
+    "XXHASH3": bytes.fromhex("72dcb18b67a17dff"),
+    "XXHASH128": bytes.fromhex("33119477ede5dcd5e9716427681d5860"),
 }
 EMPTY = {"CRC32": bytes(4), "CRC32C": bytes(4), "CRC64NVME": bytes(8)}
 
@@ -92,7 +97,6 @@ def test_the_form_of_a_checksum(algorithm: str) -> None:
     ("headers", "algorithm"),
     [
         ({}, ""),
-        ({"x-amz-sdk-checksum-algorithm": ""}, ""),
         ({"x-amz-sdk-checksum-algorithm": "CRC32"}, "CRC32"),
         ({"x-amz-sdk-checksum-algorithm": "sha256"}, "SHA256"),
         ({"x-amz-checksum-algorithm": "CRC64NVME"}, "CRC64NVME"),
@@ -103,7 +107,7 @@ def test_the_algorithm_that_is_wanted(headers: dict[str, str], algorithm: str) -
     assert checksums.wanted_algorithm(headers) == algorithm
 
 
-@pytest.mark.parametrize("name", ["MD5", "CRC", "SHA-256", "CRC32 ", "CRC32,SHA1"])
+@pytest.mark.parametrize("name", ["", "MD4", "CRC", "SHA-256", "CRC32 ", "CRC32,SHA1", "XXHASH"])
 def test_an_algorithm_that_there_is_not(name: str) -> None:
     for header_name in ("x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm"):
         with pytest.raises(S3Error, match="InvalidRequest"):
@@ -123,9 +127,9 @@ def test_content_md5() -> None:
     ("headers", "trailer", "algorithm"),
     [
         ({}, "", "CRC64NVME"),
-        ({"x-amz-sdk-checksum-algorithm": "CRC32"}, "", "CRC32"),
-        ({"x-amz-sdk-checksum-algorithm": "CRC32"}, "SHA1", "SHA1"),
-        ({"x-amz-sdk-checksum-algorithm": "CRC32"} | header("SHA256", VALUES["SHA256"]), "", "SHA256"),
+        ({"x-amz-checksum-algorithm": "CRC32"}, "", "CRC32"),
+        ({"x-amz-sdk-checksum-algorithm": "sha1"}, "SHA1", "SHA1"),
+        ({"x-amz-sdk-checksum-algorithm": "SHA256"} | header("SHA256", VALUES["SHA256"]), "", "SHA256"),
     ],
     ids=["none", "wanted", "announced", "given"],
 )
@@ -147,6 +151,28 @@ def test_a_body_is_held_to_its_checksum(algorithm: str) -> None:
     assert refused({}, wrong, algorithm) == "BadDigest"
     assert refused(right, wrong, algorithm) == "BadDigest"
     assert refused({}, {f"x-amz-checksum-{algorithm.lower()}": "?"}, algorithm) == "InvalidRequest"
+
+
+def test_what_an_sdk_announces_must_come() -> None:
+    """S3 API, PutObject, x-amz-sdk-checksum-algorithm."""
+    for announced in ("CRC32", "XXHASH3"):
+        name = {"x-amz-sdk-checksum-algorithm": announced}
+        assert refused(name) == "InvalidRequest"
+        assert refused(name | header("SHA256", VALUES["SHA256"])) == "InvalidRequest"
+        assert refused(name, trailer="SHA1") == "InvalidRequest"
+
+
+def test_a_checksum_by_what_s3_does_not_have_is_refused() -> None:
+    for name in ("x-amz-checksum-md4", "x-amz-checksum-sha3", "x-amz-checksum-crc", "x-amz-checksum-"):
+        assert refused({name: "AAAA"}) == "InvalidRequest"
+        assert refused({}, {name: "AAAA"}) == "InvalidRequest"
+    others = {"x-amz-checksum-algorithm": "CRC32", "x-amz-checksum-mode": "ENABLED", "x-amz-checksum-type": "COMPOSITE"}
+    assert checksums.given(others) is None
+
+
+def test_where_nobody_names_one_it_is_that_of_the_upload() -> None:
+    assert checksums.BodyDigests({}, "", signed="", default="XXHASH128").algorithm == "XXHASH128"
+    assert checksums.BodyDigests(header("MD5", VALUES["MD5"]), "", signed="", default="XXHASH128").algorithm == "MD5"
 
 
 def test_a_checksum_that_was_not_computed_is_never_taken_for_right() -> None:

@@ -170,14 +170,14 @@ WHOLE = Checksum("CRC32", "AAAAAA==-3", "COMPOSITE")
 IN_PARTS = Object(13, "abc-3", 1, "null", Attributes(), [], parts=[(1, 5, ""), (3, 7, ""), (9, 1, "")])
 
 
-@pytest.mark.parametrize(("number", "span"), [("1", (0, 5)), ("3", (5, 7)), ("9", (12, 1)), ("", (0, 5))])
+@pytest.mark.parametrize(("number", "span"), [("1", (0, 5)), ("3", (5, 7)), ("9", (12, 1))])
 def test_parts_go_by_their_own_numbers(number: str, span: tuple[int, int]) -> None:
     assert part_range(request("GET", f"/b/k?partNumber={number}"), IN_PARTS)[:2] == span
 
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [("2", "InvalidPartNumber"), ("10", "InvalidPartNumber"), ("0", "InvalidArgument"), ("x", "InvalidArgument")],
+    [("2", "InvalidPartNumber"), ("10", "InvalidPartNumber"), *((each, "InvalidArgument") for each in ("", "0", "x"))],
 )
 def test_parts_that_there_are_not(number: str, code: str) -> None:
     with pytest.raises(S3Error, match=code):

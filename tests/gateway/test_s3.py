@@ -1,5 +1,6 @@
 """What a client sees of one operation after another, by boto3 against a running store."""
 
+import base64
 import hashlib
 import socket
 import urllib.error
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from gateway import checksums
 from tests.server import Server
 
 KEYS = ["plain", "with space", "ünï/çødé", "per%cent", "a+b", "/leading", "a//b", "k" * 1024, "tab\tnewline\n", "<&>'\""]
@@ -68,22 +70,65 @@ def test_conditional_writes_and_reads(s3: Any, bucket: str) -> None:
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"2"
 
 
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "CRC64NVME", "SHA1", "SHA256"])
+def summed(algorithm: str, data: bytes) -> dict[str, str]:
+    """Has botocore compute a checksum, where it can."""
+    if algorithm != "MD5":
+        return {"ChecksumAlgorithm": algorithm}
+    return {"ChecksumMD5": base64.b64encode(hashlib.md5(data).digest()).decode()}
+
+
+@pytest.mark.parametrize("algorithm", checksums.ALGORITHMS)
 def test_checksums_of_objects_and_uploads(s3: Any, bucket: str, algorithm: str) -> None:
-    put = s3.put_object(Bucket=bucket, Key="k", Body=b"data", ChecksumAlgorithm=algorithm)
+    put = s3.put_object(Bucket=bucket, Key="k", Body=b"data", **summed(algorithm, b"data"))
     read = s3.get_object(Bucket=bucket, Key="k", ChecksumMode="ENABLED")
     assert read[f"Checksum{algorithm}"] == put[f"Checksum{algorithm}"]
     upload = s3.create_multipart_upload(Bucket=bucket, Key="m", ChecksumAlgorithm=algorithm)["UploadId"]
     parts = []
     for number, data in enumerate([b"a" * (5 << 20), b"b"], 1):
         done = s3.upload_part(
-            Bucket=bucket, Key="m", UploadId=upload, PartNumber=number, Body=data, ChecksumAlgorithm=algorithm
+            Bucket=bucket, Key="m", UploadId=upload, PartNumber=number, Body=data, **summed(algorithm, data)
         )
         parts.append({"PartNumber": number, "ETag": done["ETag"], f"Checksum{algorithm}": done[f"Checksum{algorithm}"]})
+    for wrong in ("", parts[1][f"Checksum{algorithm}"]):
+        other = [{**parts[0], f"Checksum{algorithm}": wrong}, parts[1]]
+        with pytest.raises(ClientError, match=r"InvalidPart|MalformedXML"):
+            s3.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload, MultipartUpload={"Parts": other})
     done = s3.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload, MultipartUpload={"Parts": parts})
     again = s3.complete_multipart_upload(Bucket=bucket, Key="m", UploadId=upload, MultipartUpload={"Parts": parts})
     assert done["ETag"] == again["ETag"]
     assert s3.get_object(Bucket=bucket, Key="m")["Body"].read() == b"a" * (5 << 20) + b"b"
+    head = s3.head_object(Bucket=bucket, Key="m", ChecksumMode="ENABLED")
+    assert head[f"Checksum{algorithm}"] == done[f"Checksum{algorithm}"]
+    assert head["ChecksumType"] == ("FULL_OBJECT" if algorithm == "CRC64NVME" else "COMPOSITE")
+    known = s3.get_object_attributes(Bucket=bucket, Key="m", ObjectAttributes=["Checksum", "ObjectParts"])
+    assert known["Checksum"][f"Checksum{algorithm}"] == done[f"Checksum{algorithm}"]
+    shown = [each[f"Checksum{algorithm}"] for each in known["ObjectParts"]["Parts"]]
+    assert shown == [each[f"Checksum{algorithm}"] for each in parts]
+
+
+@pytest.mark.parametrize("algorithm", checksums.ALGORITHMS)
+def test_a_wrong_checksum_stores_nothing(s3: Any, bucket: str, algorithm: str) -> None:
+    digest = checksums.new(algorithm)
+    digest.update(b"other")
+    wrong = base64.b64encode(digest.digest()).decode()
+    with pytest.raises(ClientError, match="BadDigest"):
+        s3.put_object(Bucket=bucket, Key="k", Body=b"data", **{f"Checksum{algorithm}": wrong})
+    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+
+
+@pytest.mark.parametrize("algorithm", checksums.ALGORITHMS)
+def test_which_types_of_checksum_an_upload_may_have(s3: Any, bucket: str, algorithm: str) -> None:
+    """S3 User Guide, "Checking object integrity": only CRCs of parts can be combined into that of the whole."""
+    allowed = {"FULL_OBJECT"} if algorithm == "CRC64NVME" else {"COMPOSITE"}
+    if algorithm in ("CRC32", "CRC32C"):
+        allowed.add("FULL_OBJECT")
+    for kind in ("FULL_OBJECT", "COMPOSITE"):
+        wanted = {"Bucket": bucket, "Key": "m", "ChecksumAlgorithm": algorithm, "ChecksumType": kind}
+        if kind in allowed:
+            assert s3.create_multipart_upload(**wanted)["ChecksumType"] == kind
+        else:
+            with pytest.raises(ClientError, match="InvalidRequest"):
+                s3.create_multipart_upload(**wanted)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from topics.replies import Reply
 B, K, U = "bucket", "key", "upload"
 DATA = [bytes([number]) * size for number, size in ((1, PART_BYTES_MIN), (2, PART_BYTES_MIN + 7), (3, 11))]
 WHOLE = b"".join(DATA)
+COMPOSITE = {"CRC32", "CRC32C", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"}
 
 
 def digest(algorithm: str, data: bytes) -> bytes:
@@ -26,6 +27,12 @@ def digest(algorithm: str, data: bytes) -> bytes:
             return int(checksums.crc32c(data)).to_bytes(4, "big")
         case "CRC64NVME":
             return int(checksums.crc64nvme(data)).to_bytes(8, "big")
+        case "XXHASH64":
+            return bytes(checksums.XXHash.compute_xxhash64(data))
+        case "XXHASH3":
+            return bytes(checksums.XXHash.compute_xxhash3_64(data))
+        case "XXHASH128":
+            return bytes(checksums.XXHash.compute_xxhash3_128(data))
         case _:
             return hashlib.new(algorithm, data).digest()
 
@@ -57,7 +64,9 @@ def test_a_full_object_checksum_is_that_of_the_whole(algorithm: str) -> None:
     assert completed(algorithm, "FULL_OBJECT", wrong).error == "BadDigest"
 
 
-@pytest.mark.parametrize("algorithm", ["CRC32", "CRC32C", "SHA1", "SHA256"])
+@pytest.mark.parametrize(
+    "algorithm", ["CRC32", "CRC32C", "SHA1", "SHA256", "SHA512", "MD5", "XXHASH64", "XXHASH3", "XXHASH128"]
+)
 def test_a_composite_checksum_is_that_of_the_parts_checksums(algorithm: str) -> None:
     value = text(digest(algorithm, b"".join(digest(algorithm, data) for data in DATA)))
     expected = Checksum(algorithm, f"{value}-3", "COMPOSITE")
