@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeVar
 
 from bucketlog import identity
 from bucketlog.clock import boot_s, now_ms
+from bucketlog.disk_marks import Said, marks
 from bucketlog.health import Health
 from bucketlog.settings import Settings
 from bucketlog.status import Heard, PartitionStatus
@@ -53,6 +54,7 @@ from topics.spec import CONTROL_PARTITION, TopicPartition
 
 GATEWAY = "local"
 TRIM_EVERY_S = 0.5
+MARK_EVERY_S = 0.5
 FINISH_S = 2.0  # for batches to end; the next start decides again what is left
 T = TypeVar("T")
 log_ = logging.getLogger(__name__)
@@ -142,7 +144,7 @@ class Store:
         self.log = log
         self.map = PlacementMap()
         self.commander = Commander(log, GATEWAY, clock_ms, durable=False)
-        send = CommandSender(log, clock_ms)
+        send = self._send = CommandSender(log, clock_ms)
         self.nodes: dict[str, NodeService] = {}
         for each in disks:
             volumes = VolumeStore(each.disk, BlobIndex(each.blobs), volume_bytes=volume_bytes)
@@ -159,11 +161,14 @@ class Store:
 
     @property
     def health(self) -> Health:
-        return Health(self._work.needs_restart, self._unready)
+        return Health(self._needs_restart, self._unready)
+
+    def _needs_restart(self) -> list[str]:
+        return [*self._work.needs_restart(), *(why for node in self.nodes.values() for why in node.needs_restart())]
 
     def _unready(self) -> list[str]:
         lost = [number for number, runtime in self.runtimes.items() if not runtime.is_claimed]
-        of_disks = [f"disk {name}: {why}" for name, node in self.nodes.items() for why in node.member.unready()]
+        of_disks = [f"disk {name}: {why}" for name, node in self.nodes.items() for why in node.unready()]
         return [*self._work.ended(), *(f"partition {number} is not claimed" for number in lost), *of_disks]
 
     def heard(self) -> dict[str, Heard]:
@@ -190,6 +195,7 @@ class Store:
             self._work.start(f"data node {name}", node.run())
         await self._register()
         self._work.start("trim", self._keep_trimmed())
+        self._work.start("marks of disks", self._keep_marked())
         house = keep_house(self.log, lambda: self.runtimes, self.open_reads, self._clock_ms, self._release_after_s)
         self._work.start("housekeeping", house)
 
@@ -199,8 +205,7 @@ class Store:
                 await asyncio.gather(*(runtime.finish() for runtime in self.runtimes.values()))
         await self._work.end()
         for node in self.nodes.values():
-            await node.settle()
-            node.store.close()
+            await node.stop()
         await self.log.close()
         for view in self._views:
             view.close()
@@ -239,6 +244,16 @@ class Store:
 
     async def _ask(self, body: commands.ClusterBody) -> None:
         await self.commander.submit(uuid.uuid4().hex, "", body)
+
+    async def _keep_marked(self) -> None:
+        while True:
+            await asyncio.sleep(MARK_EVERY_S)
+            said = {name: Said(node.store.is_read_only, node.disk_failure) for name, node in self.nodes.items()}
+            for body in marks(self.map.current, said):
+                try:
+                    await self._send(body)
+                except LogError as error:
+                    log_.error("that a disk is full, or fails, cannot be noted and will be again: %s", error)
 
     async def _keep_trimmed(self) -> None:
         trimmed: dict[int, int] = {}

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from awscrt.checksums import crc32c
 
-from datanode.node import QUORUM_S, BlobRef, TooFewCopies, Writer
-from datanode.routing import NoNode, Routes
+from datanode.node import QUORUM_S, BlobRef, NoNode, TooFewCopies, Writer
+from datanode.routing import Routes
 from topics import writes
 from topics.log import Entry, Log
 from topics.objects import Extent

@@ -75,4 +75,5 @@ def _heartbeat(log: Log, service: NodeService, said: Said, clock_ms: int) -> Hea
         service.store.is_read_only,
         dict(service.positions),
         service.behind,
+        service.disk_failure,
     )

@@ -6,8 +6,8 @@ import asyncio
 import itertools
 from collections.abc import Iterator, Sequence
 
-from datanode.node import BlobRef, BlobUnavailable
-from datanode.routing import NoNode, Routes
+from datanode.node import BlobRef, BlobUnavailable, NoNode
+from datanode.routing import Routes
 
 HEDGE_S = 0.15  # far above what a node that is well needs
 READ_S = 10.0

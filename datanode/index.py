@@ -4,6 +4,7 @@
     s volume u32         offset u64 below which the volume is synced and its records are all indexed
                          offset u64 where its last synced record ended: the file was that long
     l volume u32         bytes u64 of the volume's records that are indexed: what is not garbage in it
+    h volume u32         bytes u64 that were given back to the file system: no garbage either; with the positions
     p group u16          offset u64 below which all of the group's partition of `writes` is in synced volumes
     v                    version of this format
 
@@ -102,7 +103,7 @@ class BlobIndex:
             if new is not None:
                 more[new.volume] = more.get(new.volume, 0) + layout.record_bytes(new.length)
         live = {volume: self.live_bytes(volume) + size for volume, size in more.items()}
-        rows.update(_live_rows(live))
+        rows.update(_count_rows(b"l", live))
         self._table.commit(rows)
         self._live.update(live)
 
@@ -138,20 +139,31 @@ class BlobIndex:
         row = self._table.get(_volume_key(b"s", volume)) or bytes(8)
         return Synced(int.from_bytes(row[:8], "big"), int.from_bytes(row[-8:], "big"))
 
+    def hole_bytes(self, volume: int) -> int | None:
+        """None where nobody has counted them."""
+        row = self._table.get(_volume_key(b"h", volume))
+        return None if row is None else int.from_bytes(row, "big")
+
     def position(self, group: int) -> int | None:
         row = self._table.get(_group_key(group))
         return None if row is None else int.from_bytes(row, "big")
 
-    def put_synced(self, volumes: Mapping[int, Synced], positions: Mapping[int, int]) -> None:
-        rows = {_volume_key(b"s", volume): _SYNCED.pack(*synced) for volume, synced in volumes.items()}
-        self._table.commit(rows | {_group_key(group): at.to_bytes(8, "big") for group, at in positions.items()})
+    def put_synced(
+        self,
+        volumes: Mapping[int, Synced],
+        positions: Mapping[int, int],
+        hole_bytes: Mapping[int, int],
+    ) -> None:
+        rows: dict[bytes, bytes | None] = {_volume_key(b"s", number): _SYNCED.pack(*at) for number, at in volumes.items()}
+        rows |= {_group_key(group): at.to_bytes(8, "big") for group, at in positions.items()}
+        self._table.commit(rows | _count_rows(b"h", hole_bytes))
 
     def forget_position(self, group: int) -> None:
         self._table.commit({_group_key(group): None})
 
     def forget_volume(self, volume: int) -> None:
         """One in which nothing is indexed."""
-        self._table.commit({_volume_key(kind, volume): None for kind in (b"s", b"l")})
+        self._table.commit({_volume_key(kind, volume): None for kind in (b"s", b"l", b"h")})
         self._live.pop(volume, None)
 
     def sync(self) -> None:
@@ -170,11 +182,11 @@ class BlobIndex:
         live = Counter[int]()
         for entry in self.entries():
             live[entry.place.volume] += layout.record_bytes(entry.place.length)
-        self._table.commit(_live_rows(live) | {b"v": VERSION})
+        self._table.commit(_count_rows(b"l", live) | {b"v": VERSION})
 
 
-def _live_rows(live: Mapping[int, int]) -> dict[bytes, bytes | None]:
-    return {_volume_key(b"l", volume): max(0, size).to_bytes(8, "big") for volume, size in live.items()}
+def _count_rows(kind: bytes, counts: Mapping[int, int]) -> dict[bytes, bytes | None]:
+    return {_volume_key(kind, volume): max(0, size).to_bytes(8, "big") for volume, size in counts.items()}
 
 
 def _volume_key(kind: bytes, volume: int) -> bytes:

@@ -80,7 +80,11 @@ class LeadingWriter:
         """Names of those that have synced it."""
         deadline_s = asyncio.get_running_loop().time() + self._quorum_s
         await self._offer(None)
-        await self._local.commit()
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                await self._local.commit()
+        except TimeoutError as error:
+            raise OSError(f"the disk of {self._own} did not sync a blob within {self._quorum_s:g} s") from error
         while len(self._holders()) < self._quorum and (sending := self._sending()):
             left_s = deadline_s - asyncio.get_running_loop().time()
             done, _ = await asyncio.wait(sending, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)

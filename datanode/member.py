@@ -20,12 +20,13 @@ from datanode.placement import PlacementMap
 from datanode.replica import GroupReplica
 from datanode.store import VolumeStore
 from topics import commands
-from topics.log import Log, LogError
+from topics.log import Log, LogError, UnknownRecord
 from topics.placement import Group, Placement
 from topics.spec import TopicPartition
 
 AGAIN_S = 1.0  # until what was said is said again, if the map does not show it
 COPY_AGAIN_S = 2.0
+RESTART_S, RESTART_S_MAX = 1.0, 30.0  # before a replica that failed is begun again: doubled each time
 LAST = b"\xff" * 16  # no blob's id is above it
 WELCOME_S = 20.0  # within which a node that is well is in the map
 Submit = Callable[[commands.Body], Awaitable[None]]
@@ -56,6 +57,7 @@ class Member:
         self._was_registered = False
         self.lost = set(store.lost)  # groups of which blobs are missing, and the map does not show it
         self._tasks: dict[tuple[str, int], asyncio.Task[None]] = {}  # what runs for a group, by kind
+        self._standing: dict[int, str] = {}  # groups whose replicas wait to be begun again: why
         self.replicas: dict[int, GroupReplica] = {}
         self.copies: dict[int, GroupCopy] = {}
 
@@ -69,7 +71,8 @@ class Member:
         """Why the node does not serve as it should."""
         ended = [group for (kind, group), task in self._tasks.items() if kind == "replica" and task.done()]
         why = [] if self.is_registered else ["the cluster's map does not have this process"]
-        return [*why, *(f"group {group} is not consumed any more" for group in ended)]
+        standing = [f"group {group} is not consumed: {error}" for group, error in self._standing.items()]
+        return [*why, *(f"group {group} is not consumed any more" for group in ended), *standing]
 
     def holds(self, group: int) -> bool:
         """Whether all blobs of a group are here, and everybody knows."""
@@ -148,12 +151,29 @@ class Member:
             if dropping is not None:  # the node had given the group up; what is still here is here
                 dropping.cancel()
                 await asyncio.wait({dropping})
-            await replica.run()
+            await self._keep_running(replica)
 
         replica = GroupReplica(self._log, self._store, number, self._fetch, lambda: self.sources(number), on_gap)
         dropping = self._tasks.get(("drop", number))
         self.replicas[number] = replica
         self._run("replica", number, serve())
+
+    async def _keep_running(self, replica: GroupReplica) -> None:
+        """A group that stands still on one node fills the log of all: whatever ends its replica, it is begun again where it
+        was. Raises `UnknownRecord`: that would be met again."""
+        loop, pause_s = asyncio.get_running_loop(), RESTART_S
+        while True:
+            began_s = loop.time()
+            self._standing.pop(replica.group, None)
+            try:
+                await replica.run()
+            except UnknownRecord:
+                raise
+            except Exception as error:
+                self._standing[replica.group] = str(error)
+                log_.exception("group %d stands still and goes on in %g s", replica.group, pause_s)
+            await asyncio.sleep(pause_s)
+            pause_s = RESTART_S if loop.time() - began_s > 2 * RESTART_S_MAX else min(2 * pause_s, RESTART_S_MAX)
 
     def _mend(self, number: int, group: Group) -> None:
         """Tell what was lost; copy what is not held."""
@@ -177,6 +197,7 @@ class Member:
             log_.info("group %d is held by others now; its blobs here were given up", number)
 
         self.replicas.pop(number, None)
+        self._standing.pop(number, None)
         stopping = [self._tasks.pop(key) for key in list(self._tasks) if key[1] == number and key[0] != "drop"]
         for task in stopping:
             task.cancel()

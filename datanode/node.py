@@ -22,6 +22,14 @@ class BlobUnavailable(Exception):
     """The bytes of a blob cannot be had: missing or damaged here, and no replica to ask."""
 
 
+class NoNode(OSError):
+    """No data node can take or give what was asked; the client may try again."""
+
+
+class NoRoom(NoNode):
+    """Those that could take a payload have full disks; an operator must make room."""
+
+
 class TooFewCopies(OSError):
     """`without`: the peers that did not take the blob, as far as the leader knows."""
 

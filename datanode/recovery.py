@@ -38,6 +38,7 @@ def recover(volumes: Volumes, index: BlobIndex) -> dict[int, int]:
         if (size := volume.size()) < synced.end:
             cut_off[volume.number] = size
             volume.extend(max(size, synced.below))
+        volume.count_holes(index.hole_bytes(volume.number))
         surplus += _Scan(volumes, index, volume).run(synced.below)
         volumes.activate(volume)
     _release(volumes, surplus)

@@ -5,7 +5,7 @@ import random
 from collections.abc import Callable
 from typing import NamedTuple
 
-from datanode.node import BlobRef, DataNode, Nodes
+from datanode.node import BlobRef, DataNode, Nodes, NoNode, NoRoom
 from datanode.placement import PlacementMap
 from topics.placement import Group, Placement
 
@@ -19,10 +19,6 @@ class Room(NamedTuple):
     has_quorum: bool
     minus_full: int  # targets
     takers: int
-
-
-class NoNode(OSError):
-    """No data node can take or give what was asked; the client may try again."""
 
 
 class Routes:
@@ -44,10 +40,15 @@ class Routes:
         return name in self._suspect_until_s and asyncio.get_running_loop().time() < self._suspect_until_s[name]
 
     def group_for_small(self) -> int:
-        """For payloads that ride the log: any group of those that most nodes will take them for. Raises `NoNode`."""
+        """For payloads that ride the log: any group of those that most nodes will take them for. Raises `NoNode`; `NoRoom`
+        where a quorum would take them but for full disks: the log would have to keep them until there is room."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._sticky_until_s:
-            self._sticky = self._choose(lambda placement, group: _room(placement, group, _takers(placement, group)), set())
+            self._sticky = self._choose(_room_for_small, set())
+            placement = self._map.current
+            room = _room_for_small(placement, placement.groups[self._sticky])
+            if not room.has_quorum and room.takers - room.minus_full >= placement.quorum:
+                raise NoRoom("too many data nodes have full disks to store a payload on a quorum of its group")
             self._sticky_until_s = now_s + STICKY_S
         return self._sticky
 
@@ -105,8 +106,8 @@ def _room(placement: Placement, group: Group, takers: int) -> Room:
     return Room(takers >= placement.quorum, -full, takers)
 
 
-def _takers(placement: Placement, group: Group) -> int:
-    return sum(_takes(placement, name) for name in group.targets)
+def _room_for_small(placement: Placement, group: Group) -> Room:
+    return _room(placement, group, sum(_takes(placement, name) for name in group.targets))
 
 
 def _takes(placement: Placement, name: str) -> bool:

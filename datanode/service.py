@@ -2,7 +2,8 @@
 
 Settling: each second, and after many bytes, the volumes are synced and how far each group's log is in them is stored; only
 that is told to others. Damaged blobs are fetched from a peer and take their old place.
-Errors: a disk or log that cannot be synced is told and tried again; `NodeReplaced`, and damage in the index, end the node.
+Errors: a disk or log that cannot be synced is told and tried again, and `disk_failure` says if that does not help;
+`NodeReplaced`, and damage in the index, end the node.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from datanode.placement import PlacementMap
 from datanode.scrub import Scrubber
 from datanode.store import VolumeStore
 from datanode.turns import COPY_BYTES_PER_S
+from datanode.verdict import Verdict
 from topics.log import Log, LogError
 from topics.spec import TopicPartition
 
@@ -30,6 +32,7 @@ SETTLE_LOOK_S = 0.1
 SETTLE_BYTES = 16 << 20  # of payloads that the log keeps, and a start may have to read again
 SETTLE_RECORDS = 20_000
 SETTLE_STREAMED_BYTES = 256 << 20  # of large blobs, which are synced each, but whose place a start may have to find again
+SETTLING = "settling the volumes"
 REPAIR_AGAIN_S = 5.0
 IN_REPAIR_MAX = 10_000  # blobs that are known to be damaged: ~2 MB
 log_ = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ class NodeService:
         self.member = Member(own, log, store, known, nodes, self.fetch, submit)
         served = self.member.replicas, known, nodes, self.member.holds
         self.node = LocalNode(own.name, store, *served, self.damaged, times.copy_bytes_per_s)
+        self._verdict = Verdict(store.disk, store.hung)
         self.beyond_repair: set[tuple[int, bytes]] = set()
         self.repaired = 0
         self._damaged: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
@@ -77,6 +81,11 @@ class NodeService:
     def positions(self) -> dict[int, int]:
         """Group → the offset of its `writes` below which everything is in synced volumes here."""
         return {number: each.synced for number, each in self.member.replicas.items() if each.synced is not None}
+
+    @property
+    def disk_failure(self) -> str:
+        """Why the disk cannot be relied on; empty while it can."""
+        return self._verdict.failure
 
     @property
     def used_bytes(self) -> int:
@@ -97,6 +106,7 @@ class NodeService:
             self.member.run(),
             self._keep_settled(),
             self._repair(),
+            self._verdict.run(),
             self._sweep(),
             Compactor(self.store, self.damaged).run(self._times.compact_every_s),
             Scrubber(self.store, self.damaged).run(self._times.scrub_every_s),
@@ -127,6 +137,24 @@ class NodeService:
             if each.group not in held_back:
                 each.synced = positions[each.group]
 
+    async def stop(self) -> None:
+        """What cannot be settled any more, the next start reads again."""
+        try:
+            await self.settle()
+        except (OSError, LogError) as error:
+            log_.error("the volumes could not be settled at the end: %s", error)
+        self.store.close()
+
+    def unready(self) -> list[str]:
+        """Why the node does not serve as it should."""
+        failure = self.disk_failure
+        return [*self.member.unready(), *([f"its disk fails: {failure}"] if failure else [])]
+
+    def needs_restart(self) -> list[str]:
+        """A start may find another disk, or does without this one."""
+        failure = self.disk_failure
+        return [f"the disk of data node {self.own.name} fails: {failure}"] if failure else []
+
     def damaged(self, group: int, blob: bytes) -> None:
         """Fetch a blob anew: what is here fails its checksum, or cannot be read. Beyond a bound the next scrub finds it."""
         if (group, blob) not in self._in_repair and len(self._in_repair) < IN_REPAIR_MAX:
@@ -149,8 +177,11 @@ class NodeService:
             if is_time or many or self.store.unsettled_bytes > SETTLE_STREAMED_BYTES:
                 try:
                     await self.settle()
+                    self._verdict.went_well(SETTLING)
                 except (OSError, LogError) as error:
                     log_.error("the volumes could not be settled, this will be tried again: %s", error)
+                    if isinstance(error, OSError):
+                        self._verdict.failed(SETTLING, error)
                 last_s = loop.time()
 
     async def _repair(self) -> None:

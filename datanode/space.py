@@ -19,6 +19,11 @@ class DiskFull(OSError):
         super().__init__(errno.ENOSPC, "No space left for blobs")
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there was no room, and nothing worse."""
+    return error.errno in _FULL
+
+
 class Space:
     def __init__(self, disk: Disk, reserve_bytes: int | None = None) -> None:
         default = min(RESERVE_BYTES_MAX, int(disk.total_bytes() * RESERVE_SHARE))
@@ -72,6 +77,6 @@ class _Watched:
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError) and error.errno in _FULL and not isinstance(error, DiskFull):
+        if isinstance(error, OSError) and is_full(error) and not isinstance(error, DiskFull):
             self._space.told_full()
             raise DiskFull from error

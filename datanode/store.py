@@ -17,7 +17,7 @@ from datanode import layout
 from datanode.index import BlobIndex, Change, Entry, Place
 from datanode.recovery import recover
 from datanode.space import DiskFull, Space
-from datanode.volume import Volume, VolumeRetired
+from datanode.volume import SYNC_S_MAX, Volume, VolumeRetired
 from datanode.volumes import ACTIVE_VOLUMES, VOLUME_BYTES, Volumes
 from datanode.writer import RecordWriter
 from topics.disk import Disk
@@ -60,11 +60,12 @@ class Usage(NamedTuple):
 
 
 class VolumeStore:
-    """`index`, `volumes` and `space` are for compaction and scrub."""
+    """`disk`, `index`, `volumes` and `space` are for the other parts of a node."""
 
     def __init__(
         self, disk: Disk, index: BlobIndex, *, volume_bytes: int = VOLUME_BYTES, reserve_bytes: int | None = None
     ) -> None:
+        self.disk = disk
         self.index = index
         self.volumes = Volumes(disk, volume_bytes)
         self.space = Space(disk, reserve_bytes)
@@ -81,6 +82,11 @@ class VolumeStore:
     def unsettled_bytes(self) -> int:
         """Behind the synced positions: what a start would have to read again."""
         return self.volumes.unsettled_bytes
+
+    def hung(self) -> str:
+        """Which sync does not end, if one does not."""
+        hung = [number for number, volume in self.volumes.all.items() if volume.is_hung]
+        return f"a sync of volume {hung[0]} has not ended for {SYNC_S_MAX:g} s" if hung else ""
 
     def put_all(self, blobs: Sequence[NewBlob]) -> None:
         """Small payloads, not yet synced. A blob that is here whole is left as it is. Raises `DiskFull`."""
@@ -204,10 +210,13 @@ class VolumeStore:
         held_back = set[int]().union(*(volume.doubtful for volume in failed))
         news = {v.number: at for v, at in settled.items() if self._is_open(v) and v.noted != at and v not in failed}
         stored = {g: at for g, at in positions.items() if self._dropped[g] == dropped[g] and g not in held_back}
-        self.index.put_synced(news, stored)
+        holes = {v.number: v.hole_bytes for v in settled if self._is_open(v) and v.noted_hole_bytes != v.hole_bytes}
+        self.index.put_synced(news, stored, holes)
         self.index.sync()
         for number, at in news.items():
             self.volumes.all[number].noted = at
+        for number, size in holes.items():
+            self.volumes.all[number].noted_hole_bytes = size
         return held_back
 
     async def _unsyncable(self, volume: Volume) -> Volume | None:
@@ -231,8 +240,9 @@ class VolumeStore:
         return Usage(len(volumes), live, garbage, self.space.free_bytes())
 
     def garbage_bytes(self, volume: Volume) -> int:
-        """What the file takes from the disk beyond live and arriving records."""
-        return max(0, volume.allocated_bytes() - self.index.live_bytes(volume.number) - volume.open_bytes)
+        """What is in the file beyond live and arriving records. Counted, not what the file takes from the disk: some file
+        systems allocate ahead, and a volume of only live records would be compacted for ever."""
+        return max(0, volume.end - volume.hole_bytes - self.index.live_bytes(volume.number) - volume.open_bytes)
 
     async def damaged(self, entries: Sequence[Entry]) -> list[Entry]:
         """Of these, those whose records are not whole, header included; not what was moved or released meanwhile."""

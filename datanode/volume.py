@@ -22,7 +22,8 @@ from topics.disk import File
 
 PUNCH_BYTES_MIN = 8 << 10  # a smaller payload holds hardly a whole block; compaction gets it
 SEARCH_BYTES = 1 << 20
-SECTOR_BYTES = 4096  # what a disk fails to read at a time
+SYNC_S_MAX = 30.0  # a busy hard disk may need some seconds
+SECTOR_BYTES = 4096  # what a disk fails to read at a time, and a file system gives back
 PIECE_BYTES = 16 * layout.BLOCK_BYTES  # of a payload that is read through
 log_ = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ class Volume:
         self.number = number
         self.end = end
         self.noted = Synced(-1, -1)  # that the index has
+        self.noted_hole_bytes = -1
+        self.hole_bytes = 0  # whole blocks that were given back to the file system
         self._file = file
         self._open_regions: dict[int, int] = {}  # offset: bytes
         self._closed_end = end  # of the last record that does not still arrive
@@ -50,6 +53,7 @@ class Volume:
         self.has_failed = (
             False  # to sync: what it held unsynced may be lost, though a later sync would say that all is well
         )
+        self.is_hung = False  # a sync of it does not end
         self._unsynced: dict[int, int] = {}  # group → the count of its last write of whole records
         self.read_errors = 0
         self._has_skipped = False  # the last search for a record met what cannot be read
@@ -114,6 +118,7 @@ class Volume:
             self._write(bytes([layout.RELEASED]), region + layout.STATE_AT)
             if length >= PUNCH_BYTES_MIN:
                 self._file.punch(region + layout.HEADER_BYTES, length)
+                self.hole_bytes += _whole_blocks(region + layout.HEADER_BYTES, length)
         except OSError as error:
             log_.warning("blob %s in volume %d cannot be marked as released: %s", blob.hex(), self.number, error)
 
@@ -173,14 +178,17 @@ class Volume:
         return self.has_whole(blob, region, length)
 
     async def sync(self) -> None:
-        """All writes before the call are durable on return; calls share syncs. Raises `OSError` ever after a failed one."""
+        """All writes before the call are durable on return; calls share syncs. Raises `OSError` ever after a failed one, or
+        `TimeoutError` (an `OSError`) for one that does not end."""
         wanted = self._written
         while self._synced < wanted:
             if self.has_failed:
                 raise OSError(errno.EIO, f"volume {self.number} could not be synced once, and is copied to another")
             if self._syncing is None or self._syncing.done():
                 self._syncing = asyncio.create_task(self._sync())
-            await asyncio.shield(self._syncing)
+                self._syncing.add_done_callback(_heard)
+            async with asyncio.timeout(SYNC_S_MAX):
+                await asyncio.shield(self._syncing)
 
     @property
     def is_synced(self) -> bool:
@@ -215,9 +223,9 @@ class Volume:
     def size(self) -> int:
         return self._file.size()
 
-    def allocated_bytes(self) -> int:
-        """What the file takes from the file system: what was punched out of it no longer counts."""
-        return self._file.allocated_bytes()
+    def count_holes(self, known: int | None) -> None:
+        """At start: by the index, else by what the file takes from the disk, which may be more than is in it."""
+        self.hole_bytes = max(0, self._file.size() - self._file.allocated_bytes()) if known is None else known
 
     def extend(self, size: int) -> None:
         """Bytes that were lost at the file's end stay lost, and their offsets used. Where the length cannot be set, nothing
@@ -285,6 +293,9 @@ class Volume:
         if is_unused:
             self._file.close()
 
+    def _hangs(self) -> None:
+        self.is_hung = True
+
     def _bytes(self, size: int, at: int) -> bytes:
         """Raises `BlobUnreadable`."""
         try:
@@ -317,11 +328,26 @@ class Volume:
 
     async def _sync(self) -> None:
         covered = self._written
+        hanging = asyncio.get_running_loop().call_later(SYNC_S_MAX, self._hangs)
         try:
             with self.held():
                 await self._file.sync()
         except OSError:
             self.has_failed = True
             raise
+        finally:
+            hanging.cancel()
+            self.is_hung = False
         self._synced = max(self._synced, covered)
         self._unsynced = {group: count for group, count in self._unsynced.items() if count > covered}
+
+
+def _whole_blocks(at: int, size: int) -> int:
+    """Bytes of those in a range."""
+    return max(0, (at + size) // SECTOR_BYTES - -(-at // SECTOR_BYTES)) * SECTOR_BYTES
+
+
+def _heard(syncing: "asyncio.Task[None]") -> None:
+    """Who waited for it may be gone."""
+    if not syncing.cancelled():
+        syncing.exception()

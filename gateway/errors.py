@@ -3,6 +3,7 @@
 S3Error            what a client did, or asks for: answered with its code
 RecordTooLarge     what a client sent makes a command that no log takes: 400, nothing was done
 LogError, OSError  the log or a disk cannot be written: 503 ServiceUnavailable, nothing acknowledged
+NoRoom             the disks are full: the same, and it says so
 ReadUnavailable    no owner of the metadata answers: 503 ServiceUnavailable
 BlobUnavailable    bytes are damaged or missing: 500 InternalError, never a wrong byte
 anything else      a bug: 500 InternalError, with the request id in the log
@@ -13,7 +14,7 @@ Messages are S3's own words, for clients decide by some of them; what S3 does no
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from datanode.node import BlobUnavailable
+from datanode.node import BlobUnavailable, NoRoom
 from processors.reads import ReadUnavailable
 from topics.log import LogError, RecordTooLarge
 
@@ -169,6 +170,8 @@ def as_s3_error(error: Exception) -> S3Error:
             return error
         case RecordTooLarge():
             return S3Error("MaxMessageLengthExceeded")
+        case NoRoom():
+            return S3Error("ServiceUnavailable", "There is no room for the object's data: this store's disks are full.")
         case LogError() | OSError() | ReadUnavailable():
             return S3Error("ServiceUnavailable")
         case BlobUnavailable():

@@ -48,10 +48,12 @@ async def datanode(settings: Settings) -> AsyncIterator[Service]:
         tell(settings, f"data node {own.name}")
         app = create_node_app(service.node, secret)
         metrics = of_data_node(settings, log, service)
-        health = Health(work.needs_restart, lambda: [*work.ended(), *service.member.unready(), *heart.unready()])
+        health = Health(
+            lambda: [*work.needs_restart(), *service.needs_restart()],
+            lambda: [*work.ended(), *service.unready(), *heart.unready()],
+        )
         yield Service(with_health(app, metrics, health), must_run=serving)
         await work.end()
-        await service.settle()
-        store.close()
+        await service.stop()
         disk.close()
     folder.close()

@@ -171,6 +171,7 @@ def test_a_data_node_whose_heartbeats_do_not_get_through_knows_it(monkeypatch: p
         positions={},
         behind={},
         store=SimpleNamespace(is_read_only=False),
+        disk_failure="",
     )
 
     async def case(log: MemoryLog) -> None:

@@ -8,8 +8,7 @@ from awscrt.checksums import crc32c
 
 from datanode.client import Blobs
 from datanode.extent import RESEND_BYTES_MAX, STALLED_S, ExtentWriter
-from datanode.node import BlobUnavailable
-from datanode.routing import NoNode
+from datanode.node import BlobUnavailable, NoNode
 from tests.datanode.bench import Bench, bench
 from topics import writes
 from topics.log import LogError

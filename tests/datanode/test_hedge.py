@@ -6,8 +6,8 @@ import random
 import pytest
 
 from datanode.hedge import HEDGE_S, READ_S, first_answer
-from datanode.node import BlobUnavailable
-from datanode.routing import SUSPECT_S, NoNode, Routes
+from datanode.node import BlobUnavailable, NoNode
+from datanode.routing import SUSPECT_S, Routes
 from tests.datanode.bench import OTHERS, Bench, bench, ref
 
 

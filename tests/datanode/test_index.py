@@ -45,7 +45,7 @@ def test_live_bytes_follow_the_entries_and_survive() -> None:
 def test_positions_of_groups_and_volumes_are_kept() -> None:
     index = BlobIndex(MemoryTable())
     assert index.position(5) is None
-    index.put_synced({1: Synced(1 << 40, 1 << 41)}, {5: 0, 6: 1 << 50})
+    index.put_synced({1: Synced(1 << 40, 1 << 41)}, {5: 0, 6: 1 << 50}, {1: 7})
     assert (index.position(5), index.position(6), index.synced(1)) == (0, 1 << 50, (1 << 40, 1 << 41))
     assert index.groups() == {5, 6}
     index.forget_position(6)

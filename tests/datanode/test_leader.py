@@ -149,3 +149,17 @@ def test_a_leader_that_cannot_write_is_a_failure_though_others_could() -> None:
         await writer.abort()
 
     bench(case)
+
+
+def test_a_leader_whose_disk_hangs_does_not_wait_for_it() -> None:
+    async def case(made: Bench) -> None:
+        writer = await leading(made, "pq", quorum_s=0.8)
+        for _ in range(3):
+            await writer.write(CHUNK)
+        made.peers[OWN].slow_s = 600
+        started_s = asyncio.get_running_loop().time()
+        with pytest.raises(OSError, match=r"the disk of own did not sync a blob within 0\.8 s"):
+            await writer.commit()
+        assert asyncio.get_running_loop().time() - started_s == pytest.approx(0.8, abs=0.01)
+
+    bench(case)

@@ -1,13 +1,13 @@
 """A data node among others: what it serves, copies, gives up and says as the map changes."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 
 from datanode.member import WELCOME_S, Member, NodeReplaced
-from tests.datanode.bench import IDENTITY, OWN, Bench, bench, payload, ref
+from tests.datanode.bench import IDENTITY, OWN, Bench, bench, payload, ref, release
 from tests.datanode.stores import blob, names
 from topics import writes
 from topics.commands import HoldGroup
@@ -332,3 +332,28 @@ def test_a_record_that_nobody_knows_stops_its_group_alone(caplog: pytest.LogCapt
 
     bench(case)
     assert "replica of group 0 stopped: offset 0 of writes:0 cannot be read" in caplog.text
+
+
+def test_a_replica_that_failed_is_begun_again_and_told_until_then() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN], [OWN])
+        async with membership(made) as member:
+            await made.writes(payload(1, b"one"), payload(2, b"two"))
+            await asyncio.sleep(1)
+            honest = made.index.commit
+
+            def commit(changes: Mapping[bytes, bytes | None]) -> None:
+                raise RuntimeError("by the test's wish")
+
+            made.index.commit = commit  # type: ignore[method-assign]
+            await made.writes(release(1))
+            await made.writes(payload(3, b"three"))
+            await asyncio.sleep(100)
+            assert member.replicas[0].position == 2
+            assert [why for why in member.unready() if "by the test's wish" in why] != []
+            made.index.commit = honest  # type: ignore[method-assign]
+            await asyncio.sleep(60)
+            assert (member.unready(), member.replicas[0].settled) == ([], 4)
+            assert names(made.store) == [blob(2), blob(3)]
+
+    bench(case)

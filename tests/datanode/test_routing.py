@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from datanode.routing import NoNode, Routes
+from datanode.node import NoNode, NoRoom
+from datanode.routing import Routes
 from tests.datanode.bench import OWN, Bench, bench
 from topics.placement import Group
 
@@ -34,13 +35,27 @@ def chosen(made: Bench, *, large: bool, suspects: Sequence[str] = (), times: int
         ("pq", "", {1, 2}),  # each of them has one full target and a quorum of others
         ("", "p", {1}),
         ("p", "q", {1}),  # who is down gets it later from the log; who is full does not
-        ("pqr", "", {1, 2, 3}),
     ],
 )
 def test_full_nodes_take_nothing_while_there_are_others(large: bool, full: str, down: str, groups: set[int]) -> None:
     async def case(made: Bench) -> None:
         made.place(groups=ALL_OF_4, full=list(full), down=list(down))
         assert chosen(made, large=large) == groups
+
+    bench(case)
+
+
+def test_where_full_disks_leave_no_quorum_nothing_is_put_into_the_log() -> None:
+    async def case(made: Bench) -> None:
+        made.place(groups=ALL_OF_4, full=["p", "q", "r"])
+        assert chosen(made, large=True) == {1, 2, 3}  # its leader will tell
+        with pytest.raises(NoRoom, match="full disks"):
+            chosen(made, large=False)
+        made.place(groups=ALL_OF_4, down=["p", "q", "r"])  # who is down takes it from the log when it is back
+        assert chosen(made, large=False) == {1, 2, 3}
+        made.place(groups=[Group([OWN])] * 4, copies=1, full=[OWN])
+        with pytest.raises(NoRoom):
+            chosen(made, large=False)
 
     bench(case)
 
