@@ -73,16 +73,17 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
 
         reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
         metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(judged, judges.behind, judges.clocks_off_s))
-        yield Service(with_health(reads, metrics, _health(work, ownership, leases)), hand_over)
+        yield Service(with_health(reads, metrics, _health(work, ownership, leases, group)), hand_over)
         await ownership.close()
         await work.end()
     folder.close()
 
 
-def _health(work: Work, ownership: Ownership, leases: Leases) -> Health:
+def _health(work: Work, ownership: Ownership, leases: Leases, group: OwnerGroup) -> Health:
     def needs_restart() -> list[str]:
         stopped = [number for number, error in ownership.stopped.items() if may_be_mended(error)]
-        return [*work.needs_restart(), *(f"partition {number} stopped" for number in stopped)]
+        failed = [group.failure] if group.failure else []
+        return [*work.needs_restart(), *failed, *(f"partition {number} stopped" for number in stopped)]
 
     def unready() -> list[str]:
         silent = [] if leases.is_heard else [f"nothing that was said here reached the log for {LEASE_S:g} s"]

@@ -105,13 +105,19 @@ class KafkaLog:
             return []
         reader = self._idle.pop() if self._idle else KafkaReader(self._config)
         try:
-            return await reader.read(self._name(at.topic), at.partition, offset, latest, records_max)
-        finally:
-            await self._give_back(reader)
+            found = await reader.read(self._name(at.topic), at.partition, offset, latest, records_max)
+        except BaseException:
+            await reader.close()  # the next read has a new one
+            raise
+        await self._give_back(reader)
+        return found
 
     async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
         self._check(at)
         name = self._name(at.topic)
+        for each in [each for each in self._fetchers if each.failed is not None]:
+            self._fetchers.remove(each)
+            await each.close()
         free = [each for each in self._fetchers if not each.follows(name, at.partition)]
         if not free:
             free = [Fetcher(self._config)]
@@ -162,7 +168,6 @@ class KafkaLog:
     async def _look(self, specs: Sequence[TopicSpec]) -> None:
         """Which of these topics there are, with how many partitions; and the identity."""
         names = {self._name(spec.name): spec.name for spec in (*CLUSTER, *specs)}
-        ids = []
         asked = self._admin.describe_topics(TopicCollection(list(names)), request_timeout=REQUEST_S)
         for name, future in asked.items():
             found = await _unless(KafkaError.UNKNOWN_TOPIC_OR_PART, future, f"topic {name} cannot be described")
@@ -170,9 +175,8 @@ class KafkaLog:
                 self._counts[names[name]] = len(found.partitions)
                 in_sync = min(len(each.isr) for each in found.partitions)
                 self._found[name] = Found(name, len(found.partitions), in_sync, str(found.topic_id))
-                if names[name] in _IDENTIFYING:
-                    ids.append(str(found.topic_id))
-        self.identity = "+".join(ids)
+        identifying = [self._name(topic) for topic in _IDENTIFYING]  # one that a broker does not show now is still there
+        self.identity = "+".join(self._found[name].id for name in identifying if name in self._found)
 
     async def _grow(self, spec: TopicSpec) -> None:
         asked = [NewPartitions(self._name(spec.name), spec.partitions)]

@@ -1,6 +1,7 @@
 """Follows many partitions with one consumer and one thread, each to its own follower, from an explicit offset.
 
 A follower that does not take what came has its partition paused, so that it holds up nobody else.
+Errors: an exception in the thread ends it and all that follow with a `LogError`, and `failed` tells so.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from confluent_kafka import Consumer, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from topics.kafka.config import KafkaConfig
-from topics.kafka.message import failure, failure_of, record_of
+from topics.kafka.message import failure_by, failure_of, record_of
 from topics.log import LogError, Record
 
 BATCH_RECORDS = 1_000
@@ -46,7 +47,8 @@ class Fetcher:
     def __init__(self, config: KafkaConfig) -> None:
         self._consumer = Consumer(config.consumer() | _SETTINGS)
         self._loop = asyncio.get_running_loop()
-        self._followed: set[Key] = set()  # as the loop has it
+        self.failed: LogError | None = None  # why its thread ended
+        self._followed: dict[Key, _Follower] = {}  # as the loop has it
         self._changes: deque[tuple[Key, _Follower, int | None]] = deque()  # the thread is to start at an offset, or end
         self._followers: dict[Key, _Follower] = {}  # as the thread has it
         self._paused: set[Key] = set()
@@ -62,8 +64,9 @@ class Fetcher:
         """One at a time of a partition. Raises `OffsetTrimmed`, `LogError`."""
         key = (topic, partition)
         assert key not in self._followed
-        follower = _Follower()
-        self._followed.add(key)
+        if self.failed is not None:
+            raise self.failed
+        follower = self._followed[key] = _Follower()
         self._changes.append((key, follower, offset))
         try:
             while True:
@@ -76,7 +79,7 @@ class Fetcher:
                 elif follower.error is not None:
                     raise follower.error
         finally:
-            self._followed.remove(key)
+            del self._followed[key]
             self._changes.append((key, follower, None))
 
     async def close(self) -> None:
@@ -96,11 +99,15 @@ class Fetcher:
                     news = self._sorted([first, *self._consumer.consume(BATCH_RECORDS, 0)])
                     self._loop.call_soon_threadsafe(_tell, news)
                     self._pause(news)
-        except KafkaException as error:
-            failed = failure("the log cannot be followed", error.args[0])
-            last: News = {key: (follower, [], failed) for key, follower in self._followers.items()}
-            self._loop.call_soon_threadsafe(_tell, last)
-            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, who follows must hear of it
+            self._loop.call_soon_threadsafe(self._end, failure_by("the log cannot be followed", error))
+
+    def _end(self, failed: LogError) -> None:
+        """All followers end; who follows next needs another fetcher."""
+        self.failed = failed
+        for follower in self._followed.values():
+            follower.error = follower.error or failed
+            follower.has_news.set()
 
     def _change(self, key: Key, follower: _Follower, offset: int | None) -> None:
         if offset is not None:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer
@@ -23,6 +24,7 @@ SESSION_MS = 10_000
 HEARTBEAT_MS = 1_000
 GROUP = "bucketlog-owners"
 POLL_S = 0.2
+AGAIN_S = 1.0
 log_ = logging.getLogger(__name__)
 
 
@@ -43,17 +45,15 @@ class OwnerGroup:
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._stopping = threading.Event()
-        self._consumer = Consumer(
-            config.consumer()
-            | {
-                "group.id": f"{config.prefix}{GROUP}",
-                "client.id": name,
-                "partition.assignment.strategy": "cooperative-sticky",
-                "session.timeout.ms": SESSION_MS,
-                "heartbeat.interval.ms": HEARTBEAT_MS,
-                "auto.offset.reset": "latest",
-            }
-        )
+        self.failure = ""  # why this process is no member of the group now
+        self._settings = config.consumer() | {
+            "group.id": f"{config.prefix}{GROUP}",
+            "client.id": name,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": SESSION_MS,
+            "heartbeat.interval.ms": HEARTBEAT_MS,
+            "auto.offset.reset": "latest",
+        }
         self._thread = threading.Thread(target=self._poll, name="kafka group", daemon=True)
 
     def start(self) -> None:
@@ -65,11 +65,25 @@ class OwnerGroup:
         await asyncio.to_thread(self._thread.join)
 
     def _poll(self) -> None:
-        topic = f"{self._config.prefix}commands"
-        self._consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        """A member of the group; after any failure another one. What was owned stays so until another claims it."""
         while not self._stopping.is_set():
-            self._consumer.poll(POLL_S)
-        self._consumer.close()
+            try:
+                self._be_member()
+            except Exception as error:  # whatever it is, without a member nothing is assigned here
+                self.failure = f"not in the group of owners: {error}"
+                log_.exception("the group of owners is joined again: %s", error)
+                self._stopping.wait(AGAIN_S)
+
+    def _be_member(self) -> None:
+        consumer = Consumer(self._settings)
+        try:
+            topic = f"{self._config.prefix}commands"
+            consumer.subscribe([topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+            while not self._stopping.is_set():
+                consumer.poll(POLL_S)
+                self.failure = ""
+        finally:
+            consumer.close()
 
     def _assigned(self, consumer: Consumer, partitions: list[KafkaPartition]) -> None:
         consumer.incremental_assign(partitions)
@@ -81,7 +95,12 @@ class OwnerGroup:
         consumer.incremental_unassign(partitions)
 
     def _tell(self, change: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(change, self._loop)
+        asyncio.run_coroutine_threadsafe(change, self._loop).add_done_callback(_report)
+
+
+def _report(told: "Future[None]") -> None:
+    if not told.cancelled() and (error := told.exception()) is not None:
+        log_.critical("what the group of owners assigned was not followed; restart bucketlog: %s", error, exc_info=error)
 
 
 def _numbers(partitions: list[KafkaPartition]) -> set[int]:

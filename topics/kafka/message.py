@@ -1,6 +1,6 @@
 """What librdkafka hands over, a record or an error, in the terms of the `Log` port."""
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, Message
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, KafkaError, KafkaException, Message
 
 from topics.log import LogError, OffsetTrimmed, Record
 
@@ -35,6 +35,13 @@ def failure(what: str, error: KafkaError | None) -> LogError:
         return LogError(f"{what}: no broker answered in time")
     advice = _ADVICE.get(error.code(), "check the brokers")
     return LogError(f"{what}: {error.str()}; {advice}")
+
+
+def failure_by(what: str, error: Exception) -> LogError:
+    """Of an exception of librdkafka, or of anything that should not have happened in a thread of its own."""
+    if isinstance(error, KafkaException) and isinstance(error.args[0], KafkaError):
+        return failure(what, error.args[0])
+    return LogError(f"{what}: {type(error).__name__}: {error}; report it")
 
 
 def record_of(message: Message) -> Record:

@@ -38,6 +38,7 @@ class KafkaProducer:
         self._producer = Producer(config.producer())
         self.fatal: KafkaError | None = None
         self._loop = asyncio.get_running_loop()
+        self._waiting: set[_Append] = set()  # as the loop has it
         self._finished: list[_Append] = []
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._poll, name="kafka producer", daemon=True)
@@ -55,7 +56,14 @@ class KafkaProducer:
                 )
             except (BufferError, KafkaException) as error:
                 raise failure(f"cannot append to {topic}:{partition}", self.fatal or _kafka_error(error)) from error
-        await waiting.future
+        if self.fatal is None:
+            self._waiting.add(waiting)
+            try:
+                await waiting.future
+            finally:
+                self._waiting.discard(waiting)
+        elif waiting.error is None:
+            waiting.error = self.fatal  # its thread may have ended
         if waiting.error is not None:
             raise failure(f"append to {topic}:{partition} failed", self.fatal or waiting.error)
         if UNKNOWN_OFFSET in waiting.offsets:  # brokers had it already, from an earlier attempt
@@ -82,14 +90,24 @@ class KafkaProducer:
 
     def _poll(self) -> None:
         """Runs the delivery callbacks, and wakes the loop once for all that came together."""
-        while not self._stopping.is_set():
-            try:
-                self._producer.poll(POLL_S)
-            except KafkaException as error:
-                self.fatal = error.args[0]  # the deliveries that it fails come next
-            if self._finished:
-                finished, self._finished = self._finished, []
-                self._loop.call_soon_threadsafe(_wake, finished)
+        try:
+            while not self._stopping.is_set():
+                try:
+                    self._producer.poll(POLL_S)
+                except KafkaException as error:
+                    self.fatal = error.args[0]  # the deliveries that it fails come next
+                if self._finished:
+                    finished, self._finished = self._finished, []
+                    self._loop.call_soon_threadsafe(_wake, finished)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who appends must hear of it
+            self._loop.call_soon_threadsafe(self._end, f"its thread ended: {type(error).__name__}: {error}")
+
+    def _end(self, why: str) -> None:
+        """Nobody is told of any delivery any more: all appends fail, and another producer has to be made."""
+        self.fatal = KafkaError(KafkaError._FAIL, why)
+        for each in self._waiting:
+            each.error = self.fatal
+        _wake(list(self._waiting))
 
 
 def _wake(finished: Sequence[_Append]) -> None:

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import TopicPartition as KafkaPartition
 
 from topics.kafka.config import REQUEST_S, KafkaConfig
-from topics.kafka.message import failure_of, record_of
+from topics.kafka.message import failure_by, failure_of, record_of
 from topics.log import LogError, Record
 
 BATCH_RECORDS = 1_000
@@ -27,7 +27,10 @@ class KafkaReader:
 
     async def read(self, topic: str, partition: int, offset: int, below: int, records_max: int) -> list[Record]:
         """Records from `offset` on, of those below `below`, which are there. Raises `OffsetTrimmed`, `LogError`."""
-        return await self._in_thread(self._read, topic, partition, offset, below, records_max)
+        try:
+            return await self._in_thread(self._read, topic, partition, offset, below, records_max)
+        except KafkaException as error:
+            raise failure_by(f"{topic}:{partition} cannot be read", error) from error
 
     async def close(self) -> None:
         await self._in_thread(self._consumer.close)
