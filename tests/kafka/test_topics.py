@@ -38,6 +38,7 @@ def test_topics_are_created_and_described(kafka: str) -> None:
     for again in ("describe", "create"):
         done = run("topics", again, **env)
         assert (done.returncode, done.stdout, done.stderr) == (0, made.stdout, "")
+    remove_topics(kafka, env["BUCKETLOG_KAFKA_PREFIX"])
 
 
 def test_without_a_cluster_there_is_one_line(tmp_path: Path) -> None:
