@@ -30,6 +30,7 @@ from datanode.node import DataNode
 from datanode.placement import PlacementMap
 from datanode.service import NodeService, Times
 from datanode.store import VOLUME_BYTES, VolumeStore
+from gateway.errors import S3Error
 from gateway.open_reads import READ_MAX_S, OpenReads
 from gateway.submit import Commander
 from processors.housekeeping import RELEASE_AFTER_S, keep_house
@@ -55,6 +56,7 @@ from topics.spec import CONTROL_PARTITION, TopicPartition
 GATEWAY = "local"
 TRIM_EVERY_S = 0.5
 MARK_EVERY_S = 0.5
+ASK_ATTEMPTS = 3
 FINISH_S = 2.0  # for batches to end; the next start decides again what is left
 T = TypeVar("T")
 log_ = logging.getLogger(__name__)
@@ -243,7 +245,14 @@ class Store:
                 await self._ask(commands.MarkNode(name, node.boot, Mark.OUT))
 
     async def _ask(self, body: commands.ClusterBody) -> None:
-        await self.commander.submit(uuid.uuid4().hex, "", body)
+        """What may be done twice: asked again where the outcome is unknown, as at the first start of a release."""
+        for attempt in range(ASK_ATTEMPTS):
+            try:
+                await self.commander.submit(uuid.uuid4().hex, "", body)
+                return
+            except S3Error as error:
+                if error.code != "ServiceUnavailable" or attempt == ASK_ATTEMPTS - 1:
+                    raise
 
     async def _keep_marked(self) -> None:
         while True:

@@ -35,7 +35,7 @@ from topics.spec import TopicPartition
 
 BATCH_COMMANDS_MAX = 256  # one append stays below the log's record and batch bounds
 BATCH_S = 0.01  # of deciding in one turn of the event loop
-CLAIM_ATTEMPTS = 5
+CLAIM_ATTEMPTS, CLAIM_AGAIN_S = 8, 0.1  # the pause doubles: 13 s in all, for a disk that is full for a moment
 TOLD_AGAIN_MS = 60_000  # longer than any gateway waits
 TELL_EVERY_S = 1.0  # that commands were decided without an event
 log_ = logging.getLogger(__name__)
@@ -281,6 +281,8 @@ class PartitionRuntime:
         """
         if not batch.entries:  # rejections rest on what is committed, and that is durable
             return
+        if batch.meta.epoch != self.epoch:  # another claim was folded meanwhile: these would be decisions in its name
+            raise Fenced(f"{self._events.partition}: another owner has claimed epoch {batch.meta.epoch}")
         offsets = await self._log.append(self._events, batch.entries, durable=True)
         if offsets == list(range(self.meta.offset, self.meta.offset + len(offsets))):
             self._replica.commit(batch.overlay, batch.meta)
@@ -298,4 +300,5 @@ class PartitionRuntime:
             except LogError:
                 if attempt == CLAIM_ATTEMPTS - 1:
                     raise
+                await asyncio.sleep(CLAIM_AGAIN_S * 2**attempt)
         return None

@@ -95,7 +95,9 @@ def test_a_claim_names_its_owner_and_rises_above_the_one_before() -> None:
 
 
 @pytest.mark.parametrize(("failures", "gives_up"), [(CLAIM_ATTEMPTS - 1, False), (CLAIM_ATTEMPTS, True)])
-def test_a_claim_is_tried_a_few_times(failures: int, gives_up: bool) -> None:
+def test_a_claim_is_tried_a_few_times(failures: int, gives_up: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("processors.runtime.CLAIM_AGAIN_S", 0.0)
+
     async def case(at: Bench) -> None:
         at.log.fail_next = failures
         await at.ask("R1", bucket("x"))

@@ -122,7 +122,7 @@ class SimulatedDisk:
         self.failures = 0
         self.breaks = False  # whether they are those of a disk that is broken, not of a full one
         self.is_frozen = False
-        self.when_created: Callable[[], None] = lambda: None  # a new file: a moment at which a crash does most harm
+        self.when_created: Callable[[str], None] = lambda path: None  # a new file: a moment at which a crash does most harm
         self.capacity_bytes = 1 << 40
         self._files: dict[str, SimulatedFile] = {}
         self._removed: dict[str, SimulatedFile] = {}  # since the last sync of their folder
@@ -132,7 +132,7 @@ class SimulatedDisk:
     def open(self, path: str) -> File:
         self._removed.pop(path, None)
         if path not in self._files:
-            self.when_created()
+            self.when_created(path)
         return self._files.setdefault(path, SimulatedFile(self))
 
     def names(self, folder: str) -> list[str]:

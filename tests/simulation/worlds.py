@@ -1,15 +1,23 @@
 """The worlds by name, and the planted bugs of each."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Protocol
 
 from tests.simulation.cluster import bugs as cluster_bugs
 from tests.simulation.cluster.world import ClusterWorld
 from tests.simulation.data import bugs as data_bugs
 from tests.simulation.data.world import DataWorld
+from tests.simulation.plan import Fault
 from tests.simulation.plants import Plant
 from tests.simulation.store import bugs as store_bugs
 from tests.simulation.store.world import World
 
-Make = Callable[[int], World | ClusterWorld | DataWorld]
-WORLDS: dict[str, Make] = {"store": World, "cluster": ClusterWorld, "data": DataWorld}
+
+class Makes(Protocol):
+    def __call__(self, seed: int, faults: Sequence[Fault] | None = None) -> World | ClusterWorld | DataWorld:
+        """`faults`: others than those that the seed gives."""
+        ...
+
+
+WORLDS: dict[str, Makes] = {"store": World, "cluster": ClusterWorld, "data": DataWorld}
 PLANTS: dict[str, list[Plant]] = {"store": store_bugs.PLANTS, "cluster": cluster_bugs.PLANTS, "data": data_bugs.PLANTS}

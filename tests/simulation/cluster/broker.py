@@ -15,6 +15,7 @@ from topics.spec import TopicPartition, TopicSpec
 
 STALLED_S = 0.05
 DELAY_S, LONG_DELAY_S = 0.003, 0.4
+REPEATED, AGAIN_S = 0.3, 0.1  # of appends, where nothing else is wrong
 LATE_S, VERY_LATE_S = 12.0, 60.0  # when an append lands that was given up
 
 
@@ -35,6 +36,7 @@ class Weather:
     ) -> None:
         self.rng = rng
         self.is_bad = False
+        self.repeats = False
         self.lateness_s = lateness_s
         self._reached = reached
 
@@ -43,6 +45,9 @@ class Weather:
         return self.rng.random() * (LONG_DELAY_S if is_long else DELAY_S)
 
     def fate(self) -> Fate:
+        if self.repeats and self.rng.random() < REPEATED:
+            self._reached(Fate.TWICE.value)
+            return Fate.TWICE
         if not self.is_bad or self.rng.random() > 0.15:
             return Fate.ARRIVES
         fate = self.rng.choice([Fate.FAILS, Fate.UNCLEAR, Fate.IN_PART, Fate.SLOWLY_TOLD, Fate.TWICE])
@@ -100,7 +105,7 @@ class Connection:
             tell_after_s = rng.random() * 3 if is_late else self._weather.delay_s()
             if fate is Fate.TWICE:  # it was sent again, as no answer came
                 loop.in_world(lands - loop.time(), lambda: self._land(at, entries, None, 0))
-                lands = self._lands[at] = lands + rng.random() * 2
+                lands = self._lands[at] = lands + rng.random() * (AGAIN_S if self._weather.repeats else 2)
             loop.in_world(lands - loop.time(), lambda: self._land(at, entries, told, tell_after_s))
             return await told
         if fate is not Fate.FAILS:

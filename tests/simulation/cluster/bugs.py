@@ -2,13 +2,16 @@
 
 import asyncio
 import sys
+from typing import Any
 
 import msgspec
 
 from processors.asked import Asked
+from processors.batch import Batch
 from processors.leases import Leases
 from processors.machine import decide
-from processors.runtime import PartitionRuntime
+from processors.machine.rejection import Rejected
+from processors.runtime import Fenced, PartitionRuntime
 from processors.view import Readable
 from tests.simulation.invariants import (
     EveryRequestIsAnswered,
@@ -16,6 +19,7 @@ from tests.simulation.invariants import (
     NobodyNotices,
     Progress,
     ReadsAreLinearizable,
+    RefusalsAreTrue,
     StreamIsComplete,
     ViewEqualsReplay,
 )
@@ -105,19 +109,54 @@ def unknown_lease_left_out(patch: Patch, world: object) -> None:
     patch.setattr(Leases, "_note_unknown", lambda leases: None)
 
 
+def decides_under_anothers_epoch(patch: Patch, world: object) -> None:
+    honest = PartitionRuntime._commit
+
+    async def commit(runtime: PartitionRuntime, batch: Batch) -> None:
+        runtime.epoch = batch.meta.epoch
+        await honest(runtime, batch)
+
+    patch.setattr(PartitionRuntime, "_commit", commit)
+
+
+def second_copy_taken_for_anothers(patch: Patch, world: object) -> None:
+    honest = PartitionRuntime._commit
+
+    async def commit(runtime: PartitionRuntime, batch: Batch) -> None:
+        await honest(runtime, batch)
+        if batch.entries and runtime.meta.offset != batch.meta.offset:
+            raise Fenced("the log has more")
+
+    patch.setattr(PartitionRuntime, "_commit", commit)
+
+
+def creations_refused_once_in_a_while(patch: Patch, world: object) -> None:
+    honest = decide._put_object
+
+    def put(view: Readable, body: commands.PutObject, *context: Any) -> Any:
+        if body.preconditions.if_none_match and int(body.etag) % 5 == 0:
+            raise Rejected("PreconditionFailed")
+        return honest(view, body, *context)
+
+    patch.setattr(decide, "_put_object", put)
+
+
 PLANTS = [
     Plant(lease_ignored, ReadsAreLinearizable),
-    Plant(lease_counted_from_its_acknowledgement, ReadsAreLinearizable, 1422),
-    Plant(predecessor_not_waited_for, ReadsAreLinearizable, 2),
-    Plant(reply_of_a_dead_owner_lost, EveryRequestIsAnswered, 44),
-    Plant(told_again_while_the_predecessor_answers, ReadsAreLinearizable, 62),
+    Plant(lease_counted_from_its_acknowledgement, ReadsAreLinearizable, 47),
+    Plant(predecessor_not_waited_for, ReadsAreLinearizable, 10),
+    Plant(reply_of_a_dead_owner_lost, EveryRequestIsAnswered, 8),
+    Plant(told_again_while_the_predecessor_answers, ReadsAreLinearizable, 137),
     Plant(deadline_ignored, NoAcknowledgedWriteIsLost),
-    Plant(clock_ahead_held_against_deadlines, Progress, 9),
+    Plant(clock_ahead_held_against_deadlines, Progress, 2),
     Plant(repeated_command_carried_out, StreamIsComplete),
-    Plant(asked_before_the_claim_forgotten, StreamIsComplete, 105),
-    Plant(displacement_not_noticed, NobodyNotices, 25),
-    Plant(unknown_lease_left_out, ReadsAreLinearizable, 69),
-    Plant(bugs.claim_skipped, StreamIsComplete),
-    Plant(bugs.cause_ignored, StreamIsComplete),
+    Plant(asked_before_the_claim_forgotten, StreamIsComplete, 2),
+    Plant(displacement_not_noticed, NobodyNotices, 27),
+    Plant(unknown_lease_left_out, ReadsAreLinearizable, 33),
+    Plant(bugs.claim_skipped, StreamIsComplete, 149),
+    Plant(bugs.cause_ignored, StreamIsComplete, 20),
     Plant(bugs.void_record_folded_as_ours, ViewEqualsReplay),
+    Plant(decides_under_anothers_epoch, (NoAcknowledgedWriteIsLost, StreamIsComplete), 30),
+    Plant(second_copy_taken_for_anothers, NobodyNotices),
+    Plant(creations_refused_once_in_a_while, RefusalsAreTrue),
 ]

@@ -26,6 +26,14 @@ class Write(NamedTuple):
     operation: Operation
 
 
+class Refusal(NamedTuple):
+    request: str
+    code: str
+    key: str
+    started: float
+    ended: float
+
+
 class History:
     """All that every client asked and was told. Times are the world's."""
 
@@ -33,6 +41,7 @@ class History:
         self.now_s = now_s
         self.writes: list[Write] = []
         self.reads: list[Operation] = []
+        self.refusals: list[Refusal] = []
         self.unanswered: list[str] = []
         self.longest_s = 0.0  # that a request took
         self.reached: Counter[str] = Counter()
@@ -84,8 +93,12 @@ class Client:
         """A write that is never done; how it is refused tells whether there was something."""
         started = self._history.now_s()
         body = self._body(bucket, key, "never", Preconditions(if_match="what no object has"))
-        if await self._submit("probe", f"request {self._history.number()}", body) == "NoSuchKey":
+        request = f"request {self._history.number()}"
+        outcome = await self._submit("probe", request, body)
+        if outcome == "NoSuchKey":
             self._saw(bucket, key, None, started)
+        elif outcome in REFUSALS:
+            self._was_refused(request, outcome, bucket, key, started)
 
     def _body(self, bucket: str, key: str, value: str, wanted: Preconditions) -> commands.Body:
         blob = f"{self._rng.getrandbits(128):032x}"
@@ -97,6 +110,7 @@ class Client:
         started = self._history.now_s()
         outcome = await self._submit(kind, request, body)
         if outcome in REFUSALS:
+            self._was_refused(request, outcome, bucket, key, started)
             return False
         ended = self._history.now_s() if outcome == "done" else None
         if ended is None:
@@ -147,6 +161,9 @@ class Client:
     def _saw(self, bucket: str, key: str, value: str | None, started: float) -> None:
         ended = self._history.now_s()
         self._history.reads.append(Operation(self._number, f"{bucket}/{key}", "read", value, started, ended))
+
+    def _was_refused(self, request: str, code: str, bucket: str, key: str, started: float) -> None:
+        self._history.refusals.append(Refusal(request, code, f"{bucket}/{key}", started, self._history.now_s()))
 
     def _was_unavailable(self, what: str, error: ReadUnavailable) -> bool:
         self._history.reached["read: unavailable"] += 1

@@ -2,16 +2,18 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.cluster.coordinator import SESSION_S, Coordinator
 from tests.simulation.cluster.processes import ClusterLoop, Process
 from tests.simulation.cluster.processor import Processor
+from tests.simulation.plan import Fault, carry_out, planned
 from topics.owners import LEASE_S
 
 BETWEEN_S = 5.0
+ALONE = 1  # the act of one fault alone
 SKEW_MAX_S = 180.0
 STOP_S = 15.0
 STALL_S = 15.0
@@ -40,7 +42,7 @@ class Cluster(Protocol):
 
 
 class Faults:
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, acts_s: Sequence[float], rng: random.Random) -> None:
         self._in = cluster
         self._rng = cluster.rng
         self._has_misread = False
@@ -50,6 +52,8 @@ class Faults:
             self._restart,
             self._expel,
             self._deafen,
+            self._twice,
+            self._restart,
         ]
         self._together = [
             *self._alone,
@@ -59,19 +63,18 @@ class Faults:
             self._storm,
             self._stall,
             self._usurp,
+            self._usurp,
             self._misread,
             self._shuffle,
             self._skew,
             self._skew,
         ]
+        self.planned = planned(rng, self._together, acts_s, BETWEEN_S, self._alone)
 
-    async def run(self, until_s: float) -> None:
+    async def run(self, act: int) -> None:
         """Afterwards all is well, as soon as those that are away are back."""
-        loop = self._in.loop
-        while loop.time() < until_s:
-            await asyncio.sleep(self._rng.random() * self._rng.choice([0.3, BETWEEN_S]))
-            await self._rng.choice(self._together)()
-        self._in.weather.is_bad = False
+        await carry_out((each for each in self.planned if each.act == act), self._befall)
+        self._in.weather.is_bad = self._in.weather.repeats = False
         self._in.coordinator.deaf_until.clear()
         self._in.skews_s.clear()
         for _, connection in self._in.machines():
@@ -82,12 +85,17 @@ class Faults:
         if self._has_misread:
             await asyncio.sleep(LEASE_S)  # what could not be read keeps whoever takes over waiting
 
-    async def one_alone(self) -> bool:
-        """Whether it is one that nobody may notice."""
-        fault = self._rng.choice(self._alone)
-        await fault()
+    async def one_alone(self) -> str:
+        """Which it was."""
+        faults = [each for each in self.planned if each.act == ALONE]
+        for fault in faults:
+            await self._befall(fault)
         await self.everybody_is_back()
-        return fault == self._restart
+        return "".join(each.kind.lstrip("_") for each in faults)
+
+    async def _befall(self, fault: Fault) -> None:
+        self._rng = fault.choices()
+        await getattr(self, fault.kind)()
 
     async def everybody_is_back(self) -> None:
         while any(process.is_dead or process.is_paused for process, _ in self._in.machines()):
@@ -165,6 +173,13 @@ class Faults:
         weather.is_bad = True
         self._in.note("storm")
         self._in.loop.in_world(self._rng.random() * 4, lambda: setattr(weather, "is_bad", False))
+
+    async def _twice(self) -> None:
+        """Appends are sent again, as their answers get lost, and land twice."""
+        weather = self._in.weather
+        weather.repeats = True
+        self._in.note("appends sent again")
+        self._in.loop.in_world(1 + self._rng.random() * 4, lambda: setattr(weather, "repeats", False))
 
     async def _stall(self) -> None:
         """Nothing more is heard of a topic for a while."""

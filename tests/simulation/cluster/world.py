@@ -7,6 +7,7 @@ time and no answer.
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from processors.memory import MemoryView
 from processors.reads import Bucket
@@ -19,6 +20,8 @@ from tests.simulation.cluster.gateway import Gateway
 from tests.simulation.cluster.processes import ClusterLoop, Process
 from tests.simulation.cluster.processor import Processor
 from tests.simulation.invariants import EveryRequestIsAnswered, NobodyNotices, Progress, ViewEqualsReplay
+from tests.simulation.oracle import Oracle
+from tests.simulation.plan import Fault
 from topics import commands, spec
 
 START_S = 1_700_000_000.0
@@ -27,12 +30,14 @@ TROUBLE_S, ALONE_S = 25.0, 10.0
 THINK_S, THINK_ALONE_S = 0.15, 0.4
 LIVE_AGAIN_S, CAUGHT_UP_S = 20.0, 20.0
 HAND_OVER_S = 1.0
+UNNOTICED = {"restart", "twice"}  # faults that kill no owner
+AUDIT_EVERY_S = 3.0
 CALM_S = 5.0  # nobody writes; what a process does that was away must not take reads away
 BUCKETS = ("alpha", "beta", "gamma", "delta")
 
 
 class ClusterWorld:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, faults: Sequence[Fault] | None = None) -> None:
         self.rng = random.Random(seed)
         self.loop = ClusterLoop(self.rng, START_S)
         self.reached: Counter[str] = Counter()
@@ -43,12 +48,20 @@ class ClusterWorld:
         self.buckets: dict[str, Bucket] = {}
         names = self.rng.sample(BUCKETS, self.rng.randint(2, len(BUCKETS)))
         self.partitions = checks.partitions_of(names)
+        self.oracles = {number: Oracle(number) for number in self.partitions}
         self._names = names
         self.coordinator = Coordinator(self.partitions, self.rng, self.loop.time)
         self.views = [_no_views() for _ in range(self.rng.choice([2, 2, 3]))]
         self._started = 0
         self.processors = [self._processor(slot) for slot in range(len(self.views))]
         self.gateways = [self._gateway(number) for number in range(GATEWAYS)]
+        self._trouble = Faults(self, [TROUBLE_S], random.Random(f"faults {seed}"))
+        if faults is not None:
+            self._trouble.planned = list(faults)
+
+    @property
+    def faults(self) -> list[Fault]:
+        return self._trouble.planned
 
     def run(self) -> None:
         """Raises `InvariantBroken`."""
@@ -113,10 +126,10 @@ class ClusterWorld:
 
     async def _live(self) -> None:
         subscribers = await self._start()
-        faults = Faults(self)
+        audit = self.loop.create_task(self._audit(subscribers))
         until_s = self.loop.time() + TROUBLE_S
         clients = self._clients(until_s, THINK_S)
-        await faults.run(until_s)
+        await self._trouble.run(0)
         await self._is_live_again()
         await asyncio.gather(*clients)
         while not self.coordinator.is_settled:  # who died is missed behind a session, its partitions are no one's till then
@@ -126,14 +139,28 @@ class ClusterWorld:
         self.history.longest_s = 0.0
         clients = self._clients(self.loop.time() + ALONE_S, THINK_ALONE_S)
         await asyncio.sleep(self.rng.random() * 2)
-        is_graceful = await faults.one_alone()
+        fault = await self._trouble.one_alone()
         await asyncio.gather(*clients)
         if self.history.unanswered:
             raise EveryRequestIsAnswered(f"after one fault alone, not {self.history.unanswered}")
-        if is_graceful and self.history.longest_s > HAND_OVER_S:
-            raise NobodyNotices(f"a request took {self.history.longest_s:.1f} s")
+        if fault in UNNOTICED and self.history.longest_s > HAND_OVER_S:
+            raise NobodyNotices(f"{fault}: a request took {self.history.longest_s:.1f} s")
         await asyncio.sleep(CALM_S)
+        if audit.done():
+            audit.result()
+        audit.cancel()
         await self._check(subscribers)
+
+    async def _audit(self, subscribers: Mapping[int, checks.Subscriber]) -> None:
+        """At any time every view is what a fold of the events gives, and nobody has seen anything else."""
+        while True:
+            await asyncio.sleep(AUDIT_EVERY_S)
+            for each in self.processors:
+                for number, oracle in self.oracles.items():
+                    await oracle.check_view(self.log, each.ownership.views[number], each.endpoint)
+            for number, oracle in self.oracles.items():
+                oracle.check_seen(subscribers[number].seen)
+            self.note("audit")
 
     async def _start(self) -> dict[int, checks.Subscriber]:
         await self.log.create_topics(spec.CLUSTER)
@@ -189,6 +216,7 @@ class ClusterWorld:
         last_reads = self.history.reads[already:]
         del self.history.reads[already:]
         checks.check_history(self.history, self.log.in_time, last_reads)
+        checks.check_refusals(self.history, self.log.in_time)
         until_s = self.loop.time() + CAUGHT_UP_S
         while behind := await checks.is_behind(self.log, self.partitions, self.processors):
             if self.loop.time() > until_s:

@@ -7,7 +7,7 @@ all groups are whole again: then another.
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from processors.machine.rendezvous import is_candidate
@@ -16,6 +16,7 @@ from tests.simulation.data.clients import Gateway
 from tests.simulation.data.host import ROOM_BYTES, Host
 from tests.simulation.data.network import Network
 from tests.simulation.data.owner import Owner
+from tests.simulation.plan import Fault, carry_out, planned
 from topics import commands
 from topics.memory import MemoryLog
 from topics.sender import CommandSender
@@ -52,7 +53,7 @@ class DataPlane(Protocol):
 
 
 class Faults:
-    def __init__(self, world: DataPlane) -> None:
+    def __init__(self, world: DataPlane, acts_s: Sequence[float], rng: random.Random) -> None:
         self._in = world
         self._rng = world.rng
         self._loop = world.network.loop
@@ -88,15 +89,17 @@ class Faults:
             self._break_gateway,
             self._join,
         ]
+        self.planned = planned(rng, self._together, acts_s, BETWEEN_S, self._alone)
 
-    async def run(self, until_s: float) -> None:
-        """Afterwards all is well, as soon as those that are away are back."""
-        while self._loop.time() < until_s:
-            await asyncio.sleep(self._rng.random() * self._rng.choice([0.3, BETWEEN_S]))
-            await self._rng.choice(self._together)()
-        await self.end()
+    async def run(self, act: int) -> None:
+        await carry_out((each for each in self.planned if each.act == act), self._befall)
+
+    async def _befall(self, fault: Fault) -> None:
+        self._rng = fault.choices()
+        await getattr(self, fault.kind)()
 
     async def end(self) -> None:
+        """Afterwards all is well, as soon as those that are away are back."""
         network = self._in.network
         self._in.weather.is_bad = False
         network.cut.clear()
@@ -111,12 +114,6 @@ class Faults:
         for host in self._in.hosts:
             await self._say(commands.DrainNode(host.name, False))
         await self._say(commands.PauseCluster(False))
-
-    async def one_alone(self) -> str:
-        """Its name."""
-        fault = self._rng.choice(self._alone)
-        await fault()
-        return fault.__name__.removeprefix("_").replace("_", " ")
 
     async def _well(self) -> Host | None:
         """One that was heard just now, so that it is not out if it is away for a while."""

@@ -1,12 +1,13 @@
 """One seeded data plane: data nodes on disks that forget, gateways, and who owns the metadata, on one log; then the checks.
 
-Three acts, as in the simulated cluster: faults of all kinds at once; all is well again, and everything must come together;
-one fault alone, which may cost time and no answer.
+Faults of all kinds at once, twice; all is well again each time, and everything must come together; then one fault alone,
+which may cost time and no answer.
 """
 
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
@@ -27,6 +28,7 @@ from tests.simulation.invariants import (
     NodesFailAsTheySay,
     ReplicasConverge,
 )
+from tests.simulation.plan import Fault
 from topics import commands, placement, spec
 from topics.memory import MemoryLog
 from topics.sender import CommandSender
@@ -35,7 +37,7 @@ from topics.spec import TopicPartition
 START_S = 1_700_000_000.0
 GROUPS = 4
 GATEWAYS, CLIENTS_EACH = 2, 2
-TROUBLE_S, ALONE_S = 18.0, 6.0
+TROUBLE_S, ALONE_S = (9.0, 9.0), 6.0
 THINK_S, THINK_ALONE_S = 0.35, 0.4
 READY_S, CONVERGED_S = 15.0, 60.0
 ANSWER_S = 2.0
@@ -44,7 +46,7 @@ HEARTBEATS = TopicPartition("heartbeats", 0)
 
 
 class DataWorld:
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, faults: Sequence[Fault] | None = None) -> None:
         self.rng = random.Random(seed)
         self.loop = ClusterLoop(self.rng, START_S)
         self.reached: Counter[str] = Counter()
@@ -57,6 +59,13 @@ class DataWorld:
         self.gateways: list[Gateway] = []
         self.owner: Owner
         self.racks = self.rng.choice([0, 0, 2, 3])  # 0: each node is a failure domain of its own
+        self._trouble = Faults(self, TROUBLE_S, random.Random(f"faults {seed}"))
+        if faults is not None:
+            self._trouble.planned = list(faults)
+
+    @property
+    def faults(self) -> list[Fault]:
+        return self._trouble.planned
 
     def run(self) -> None:
         """Raises `InvariantBroken`."""
@@ -105,27 +114,27 @@ class DataWorld:
 
     async def _live(self) -> None:
         await self._start()
-        faults = Faults(self)
-        until_s = self.loop.time() + TROUBLE_S
-        clients = self._clients(until_s, THINK_S)
-        await faults.run(until_s)
-        await asyncio.gather(*clients)
-        await self._converges()
+        for act, act_s in enumerate(TROUBLE_S):
+            clients = self._clients(self.loop.time() + act_s, THINK_S)
+            await self._trouble.run(act)
+            await asyncio.gather(*clients)
+            await self._trouble.end()
+            await self._converges()
 
         self.history.unanswered.clear()
         self.history.longest_s = 0.0
         clients = self._clients(self.loop.time() + ALONE_S, THINK_ALONE_S)
         await asyncio.sleep(self.rng.random() * 2)
         control = await self.log.latest(checks.CONTROL)
-        fault = await faults.one_alone()
+        await self._trouble.run(len(TROUBLE_S))
         await asyncio.gather(*clients)
-        if fault == "wrong clock":
+        if any(each.kind == "_wrong_clock" for each in self.faults if each.act == len(TROUBLE_S)):
             await checks.check_nobody_fell(self.log, control)
         if self.history.unanswered:
             raise EveryRequestIsAnswered(f"after one fault alone, not {self.history.unanswered}")
         if self.history.longest_s > ANSWER_S:
             raise EveryRequestIsAnswered(f"one took {self.history.longest_s:.1f} s")
-        await faults.end()
+        await self._trouble.end()
         await self._converges()
 
     async def _start(self) -> None:

@@ -14,21 +14,25 @@ from gateway.open_reads import OpenReads
 from processors.batch import Batch
 from processors.machine import decide, tables
 from processors.machine.decide import Context, Outcome
+from processors.machine.rejection import Rejected
 from processors.memory import MemoryView
 from processors.reads import ViewReads
 from processors.runtime import PartitionRuntime
-from processors.view import Overlay
+from processors.view import Overlay, Readable
 from tests.simulation.invariants import (
+    LogIsTrimmed,
     NoAcknowledgedWriteIsLost,
+    Progress,
     ReadsAreLinearizable,
     RefusalsAreTrue,
     StoreServes,
     StreamIsComplete,
     ViewEqualsReplay,
+    ViewIsReadLittle,
 )
 from tests.simulation.plants import Patch, Plant
 from tests.simulation.store.world import World
-from topics import copies, events, generation
+from topics import commands, copies, events, generation
 from topics.commands import Command
 from topics.disk import Disk
 from topics.embedded import EmbeddedLog
@@ -254,21 +258,77 @@ def garbage_waits_for_nobody(patch: Patch, world: World) -> None:
     patch.setattr(OpenReads, "is_past", lambda reads, mark: True)
 
 
+def every_write_refused(patch: Patch, world: object) -> None:
+    def put(*_: object) -> None:
+        raise Rejected("ServiceUnavailable")
+
+    patch.setattr(decide, "_put_object", put)
+
+
+def creations_refused(patch: Patch, world: object) -> None:
+    honest = decide._put_object
+
+    def put(view: Readable, body: commands.PutObject, *context: Any) -> Any:
+        if body.preconditions.if_none_match:
+            raise Rejected("PreconditionFailed")
+        return honest(view, body, *context)
+
+    patch.setattr(decide, "_put_object", put)
+
+
+def full_buckets_deleted_and_empty_ones_kept(patch: Patch, world: object) -> None:
+    honest = decide._delete_bucket
+
+    def delete(view: Readable, body: commands.DeleteBucket, *context: Any) -> Any:
+        try:
+            honest(view, body, *context)
+        except Rejected:
+            return events.BucketDeleted(body.bucket)
+        raise Rejected("BucketNotEmpty")
+
+    patch.setattr(decide, "_delete_bucket", delete)
+
+
+def other_release_not_settled(patch: Patch, world: World) -> None:
+    async def settle(runtime: PartitionRuntime) -> None:
+        del runtime
+
+    patch.setattr(PartitionRuntime, "_settle_other_releases", settle)
+
+
+def refusals_not_told(patch: Patch, world: object) -> None:
+    async def append(runtime: PartitionRuntime, below: int) -> None:
+        del runtime, below
+
+    patch.setattr(PartitionRuntime, "_append_decided", append)
+
+
+def bucket_read_at_each_write(patch: Patch, world: World) -> None:
+    honest = decide._put_object
+
+    def put(view: Readable, body: commands.PutObject, *context: Any) -> Any:
+        bucket = tables.bucket(view, body.bucket)
+        assert bucket is None or list(tables.objects(view, bucket.incarnation)) is not None
+        return honest(view, body, *context)
+
+    patch.setattr(decide, "_put_object", put)
+
+
 PLANTS = [
     Plant(sync_skipped, StoreServes),
     Plant(epoch_ignored, StoreServes),
     Plant(sequence_ignored, (NoAcknowledgedWriteIsLost, StreamIsComplete)),
     Plant(reply_before_durable, NoAcknowledgedWriteIsLost),
-    Plant(offset_and_data_apart, NoAcknowledgedWriteIsLost),
+    Plant(offset_and_data_apart, NoAcknowledgedWriteIsLost, 54),
     Plant(cause_ignored, (NoAcknowledgedWriteIsLost, ReadsAreLinearizable)),
     Plant(claim_skipped, (StreamIsComplete, StoreServes)),
     Plant(trimmed_before_synced, NoAcknowledgedWriteIsLost),
     Plant(volume_not_synced, NoAcknowledgedWriteIsLost),
-    Plant(former_process_not_synced, NoAcknowledgedWriteIsLost, 204),
-    Plant(journal_folder_not_synced_at_start, StoreServes),
+    Plant(former_process_not_synced, NoAcknowledgedWriteIsLost, 29),
+    Plant(journal_folder_not_synced_at_start, StoreServes, 2),
     Plant(stale_disk_wins, NoAcknowledgedWriteIsLost, 19),
     Plant(durable_on_the_first_disk_alone, StoreServes, 56),
-    Plant(positions_ahead_of_the_log, NoAcknowledgedWriteIsLost, 644),
+    Plant(positions_ahead_of_the_log, NoAcknowledgedWriteIsLost, 31),
     Plant(index_trusted_blindly, NoAcknowledgedWriteIsLost),
     Plant(copies_trusted_unsynced, NoAcknowledgedWriteIsLost, 128),
     Plant(failed_write_drops_promised_records, ViewEqualsReplay),
@@ -277,4 +337,10 @@ PLANTS = [
     Plant(listing_forgets_one, ReadsAreLinearizable),
     Plant(garbage_waits_for_nobody, NoAcknowledgedWriteIsLost),
     Plant(log_times_never_go_back, (RefusalsAreTrue, StoreServes)),
+    Plant(every_write_refused, Progress),
+    Plant(creations_refused, RefusalsAreTrue),
+    Plant(full_buckets_deleted_and_empty_ones_kept, RefusalsAreTrue),
+    Plant(other_release_not_settled, RefusalsAreTrue),
+    Plant(refusals_not_told, LogIsTrimmed),
+    Plant(bucket_read_at_each_write, ViewIsReadLittle),
 ]
