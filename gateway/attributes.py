@@ -89,19 +89,19 @@ def to_headers(attributes: Attributes) -> list[tuple[str, str]]:
     """Values with a character for each byte, as all headers of a `Response`."""
     headers = [("content-type", attributes.content_type), *attributes.headers.items()]
     headers += [(_META + name, value) for name, value in attributes.metadata.items()]
-    if not all(value.isascii() for _, value in headers):
-        headers = [(name, _in_bytes(name, value, attributes.in_utf8)) for name, value in headers]
+    for at, (name, value) in enumerate(headers):
+        if not value.isascii():
+            headers[at] = (name, _in_bytes(value, is_metadata=name.startswith(_META), in_utf8=name in attributes.in_utf8))
     if attributes.storage_class != "STANDARD":
         headers.append(("x-amz-storage-class", attributes.storage_class))
     return headers
 
 
-def _in_bytes(name: str, value: str, in_utf8: Collection[str]) -> str:
-    if value.isascii() or (max(value) <= "\xff" and name not in in_utf8):
+def _in_bytes(value: str, *, is_metadata: bool, in_utf8: bool) -> str:
+    fits = max(value) <= "\xff"
+    if fits and not in_utf8:
         return value
-    if max(value) > "\xff" and name.startswith(_META):
-        return _encoded_words(value)
-    return value.encode().decode("latin-1")
+    return _encoded_words(value) if is_metadata and not fits else value.encode().decode("latin-1")
 
 
 def _encoded_words(text: str) -> str:

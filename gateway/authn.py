@@ -44,7 +44,9 @@ def authenticate(
     """
     now_s = time.time() if now_s is None else now_s
     header = request.headers.get("authorization", "")
-    in_header, in_query, in_query_v2 = bool(header), sigv4.is_presigned(request), sigv2.is_presigned(request)
+    in_header, in_query, in_query_v2 = bool(header), False, False
+    if request.query:
+        in_query, in_query_v2 = sigv4.is_presigned(request), sigv2.is_presigned(request)
     if in_header + in_query + in_query_v2 > 1:
         raise S3Error(
             "InvalidArgument",

@@ -37,7 +37,10 @@ def route(request: Request) -> Operation:
     found = candidates[-1]
     if len(candidates) > 1:
         query, headers = request.query.keys(), request.headers.keys()
-        found = next((each for each in candidates if each.query <= query and each.headers <= headers), found)
+        for each in candidates:
+            if each.query <= query and each.headers <= headers:
+                found = each
+                break
     for name, value in found.values.items():
         if request.query[name] != value:
             raise invalid_argument(name, request.query[name], f"Invalid {name} specified in Request")

@@ -70,7 +70,7 @@ def authenticate(request: Request, secrets: Secrets, now_s: float, region: str |
             raise S3Error("MissingSecurityHeader", "Missing required header for this request: x-amz-content-sha256")
     if not _PAYLOAD.fullmatch(payload_hash):
         raise payload_hash_refused(payload_hash)
-    signed = {*claim.signed, *request.hoisted}  # all of a query is signed
+    signed = {*claim.signed, *request.hoisted} if request.hoisted else claim.signed  # all of a query is signed
     unsigned = [n for n in request.headers if (n == "host" or n.startswith("x-amz-")) and n not in signed]
     if unsigned:
         message = "There were headers present in the request which were not signed"
@@ -78,12 +78,11 @@ def authenticate(request: Request, secrets: Secrets, now_s: float, region: str |
     derive = signing_key if region is None else _kept_key
     key = derive(secret_of(secrets, claim.access_key), claim.scope)
     given = claim.signature.encode()
-    if not any(
-        hmac.compare_digest(sign(key, claim, each).encode(), given) for each in _forms(request, claim, payload_hash)
-    ):
-        raise _does_not_match(request, claim, payload_hash)
-    request.signing = Signing(key, claim.date, claim.scope, claim.signature)
-    return claim.access_key
+    for form in _forms(request, claim, payload_hash):
+        if hmac.compare_digest(sign(key, claim, form).encode(), given):
+            request.signing = Signing(key, claim.date, claim.scope, claim.signature)
+            return claim.access_key
+    raise _does_not_match(request, claim, payload_hash)
 
 
 def secret_of(secrets: Secrets, access_key: str) -> str:
@@ -136,20 +135,14 @@ def _forms(request: Request, claim: Claim, payload_hash: str) -> Iterator[bytes]
     Inside of a header's value some make one space of all white space, some of spaces only (the S3 API's text); and what
     is not ASCII some sign as UTF-8, some as the Latin-1 that they send.
     """
-    seen: set[bytes] = set()
-    for collapse in (_white_space, _spaces):
-        text = canonical_request(request, claim.signed, payload_hash, collapse)
-        forms = [text.encode()]
+    usual = canonical_request(request, claim.signed, payload_hash)
+    yield usual.encode()
+    spaced = canonical_request(request, claim.signed, payload_hash, _spaces)
+    if spaced != usual:
+        yield spaced.encode()
+    for text in dict.fromkeys((usual, spaced)):
         if not text.isascii() and max(text) <= "\xff":
-            forms.append(text.encode("latin-1"))
-        for form in forms:
-            if form not in seen:
-                seen.add(form)
-                yield form
-
-
-def _white_space(value: str) -> str:
-    return " ".join(value.split())
+            yield text.encode("latin-1")
 
 
 def _spaces(value: str) -> str:
@@ -157,13 +150,15 @@ def _spaces(value: str) -> str:
 
 
 def canonical_request(
-    request: Request, signed: list[str], payload_hash: str, collapse: Callable[[str], str] = _white_space
+    request: Request, signed: list[str], payload_hash: str, collapse: Callable[[str], str] | None = None
 ) -> str:
     # by name, not by name=value: "key" comes before "key-marker", though "=" comes after "-"
     fields = [*request.query.items(), *request.repeated] if request.repeated else request.query.items()
     pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in fields)
     query = "&".join(f"{name}={value}" for name, value in pairs if name != "X-Amz-Signature")
-    headers = "".join(f"{name}:{collapse(request.headers.get(name, ''))}\n" for name in signed)
+    values = [request.headers.get(name, "") for name in signed]
+    values = [" ".join(each.split()) for each in values] if collapse is None else list(map(collapse, values))
+    headers = "".join([f"{name}:{value}\n" for name, value in zip(signed, values, strict=True)])
     path = quote(request.path, safe="/-_.~")
     return f"{request.method}\n{path}\n{query}\n{headers}\n{';'.join(signed)}\n{payload_hash}"
 
