@@ -22,19 +22,23 @@ START_S = 30
 
 
 class Server:
-    """By default the installed `bucketlog serve`; `module` runs another build of it, with `flags` of its own."""
+    """By default the installed `bucketlog serve`, or that of another tree (`command`).
+
+    `module` runs another build of it, with `flags` of its own.
+    """
 
     def __init__(
         self,
         data: Path,
         *,
         module: str = "",
+        command: str = BUCKETLOG,
         flags: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         stderr: Path | None = None,
     ) -> None:
         self.data = data
-        self._command = [sys.executable, "-m", module] if module else [BUCKETLOG, "serve"]
+        self._command = [sys.executable, "-m", module] if module else [command, "serve"]
         self.flags = flags
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
