@@ -1,20 +1,27 @@
 """A read that is asked of one node, and of the next as well if the first takes long: the first good answer counts (Dean and
 Barroso, The Tail at Scale, 2013: hedged requests).
+
+Hedges have a budget, a share of all reads: where every node is slow, as under load, asking more of them makes it worse.
+Without budget the next is asked when the first is not slow but as good as gone.
 """
 
 import asyncio
 import itertools
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Sequence
+from functools import partial
 
 from datanode.node import BlobRef, BlobUnavailable, NoNode
 from datanode.routing import Routes
 
 HEDGE_S = 0.15  # far above what a node that is well needs
+LATE_S = 1.0  # without budget
 READ_S = 10.0
 
 
 async def first_answer(routes: Routes, names: Sequence[str], ref: BlobRef, start: int, size: int, position: int) -> bytes:
     """Raises `BlobUnavailable` where every node said that it has none, `NoNode` where some could not be asked."""
+    routes.hedges.earn()
     reading = _Reading(routes, names, ref, start, size, position)
     try:
         async with asyncio.timeout(READ_S):
@@ -28,7 +35,7 @@ async def first_answer(routes: Routes, names: Sequence[str], ref: BlobRef, start
 class _Reading:
     def __init__(self, routes: Routes, names: Sequence[str], ref: BlobRef, start: int, size: int, position: int) -> None:
         self._routes = routes
-        self._names: Iterator[str] = iter(names)
+        self._left = deque(names)
         self._asked = (ref, start, size, position)
         self._under_way: dict[asyncio.Task[bytes], str] = {}
         self._failures: list[Exception] = []
@@ -36,8 +43,7 @@ class _Reading:
     async def first(self) -> bytes:
         self._ask_next()
         while self._under_way:
-            done, _ = await asyncio.wait(self._under_way, timeout=HEDGE_S, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
+            for task in await self._some():
                 if (answer := self._answer(task)) is not None:
                     return answer
             self._ask_next()
@@ -45,13 +51,22 @@ class _Reading:
             raise self._failures[-1]
         raise NoNode(f"no data node gave blob {self._asked[0].blob.hex()}: {self._failures[-1]}")
 
+    async def _some(self) -> set["asyncio.Task[bytes]"]:
+        """Those that have ended; none where it is time to ask another node."""
+        wait = partial(asyncio.wait, self._under_way, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await wait(timeout=HEDGE_S if self._left else None)
+        if not done and not self._routes.hedges.take():
+            done, _ = await wait(timeout=LATE_S - HEDGE_S)
+        return done
+
     def end(self) -> None:
         for task in self._under_way:
             if not task.cancel() and not task.cancelled():
                 task.exception()  # it answered as well: nobody asks for that any more
 
     def _ask_next(self) -> None:
-        if (name := next(self._names, None)) is not None:
+        if self._left:
+            name = self._left.popleft()
             self._under_way[asyncio.create_task(self._routes.node(name).read(*self._asked))] = name
 
     def _answer(self, task: "asyncio.Task[bytes]") -> bytes | None:

@@ -10,6 +10,7 @@ from datanode.placement import PlacementMap
 from topics.placement import Group, Placement
 
 STICKY_S = 1.0  # small payloads stay with a group for so long: its nodes take them in larger batches
+HEDGES_SHARE, HEDGES_AT_ONCE = 0.1, 20.0  # of all reads; and what may be saved up
 SUSPECT_S = 5.0  # for which a node that failed is asked last
 
 
@@ -21,12 +22,31 @@ class Room(NamedTuple):
     takers: int
 
 
+class HedgeBudget:
+    """Of reads that are asked of a second node: see `datanode.hedge`."""
+
+    def __init__(self) -> None:
+        self._left = HEDGES_AT_ONCE
+
+    def earn(self) -> None:
+        """By a read."""
+        self._left = min(self._left + HEDGES_SHARE, HEDGES_AT_ONCE)
+
+    def take(self) -> bool:
+        """Whether there is one."""
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
 class Routes:
     def __init__(self, known: PlacementMap, nodes: Nodes, rng: random.Random) -> None:
         self._map = known
         self._nodes = nodes
         self._rng = rng
         self._suspect_until_s: dict[str, float] = {}
+        self.hedges = HedgeBudget()
         self._sticky = 0
         self._sticky_until_s = 0.0
 

@@ -18,6 +18,7 @@ from topics.placement import Placement, State
 from topics.spec import TopicPartition
 
 if TYPE_CHECKING:  # a role has its own part alone
+    from bucketlog.audit import Auditor
     from bucketlog.metrics.ends import Ends
     from datanode.service import NodeService
     from gateway.submit import Commander
@@ -116,6 +117,19 @@ class ClusterMetrics(Collector):
         behind = sum(sum(groups.values()) for node, groups in self._behind().items() if node in placement.nodes)
         yield gauge("blobs_under_replicated", "That nodes are to have and lack, yet.", [], [((), behind)])
         yield gauge("placement_epoch", "Of the map of data nodes.", [], [((), placement.epoch)])
+
+
+class AuditMetrics(Collector):
+    """Of the partitions that this process owns."""
+
+    def __init__(self, auditor: Auditor) -> None:
+        self._auditor = auditor
+
+    def collect(self) -> Iterator[Metric]:
+        audit = self._auditor
+        yield counter("audited_blobs", "That are with the nodes that are to have them.", [], [((), audit.verified)])
+        yield counter("audit_missing_blobs", "At one holder or more: fetched anew.", [], [((), audit.missing)])
+        yield gauge("audit_lost_blobs", "That are referred to, and no holder has them.", [], [((), len(audit.lost))])
 
 
 class NodeMetrics(Collector):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from prometheus_client.registry import Collector
 from starlette.routing import Route
 
 from bucketlog.metrics.collectors import ClusterMetrics, GatewayMetrics, NodeMetrics, PartitionMetrics
@@ -29,10 +31,10 @@ def of_gateway(settings: Settings, log: Log, gateway: Gateway) -> Route:
     return metrics_route(settings, ends, [GatewayMetrics(gateway.tally, gateway.commander)])
 
 
-def of_processor(settings: Settings, log: Log, ownership: Ownership, leases: Leases, cluster: ClusterMetrics) -> Route:
+def of_processor(settings: Settings, log: Log, ownership: Ownership, leases: Leases, cluster: Sequence[Collector]) -> Route:
     ends = Ends(log, lambda: [*_COMMANDS, *_EVENTS])
     partitions = PartitionMetrics(ownership.replicas, lambda: ownership.runtimes, leases.is_held, ends)
-    return metrics_route(settings, ends, [partitions, cluster])
+    return metrics_route(settings, ends, [partitions, *cluster])
 
 
 def of_data_node(settings: Settings, log: Log, node: NodeService) -> Route:

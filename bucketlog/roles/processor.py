@@ -7,16 +7,18 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from bucketlog.audit import Auditor, Owned
 from bucketlog.clock import boot_s, now_ms
 from bucketlog.folder import DataFolder
 from bucketlog.health import Health
 from bucketlog.judging import faust_config, judging
-from bucketlog.metrics.collectors import ClusterMetrics
+from bucketlog.metrics.collectors import AuditMetrics, ClusterMetrics
 from bucketlog.metrics.composed import of_processor
 from bucketlog.roles.cluster import cluster_secret, endpoint_of, kafka_config, opened_log, tell, with_health
 from bucketlog.server import Service
 from bucketlog.settings import Settings
 from bucketlog.work import Work, may_be_mended
+from datanode.remote import RemoteNodes
 from processors.housekeeping import keep_house
 from processors.leases import Leases
 from processors.machine import tables
@@ -25,8 +27,9 @@ from processors.placement import publish_placement
 from processors.readers import LogReaders
 from processors.replies import LogReplies
 from processors.service import create_read_service
-from processors.view import View
+from processors.view import Readable, View
 from topics import spec
+from topics.disk import OsDisk
 from topics.kafka.group import OwnerGroup
 from topics.owners import LEASE_S
 from topics.placement import Placement
@@ -39,7 +42,7 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
     secret, owner = cluster_secret(settings), uuid.uuid4().hex
     faust = faust_config(kafka_config(settings), endpoint_of(settings))
     folder = DataFolder(settings.data)
-    async with opened_log(settings) as log:
+    async with opened_log(settings) as log, RemoteNodes(secret) as nodes:
         leases = Leases(log, owner, endpoint_of(settings), boot_s)
         ownership = Ownership(
             log, lambda number: RocksMap(folder.path / "view" / f"{number:04}"), owner, leases, LogReplies(log)
@@ -54,7 +57,21 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
         def judged() -> Placement | None:
             return tables.placement(ownership.views[spec.CONTROL_PARTITION]) if judges.is_judging else None
 
+        def owned() -> dict[int, Readable]:
+            return {number: runtime.view for number, runtime in ownership.runtimes.items()}
+
+        auditor = Auditor(
+            log,
+            Owned(owned, leases.is_held),
+            lambda: tables.placement(ownership.views[spec.CONTROL_PARTITION]),
+            nodes,
+            OsDisk(folder.path),
+            now_ms,
+            settings.audit_pace_s,
+            settings.audit_every_s,
+        )
         work = Work()
+        work.start("audit", auditor.run())
         work.start("leases", leases.run())
         readers = LogReaders(log, owner, boot_s)
         work.start("what readers say", readers.run())
@@ -72,7 +89,8 @@ async def processor(settings: Settings) -> AsyncIterator[Service]:
             await ownership.hand_over()
 
         reads = create_read_service(ownership.views, leases.is_held, secret, decided=ownership.decided)
-        metrics = of_processor(settings, log, ownership, leases, ClusterMetrics(judged, judges.behind, judges.clocks_off_s))
+        cluster = [ClusterMetrics(judged, judges.behind, judges.clocks_off_s), AuditMetrics(auditor)]
+        metrics = of_processor(settings, log, ownership, leases, cluster)
         yield Service(with_health(reads, metrics, _health(work, ownership, leases, group)), hand_over)
         await ownership.close()
         await work.end()

@@ -196,6 +196,23 @@ def parts(view: Readable, upload_id: str, after: int = 0) -> Iterator[tuple[int,
         yield int.from_bytes(key[-2:], "big"), _part.decode(row)
 
 
+def referring(view: Readable, after: bytes = b"") -> Iterator[tuple[bytes, list[Extent]]]:
+    """The rows of objects and parts behind the key `after`, with the blobs that each refers to."""
+    for kind, row_type in ((b"o", _object), (b"p", _part)):
+        start, end = max(kind + b"\0", after + b"\0"), kind + b"\1"
+        if start < end:
+            for key, row in view.scan(start, end):
+                yield key, row_type.decode(row).extents
+
+
+def referred_by(view: Readable, key: bytes) -> list[Extent]:
+    """The blobs that the row of an object or a part refers to now."""
+    row = view.get(key)
+    if row is None:
+        return []
+    return _object.decode(row).extents if key.startswith(b"o") else _part.decode(row).extents
+
+
 def garbage_from(view: Readable) -> Cut:
     row = view.get(GARBAGE_FROM_KEY)
     return Cut() if row is None else _cut.decode(row)

@@ -124,3 +124,29 @@ def test_readers_are_the_holders_in_turn_then_who_copies_and_last_who_may_not_an
             way.readers(ref(2, group=1))
 
     bench(case)
+
+
+def test_hedges_are_a_tenth_of_all_reads_where_every_node_is_slow() -> None:
+    async def case(made: Bench) -> None:
+        way = routes(made)
+        for name in OTHERS:
+            made.peers[name].slow_s = 0.5
+        for _ in range(50):
+            await asyncio.gather(*(read(way) for _ in range(20)))
+        asked = sum(len(made.peers[name].asked) for name in OTHERS)
+        assert 1_000 + 100 <= asked <= 1_000 + 100 + 20  # it was three times as many
+
+    bench(case)
+
+
+def test_without_budget_a_node_that_is_as_good_as_gone_is_left_after_a_second() -> None:
+    async def case(made: Bench) -> None:
+        way = routes(made)
+        while way.hedges.take():
+            pass
+        made.peers["p"].slow_s = 30
+        started = asyncio.get_running_loop().time()
+        assert await read(way) == "q"
+        assert 1.0 <= asyncio.get_running_loop().time() - started < 1.1
+
+    bench(case)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from bucketlog.audit import Auditor
 from datanode import layout, orphans, recovery, routing, store
 from datanode.clock import LogClock
 from datanode.copy import GroupCopy
@@ -121,6 +122,12 @@ def ages_by_the_own_clock(patch: Patch, world: object) -> None:
     patch.setattr(LogClock, "__call__", lambda clock: clock.own_ms())
 
 
+def nobody_audits(patch: Patch, world: object) -> None:
+    async def go_on(*_: object) -> None: ...
+
+    patch.setattr(Auditor, "_go_on", go_on)
+
+
 PLANTS = [
     Plant(quorum_of_one, ReplicasConverge, 311),
     Plant(told_before_it_is_settled, ReplicasConverge, 36),
@@ -132,8 +139,9 @@ PLANTS = [
     Plant(referred_blobs_are_orphans, ReplicasConverge),
     Plant(orphans_stay, ReplicasConverge),
     Plant(loss_forgotten, ReplicasConverge, 6),
-    Plant(full_nodes_are_targets_like_others, FullNodesTakeNothing, 45),
+    Plant(full_nodes_are_targets_like_others, FullNodesTakeNothing, 21),
     Plant(ages_by_the_own_clock, ReplicasConverge, 6),
+    Plant(nobody_audits, ReplicasConverge),
     Plant(no_brakes, BrakesHold),
-    Plant(wrong_clocks_are_not_heard, ClocksJudgeNobody, 5),
+    Plant(wrong_clocks_are_not_heard, ClocksJudgeNobody, 1),
 ]

@@ -84,6 +84,7 @@ class Faults:
             self._damage,
             self._lose_index,
             self._stay_away,
+            self._mislay,
             self._rack_away,
             self._pause_cluster,
             self._break_gateway,
@@ -204,6 +205,16 @@ class Faults:
         if (host := await self._well()) is not None and await self._may_lose(host):
             host.stop_for(LONG_AWAY_S * (0.5 + self._rng.random() / 2), power=self._rng.random() < 0.5)
             self._in.note("away for long")
+
+    async def _mislay(self) -> None:
+        """A node lacks blobs that it is said to hold, and does not know it."""
+        host = await self._well()
+        if host is None or host.service is None or not await self._may_lose(host):
+            return
+        store = host.service.store
+        for group in sorted(store.groups()):
+            store.release(group, [each.blob for each in store.blobs(group) if self._rng.random() < 0.3])
+        self._in.note("blobs mislaid")
 
     async def _rack_away(self) -> None:
         """A failure domain of several nodes, so long that each of them would be out: but they lose nothing."""

@@ -4,7 +4,10 @@ It is always well: its faults are those of the simulated cluster.
 """
 
 import asyncio
+import random
 
+from bucketlog.audit import Auditor, Owned
+from datanode.node import Nodes
 from gateway.open_reads import OpenReads
 from processors.housekeeping import keep_house
 from processors.judge import Judge
@@ -16,6 +19,7 @@ from processors.replica import Replica
 from processors.runtime import PartitionRuntime, Replies
 from tests.simulation.cluster.broker import Connection
 from tests.simulation.data.host import SECRET
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.judging import drive
 from topics import spec
 from topics.placement import COPIES, Placement
@@ -23,13 +27,15 @@ from topics.sender import CommandSender
 
 LIMITS = Limits(grace_ms=4_000, out_ms=8_000, stall_ms=2_500)
 RELEASE_AFTER_S = 1.0
+AUDIT_PACE_S, AUDIT_EVERY_S = 0.5, 4.0
 BUCKET, INCARNATION = "alpha", "alpha".ljust(32, "0")
 PARTITION = spec.bucket_partition(BUCKET)
 
 
 class Owner:
-    def __init__(self, connection: Connection, replies: Replies) -> None:
+    def __init__(self, connection: Connection, replies: Replies, nodes: Nodes) -> None:
         self._log = connection
+        self._nodes = nodes
         self.open_reads = OpenReads()
         self.views = {number: MemoryView() for number in (PARTITION, spec.CONTROL_PARTITION)}
         self._runtimes = {
@@ -54,7 +60,11 @@ class Owner:
             await runtime.claim()
         control = self.views[spec.CONTROL_PARTITION]
         send, liveness = CommandSender(self._log, clock_ms), Liveness(self._log.identity, LIMITS)
+        owned = Owned(lambda: {PARTITION: self.views[PARTITION]}, lambda _: True)
+        disk = SimulatedDisk(random.Random(0))
+        auditor = Auditor(self._log, owned, self.placement, self._nodes, disk, clock_ms, AUDIT_PACE_S, AUDIT_EVERY_S)
         await asyncio.gather(
+            auditor.run(),
             *(runtime.run_alone() for runtime in self._runtimes.values()),
             keep_house(self._log, lambda: self._runtimes, self.open_reads, clock_ms, RELEASE_AFTER_S),
             drive(self._log, Judge(self._log, liveness, SECRET, self.placement, send, COPIES), lambda: True),

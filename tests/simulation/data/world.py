@@ -20,7 +20,7 @@ from tests.simulation.data import checks
 from tests.simulation.data.clients import Client, Gateway, Gateways, History
 from tests.simulation.data.faults import Faults
 from tests.simulation.data.host import Host
-from tests.simulation.data.network import Network
+from tests.simulation.data.network import Machine, Network, SimulatedNode
 from tests.simulation.data.owner import BUCKET, INCARNATION, Owner
 from tests.simulation.invariants import (
     EveryRequestIsAnswered,
@@ -144,7 +144,8 @@ class DataWorld:
         gateways = Gateways(self.network)
         process = Process(self.loop, 0.0)
         connection = Connection(self.log, process, Weather(self.rng, self.note))
-        self.owner = Owner(connection, gateways)
+        auditor = Machine(self.loop, "auditor", 0.0)
+        self.owner = Owner(connection, gateways, lambda endpoint: SimulatedNode(self.network, auditor, endpoint))
         process.run(self.owner.run())
         self.gateways = gateways.all
         for number in range(GATEWAYS):
