@@ -104,7 +104,7 @@ async def _send(response: Response, send: Send, request: Request, scope: Scope) 
     if not request.is_drained:
         headers.append((b"connection", b"close"))
     body = response.body
-    has_length = any(name == b"content-length" for name, _ in headers)
+    has_length = not body and "content-length" in dict(response.headers)  # of HEAD
     if isinstance(body, bytes) and not has_length and response.status not in (204, 304):
         headers.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})

@@ -156,9 +156,11 @@ def canonical_request(
     fields = [*request.query.items(), *request.repeated] if request.repeated else request.query.items()
     pairs = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in fields)
     query = "&".join(f"{name}={value}" for name, value in pairs if name != "X-Amz-Signature")
-    values = [request.headers.get(name, "") for name in signed]
-    values = [" ".join(each.split()) for each in values] if collapse is None else list(map(collapse, values))
-    headers = "".join([f"{name}:{value}\n" for name, value in zip(signed, values, strict=True)])
+    value = request.headers.get
+    if collapse is None:  # all white space, as most signers do
+        headers = "".join([f"{name}:{' '.join(value(name, '').split())}\n" for name in signed])
+    else:
+        headers = "".join([f"{name}:{collapse(value(name, ''))}\n" for name in signed])
     path = quote(request.path, safe="/-_.~")
     return f"{request.method}\n{path}\n{query}\n{headers}\n{';'.join(signed)}\n{payload_hash}"
 
