@@ -132,26 +132,29 @@ class Body:
         await self._read_trailers(previous)
 
     async def _read_trailers(self, previous: str) -> None:
-        lines, is_signed = "", False
+        lines, is_signed, raw = "", False, b""
         signature_due = self._mode == _STREAMING[1]
         for _ in range(TRAILER_LINES_MAX):
-            line = (await self._line(at_end_ok=True)).removesuffix(b"\r")
+            raw = await self._line(at_end_ok=True)
+            line = raw.removesuffix(b"\r")
             if not line and (not signature_due or self._is_drained()):
                 break
             if not line:
                 continue  # some SDKs put an empty line before the trailer's signature
-            raw_name, _, raw_value = line.decode("latin-1").partition(":")
+            raw_name, separator, raw_value = line.decode("latin-1").partition(":")
             name, value = raw_name.strip(" \t").lower(), raw_value.strip(" \t")
             if signature_due and name == "x-amz-trailer-signature":
                 self._check(self._request.signing.trailer(previous, lines.encode("latin-1")), value.encode())
                 is_signed = True
                 break  # what follows is not signed
+            if not name or not separator or name in self.trailers:
+                raise S3Error("MalformedTrailerError")
             self.trailers[name] = value
             lines += f"{name}:{value}\n"
         if signature_due and not is_signed:
             raise S3Error("SignatureDoesNotMatch")
         if self._announced and self._announced not in self.trailers:
-            raise S3Error("InvalidRequest", "The announced trailer is missing.")
+            raise S3Error("MalformedTrailerError" if raw else "IncompleteBody")  # an empty line ended it, or nothing did
         rest = 0
         while not self._ended and rest <= REST_BYTES_MAX:
             rest += len(await self._more())

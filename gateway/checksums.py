@@ -116,7 +116,7 @@ def content_md5(headers: dict[str, str]) -> bytes | None:
     except ValueError:
         value = b""
     if len(value) != 16:
-        raise S3Error("InvalidDigest")
+        raise S3Error("InvalidDigest", "", (), **{"Content-MD5": text})
     return value
 
 
@@ -145,9 +145,14 @@ class BodyDigests:
     def finish(self, trailers: dict[str, str]) -> tuple[str, Checksum]:
         """(ETag, checksum). Raises BadDigest or XAmzContentSHA256Mismatch."""
         if self._sha256 is not None and not hmac.compare_digest(self._sha256.digest().hex(), self._signed):
-            raise S3Error("XAmzContentSHA256Mismatch")
+            raise S3Error(
+                "XAmzContentSHA256Mismatch",
+                ClientComputedContentSHA256=self._signed,
+                S3ComputedContentSHA256=self._sha256.digest().hex(),
+            )
         if self._md5_given is not None and self._md5_given != self._md5.digest():
-            raise S3Error("BadDigest", "The Content-MD5 you specified did not match what we received.")
+            given_md5, md5 = (base64.b64encode(each).decode() for each in (self._md5_given, self._md5.digest()))
+            raise S3Error("BadDigest", ExpectedDigest=given_md5, CalculatedDigest=md5)
         value = base64.b64encode(self._checksum.digest()).decode()
         for wanted in (self._given, given(trailers)):
             if wanted is not None and wanted != Checksum(self.algorithm, value):

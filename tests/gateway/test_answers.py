@@ -68,6 +68,14 @@ REFUSED = [  # method, target, headers, answer, details
     ),
     ("GET", "/{b}/k", {"x-amz-expected-bucket-owner": "111111111111"}, (403, "AccessDenied"), {}),
     ("GET", "/{b}/k", {"x-amz-expected-bucket-owner": "root"}, (400, "InvalidBucketOwnerAWSAccountID"), {}),
+    (
+        "PUT",
+        "/{b}/new",
+        {"content-md5": "AAAAAAAAAAAAAAAAAAAAAA=="},
+        (400, "BadDigest"),
+        {"ExpectedDigest": "AAAAAAAAAAAAAAAAAAAAAA==", "CalculatedDigest": "1B2M2Y8AsgTpgAmY7PhCfg=="},
+    ),
+    ("PUT", "/{b}/new", {"content-md5": "short"}, (400, "InvalidDigest"), {"Content-MD5": "short"}),
     ("PUT", "/healthz", {}, (400, "InvalidBucketName"), {"BucketName": "healthz"}),
     ("PUT", "/readyz/", {}, (400, "InvalidBucketName"), {"BucketName": "readyz"}),
 ]

@@ -102,6 +102,8 @@ def test_a_body_that_ends_early_is_incomplete(mode: str) -> None:
             "InvalidRequest",
             "BadDigest",
         )
+    if mode == UNSIGNED:  # before its trailer, where nothing else than the end is amiss
+        assert refused(whole(mode, [framed[: framed.index(TRAILER)]])) == "IncompleteBody"
 
 
 @pytest.mark.parametrize("mode", [SIGNED, TRAILED])
@@ -135,11 +137,15 @@ def test_trailers() -> None:
     wrong = f"x-amz-checksum-crc32:{crc32(b'other')}".encode()
     assert refused(whole(UNSIGNED, [chunked([DATA], wrong, is_signed=False)])) == "BadDigest"
     assert refused(whole(TRAILED, [chunked([DATA], wrong)])) == "BadDigest"
-    assert refused(whole(UNSIGNED, [chunked([DATA], is_signed=False)])) == "InvalidRequest"
+    assert refused(whole(UNSIGNED, [chunked([DATA], is_signed=False)])) == "MalformedTrailerError"
+    twice = TRAILER + b"\r\n" + TRAILER
+    assert refused(whole(UNSIGNED, [chunked([DATA], twice, is_signed=False)])) == "MalformedTrailerError"
+    for line in (b"nothing", b":", b": value", TRAILER + b"\r\nnothing"):
+        assert refused(whole(UNSIGNED, [chunked([DATA], line, is_signed=False)])) == "MalformedTrailerError"
     unsigned = chunked([DATA]).removesuffix(b"\r\n") + TRAILER + b"\r\n\r\n"
     assert refused(whole(TRAILED, [unsigned])) == "SignatureDoesNotMatch"
     many = b"".join(b"x-amz-meta-%d:1\r\n" % number for number in range(40))
-    assert refused(whole(UNSIGNED, [b"13\r\n" + DATA + b"\r\n0\r\n" + many + b"\r\n"])) == "InvalidRequest"
+    assert refused(whole(UNSIGNED, [b"13\r\n" + DATA + b"\r\n0\r\n" + many + b"\r\n"])) == "MalformedTrailerError"
     assert refused(asked(UNSIGNED, 1, [b""], "x-amz-meta-colour")) == "InvalidRequest"
 
 
@@ -157,7 +163,7 @@ def test_nothing_counts_behind_the_signature_of_trailers() -> None:
     early = (
         chunked([DATA]).removesuffix(b"\r\n") + f"x-amz-trailer-signature:{nothing}\r\n".encode() + TRAILER + b"\r\n\r\n"
     )
-    assert refused(whole(TRAILED, [early])) == "InvalidRequest"
+    assert refused(whole(TRAILED, [early])) == "MalformedTrailerError"
 
 
 def last_of(data: bytes) -> str:
@@ -359,6 +365,6 @@ def test_a_client_that_sends_nothing_more_is_not_waited_for(monkeypatch: pytest.
 
 
 def test_a_trailer_that_nobody_announced() -> None:
-    for name, code in (("x-amz-meta-a:1", ""), (TRAILER.decode(), "BadDigest"), ("nothing", "")):
+    for name, code in (("x-amz-meta-a:1", ""), (TRAILER.decode(), "BadDigest"), ("nothing", "MalformedTrailerError")):
         made = asked(UNSIGNED, len(DATA), [chunked([DATA], name.encode(), is_signed=False)])
         assert outcome(made) == (code or DATA)
