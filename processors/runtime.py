@@ -10,7 +10,7 @@ So that this holds, a refusal is answered only under a lease (`may_refuse`).
 Once a second, and at its end, an owner appends `CommandsDecided` where commands were decided without an event: they may be
 trimmed then, and no later owner decides them again.
 Commands that are gone before they were decided here were decided by a later owner, or deleted by an operator: which, the
-events tell. A command that the log has twice is decided once (`processors.asked`).
+events tell. A command that the log has twice is decided once (`processors.dedup`).
 Errors: `Fenced` when another owner has claimed the partition, `UnknownRecord`, and those of `Replica`. Each stops this
 partition and no other.
 """
@@ -21,8 +21,8 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from processors.asked import Asked
 from processors.batch import Batch
+from processors.dedup import CommandDedup
 from processors.machine import tables
 from processors.machine.decide import answer
 from processors.release import own_release
@@ -74,7 +74,7 @@ class PartitionRuntime:
         self._may_refuse = may_refuse
         self._release = release or own_release()
         self._decided_below = 0
-        self._asked: Asked | None = None  # where the log repeats nothing
+        self._dedup: CommandDedup | None = None  # where the log repeats nothing
         self.is_claimed = False
         self.epoch = 0  # of its own last claim; `meta` knows the claims of others too
         self._handling = asyncio.Lock()
@@ -97,7 +97,7 @@ class PartitionRuntime:
         await self._replica.check()
         if self._replies.outlives_owner:
             await self._replica.recall()
-        self._asked = Asked() if self._log.repeats else None
+        self._dedup = CommandDedup() if self._log.repeats else None
         await self._replica.catch_up()
         epoch = self.meta.epoch + 1
         time_ms = self.meta.time_ms
@@ -202,17 +202,17 @@ class PartitionRuntime:
     async def trim(self) -> None:
         """Let the log drop commands that nobody needs any more."""
         below = self.meta.cause + 1
-        await self._log.trim(self._commands, below if self._asked is None else self._asked.needed_from(below))
+        await self._log.trim(self._commands, below if self._dedup is None else self._dedup.needed_from(below))
 
     def _undecided(self, records: Sequence[Record]) -> Iterator[tuple[int, tuple[Record, commands.Command]]]:
         """Those that were not decided before, here or at an earlier place in the log; with their index."""
         for index, record in enumerate(records):
             if record.offset >= self._decided_below:
                 command = decoded(self._commands, record, commands.decode)
-                if self._asked is None or not self._asked.is_repeated(command.request_id, record):
+                if self._dedup is None or not self._dedup.is_repeated(command.request_id, record):
                     yield index, (record, command)
-            elif self._asked is not None:
-                self._asked.recall(record)
+            elif self._dedup is not None:
+                self._dedup.recall(record)
 
     async def _settle_other_releases(self) -> None:
         """What an owner of another release may have refused is not carried out by the rules of this one."""
@@ -266,7 +266,7 @@ class PartitionRuntime:
             if self.meta.epoch != self.epoch:
                 raise Fenced(f"{self._events.partition}: another owner has decided commands up to {earliest}")
             self._decided_below = earliest
-        return self._decided_below if self._asked is None else earliest
+        return self._decided_below if self._dedup is None else earliest
 
     async def _decide_from(self, offset: int) -> None:
         async for batch in self._log.follow(self._commands, offset):

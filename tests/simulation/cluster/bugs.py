@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from processors.asked import Asked
 from processors.batch import Batch
+from processors.dedup import CommandDedup
 from processors.leases import Leases
 from processors.machine import decide
 from processors.machine.rejection import Rejected
@@ -89,12 +89,12 @@ def clock_ahead_held_against_deadlines(patch: Patch, world: object) -> None:
 
 
 def repeated_command_carried_out(patch: Patch, world: object) -> None:
-    patch.setattr(Asked, "is_repeated", lambda asked, request, record: False)
+    patch.setattr(CommandDedup, "is_repeated", lambda dedup, request, record: False)
     patch.setattr(decide, "_check_blobs", lambda view, extents: None)  # it sees some of them, too
 
 
 def asked_before_the_claim_forgotten(patch: Patch, world: object) -> None:
-    patch.setattr(Asked, "recall", lambda asked, record: None)
+    patch.setattr(CommandDedup, "recall", lambda dedup, record: None)
     patch.setattr(decide, "_check_blobs", lambda view, extents: None)
 
 

@@ -1,10 +1,11 @@
 """A command that the log has twice is carried out once, whoever owns the partition, and whatever became of it first."""
 
+import tracemalloc
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from processors.asked import ASKED_MAX, WINDOW_MS, Asked
+from processors.dedup import GAP_MS, REQUESTS_MAX, WINDOW_MS, CommandDedup
 from processors.memory import MemoryView
 from processors.runtime import PartitionRuntime
 from tests.processors.bench import COMMANDS, Bench, bench, bucket
@@ -50,23 +51,67 @@ def repeating(case: Callable[[Bench], Awaitable[None]]) -> None:
     bench(on_such_a_log)
 
 
-def test_what_was_asked_is_known_for_a_window_of_the_logs_time() -> None:
-    asked = Asked()
-    asked.is_repeated("a", record(0, 1_000))
-    assert asked.is_repeated("a", record(1, 1_000 + WINDOW_MS))
-    assert not asked.is_repeated("b", record(2, 1_000 + WINDOW_MS))
-    assert asked.needed_from(9) == 0
-    assert not asked.is_repeated("c", record(3, 1_001 + WINDOW_MS))
-    assert asked.needed_from(9) == 2
-    assert asked.needed_from(1) == 1
+class Log:
+    """Requests with their own offsets, each so long after the one before as the log's clock says."""
+
+    def __init__(self) -> None:
+        self.dedup = CommandDedup()
+        self.offset = -1
+        self.now_ms = 10**12
+
+    def has_before(self, request: str, after_ms: int = 0) -> bool:
+        self.offset += 1
+        self.now_ms += after_ms
+        return self.dedup.is_repeated(request, record(self.offset, self.now_ms))
+
+    def pass_(self, time_ms: int) -> None:
+        """In which requests come as often as it takes to count all of it."""
+        for _ in range(time_ms // GAP_MS):
+            assert not self.has_before(f"at {self.offset}", GAP_MS)
 
 
-def test_a_clock_that_was_ahead_keeps_no_more_than_there_is_room_for() -> None:
-    asked = Asked()
-    asked.is_repeated("ahead", record(0, 10**9))
-    for offset in range(1, ASKED_MAX + 1):
-        asked.is_repeated(f"{offset}", record(offset))
-    assert asked.needed_from(10**9) == 1
+def test_a_request_is_known_for_a_window_and_forgotten_after_two() -> None:
+    log = Log()
+    assert not log.has_before("a")
+    log.pass_(WINDOW_MS)
+    assert log.has_before("a")
+    assert log.dedup.needed_from(10**9) == 0
+    assert log.dedup.needed_from(-1) == -1
+    log.pass_(WINDOW_MS + 2 * GAP_MS)
+    assert log.dedup.needed_from(10**9) > 0
+    assert not log.has_before("a")
+
+
+@pytest.mark.parametrize("leap_ms", [3_600_000, 365 * 86_400_000])
+def test_a_clock_that_leaps_forgets_nothing(leap_ms: int) -> None:
+    log = Log()
+    log.has_before("a")
+    for step_ms in (leap_ms, -leap_ms, leap_ms):
+        log.has_before(f"b {log.offset}", step_ms)
+    log.pass_(WINDOW_MS // 2)
+    assert log.has_before("a")
+
+
+def test_a_clock_that_was_set_back_keeps_no_request_for_ever() -> None:
+    log = Log()
+    log.has_before("a")
+    log.has_before("b", -86_400_000)
+    log.pass_(2 * WINDOW_MS + 3 * GAP_MS)
+    assert not log.has_before("a")
+
+
+def test_what_is_kept_is_bounded() -> None:
+    tracemalloc.start()
+    try:
+        log = Log()
+        for number in range(3 * REQUESTS_MAX):
+            log.has_before(f"{number:032x}")
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 12 << 20
+    assert log.dedup.needed_from(10**9) == REQUESTS_MAX
+    assert log.has_before(f"{2 * REQUESTS_MAX:032x}")
 
 
 def test_a_deletion_that_comes_twice_takes_nothing_that_was_written_between() -> None:
@@ -142,16 +187,19 @@ def test_commands_are_kept_while_they_may_come_again() -> None:
         runtime = at.runtime()
         await runtime.claim()
         await at.ask("R1", bucket("x"))
-        at.now_ms += WINDOW_MS
-        await at.ask("R2", bucket("y"), deadline_ms=at.now_ms)
+        for number in range(2 * WINDOW_MS // GAP_MS):
+            at.now_ms += GAP_MS
+            await at.ask(f"S{number}", DELETE, deadline_ms=at.now_ms)
         await decide(at, runtime)
         await runtime.trim()
         assert await at.log.earliest(COMMANDS) == 0
-        at.now_ms += 1
-        await at.ask("R3", bucket("z"), deadline_ms=at.now_ms)
-        await decide(at, runtime, 2)
+        end = await at.log.latest(COMMANDS)
+        for number in range(2):
+            at.now_ms += GAP_MS
+            await at.ask(f"T{number}", bucket(f"t{number}"), deadline_ms=at.now_ms)
+        await decide(at, runtime, end)
         await runtime.trim()
-        assert await at.log.earliest(COMMANDS) == 1
+        assert await at.log.earliest(COMMANDS) > 0
 
     repeating(case)
 
