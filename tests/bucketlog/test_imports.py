@@ -28,7 +28,7 @@ def test_help_loads_nothing_of_what_commands_run() -> None:
     [
         ("serve", KAFKA | {"bucketlog.roles"}),
         ("roles.gateway", {"faust", "rocksdict", "bucketlog.store", "processors.runtime", "topics.embedded"}),
-        ("roles.processor", {"gateway.app", "gateway.router", "bucketlog.store", "datanode.api", "topics.embedded"}),
+        ("roles.processor", {"gateway.app", "gateway.router", "bucketlog.store", "topics.embedded"}),
         ("roles.datanode", {"faust", "gateway.app", "gateway.router", "bucketlog.store", "topics.embedded"}),
         ("roles.cluster", STORAGE | {"faust"}),  # `bucketlog topics`
         ("cli.operate", KAFKA | {"rocksdict", "uvicorn"}),  # `bucketlog status`
