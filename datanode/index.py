@@ -5,6 +5,7 @@
                          offset u64 where its last synced record ended: the file was that long
     l volume u32         bytes u64 of the volume's records that are indexed: what is not garbage in it
     h volume u32         bytes u64 that were given back to the file system: no garbage either; with the positions
+    c                    group u16 | id 16 up to which the scrub under way has read
     p group u16          offset u64 below which all of the group's partition of `writes` is in synced volumes
     v                    version of this format
 
@@ -157,6 +158,14 @@ class BlobIndex:
         rows: dict[bytes, bytes | None] = {_volume_key(b"s", number): _SYNCED.pack(*at) for number, at in volumes.items()}
         rows |= {_group_key(group): at.to_bytes(8, "big") for group, at in positions.items()}
         self._table.commit(rows | _count_rows(b"h", hole_bytes))
+
+    def scrubbed(self) -> tuple[int, bytes]:
+        """Group and blob up to which the scrub under way has read."""
+        row = self._table.get(b"c") or bytes(2)
+        return int.from_bytes(row[:2], "big"), row[2:]
+
+    def put_scrubbed(self, group: int, blob: bytes) -> None:
+        self._table.commit({b"c": group.to_bytes(2, "big") + blob})
 
     def forget_position(self, group: int) -> None:
         self._table.commit({_group_key(group): None})

@@ -9,6 +9,7 @@ its start: what could not be done is done by the next one.
 """
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from datanode.volume import Found, Volume
 from datanode.volumes import Volumes
 
 REMOVED_AT_ONCE = 10_000
+FOUND_AT_ONCE = 10_000  # records that are in memory before the index has them: ~5 MB
+TOLD_EVERY_S = 10.0
 log_ = logging.getLogger(__name__)
 
 
@@ -33,13 +36,14 @@ def recover(volumes: Volumes, index: BlobIndex) -> dict[int, int]:
     """Of each group, how many blobs were lost."""
     surplus: list[_Surplus] = []
     cut_off: dict[int, int] = {}  # volumes shorter than they were: their size
+    progress = _Progress()
     for volume in volumes.open_all():
         synced = index.synced(volume.number)
         if (size := volume.size()) < synced.end:
             cut_off[volume.number] = size
             volume.extend(max(size, synced.below))
         volume.count_holes(index.hole_bytes(volume.number))
-        surplus += _Scan(volumes, index, volume).run(synced.below)
+        surplus += _Scan(volumes, index, volume, progress).run(synced.below)
         volumes.activate(volume)
     _release(volumes, surplus)
     missing = index.volumes() - volumes.all.keys()
@@ -51,10 +55,26 @@ def recover(volumes: Volumes, index: BlobIndex) -> dict[int, int]:
     return dict(lost)
 
 
+class _Progress:
+    """Of a start that takes long, as without an index: told from time to time."""
+
+    def __init__(self) -> None:
+        self._found = 0
+        self._told_s = time.monotonic()
+
+    def found(self, volume: int, offset: int, size: int) -> None:
+        self._found += 1
+        if (now_s := time.monotonic()) - self._told_s >= TOLD_EVERY_S:
+            self._told_s = now_s
+            share = 100 * offset / max(size, 1)
+            log_.warning("volume %d is read to %.0f %%, %d records were found so far", volume, share, self._found)
+
+
 class _Scan:
     """Of one volume, into the index."""
 
-    def __init__(self, volumes: Volumes, index: BlobIndex, volume: Volume) -> None:
+    def __init__(self, volumes: Volumes, index: BlobIndex, volume: Volume, progress: _Progress) -> None:
+        self._progress = progress
         self._volumes = volumes
         self._index = index
         self._volume = volume
@@ -62,13 +82,21 @@ class _Scan:
         self._surplus: list[_Surplus] = []
 
     def run(self, start: int) -> list[_Surplus]:
+        size = self._volume.size()
         for found in self._volume.scan(start):
             self._volumes.unsettled_bytes += found.header.length
             self._volume.note_unsynced([found.header.group])
+            self._progress.found(self._volume.number, found.offset, size)
             self._take(found)
+            if len(self._found) >= FOUND_AT_ONCE:
+                self._store()
+        self._store()
+        return self._surplus
+
+    def _store(self) -> None:
         if self._found:
             self._index.change(list(self._found.values()))
-        return self._surplus
+            self._found.clear()
 
     def _take(self, found: Found) -> None:
         group, blob, partition, length, is_released = found.header

@@ -23,6 +23,7 @@ from topics.spec import TopicPartition
 AGAIN_S = 0.5
 LOOK_S = 0.2  # for a blob that is still arriving from the group's leader
 WANTED_MAX = 100_000  # beyond this the group waits: what is noted is in memory
+HELD_TOLD_S = 600.0  # a blob that nobody gives for so long keeps the log from being trimmed: told, and told again
 log_ = logging.getLogger(__name__)
 
 
@@ -51,6 +52,8 @@ class GroupReplica:
         self._has_wanted = asyncio.Event()
         self._waiters: list[tuple[int, asyncio.Future[None]]] = []
         self._started = asyncio.Event()
+        self._held = 0, 0.0  # where the settled position stands, and since when
+        self._told_s = 0.0
         self.synced: int | None = None  # what was settled when the volumes were synced last; None: not yet
         self.unsettled_bytes = 0
         self.unsettled_records = 0
@@ -187,8 +190,27 @@ class GroupReplica:
             if not self._store.is_read_only:
                 await self._get_all(iter(list(self._wanted)))
             if self._wanted:
+                self._tell_if_held()
                 self._has_wanted.set()
                 await asyncio.sleep(LOOK_S)
+
+    @property
+    def held_s(self) -> float:
+        """For how long one blob has kept the group's log from being trimmed; 0 where none does."""
+        return asyncio.get_running_loop().time() - self._held[1] if self._wanted and self._held[1] else 0.0
+
+    def _tell_if_held(self) -> None:
+        now_s, settled = asyncio.get_running_loop().time(), self.settled
+        if settled != self._held[0] or not self._held[1]:
+            self._held = settled, now_s
+        if self.held_s >= HELD_TOLD_S and now_s - self._told_s >= HELD_TOLD_S:
+            self._told_s = now_s
+            blob = min(self._wanted, key=lambda each: self._wanted[each][0])
+            log_.error(
+                "group %d: blob %s was announced %.0f s ago and no node gives it; the log of the group is kept from %d on "
+                "until a node that has it is back, or its object is deleted",
+                *(self.group, blob.hex(), self.held_s, settled),
+            )
 
     async def _get_all(self, left: Iterator[bytes]) -> None:
         """One attempt at each. A few at a time: a task for each of very many would cost 2 KB of memory apiece."""

@@ -1,7 +1,8 @@
 """Scrub: reads and verifies everything that is live, so that damage is found while a replica can still mend it.
 
 Rules: goes through the index in order, at a bounded rate, in threads; a pass starts each period, or when the one before has
-ended, if that is later. A pass that was broken off goes on where it was as long as the process lives.
+ended, if that is later. A pass that was broken off goes on where it was, behind a restart too: else the end of a large disk
+would never be read.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from datanode.store import VolumeStore
 BYTES_PER_S = 20 << 20  # 1 TiB in 15 hours
 PERIOD_S = 14 * 86_400.0
 BATCH_BYTES, BATCH_RECORDS = 1 << 20, 256  # between two pauses
+STORED_EVERY = 100  # batches: each 5 s or so
 log_ = logging.getLogger(__name__)
 
 
@@ -26,7 +28,8 @@ class Scrubber:
         self._store = store
         self._on_damaged = on_damaged
         self._bytes_per_s = bytes_per_s
-        self._after = (0, b"")  # group and blob
+        self._after = store.index.scrubbed()  # group and blob
+        self._unstored = 0  # batches
 
     async def run(self, period_s: float = PERIOD_S) -> None:
         """For ever."""
@@ -45,9 +48,17 @@ class Scrubber:
             for entry in await self._store.damaged(batch):
                 self._on_damaged(entry.group, entry.blob)
             self.verified += len(batch)
-            self._after = batch[-1].group, batch[-1].blob
+            self._move(batch[-1].group, batch[-1].blob)
             await asyncio.sleep(sum(layout.record_bytes(entry.place.length) for entry in batch) / self._bytes_per_s)
-        self._after = (0, b"")
+        self._unstored = STORED_EVERY
+        self._move(0, b"")
+
+    def _move(self, group: int, blob: bytes) -> None:
+        self._after = group, blob
+        self._unstored += 1
+        if self._unstored >= STORED_EVERY:
+            self._store.index.put_scrubbed(group, blob)
+            self._unstored = 0
 
     def _next_batch(self) -> list[Entry]:
         batch: list[Entry] = []

@@ -155,7 +155,10 @@ class RocksMap:
 
     def sync(self) -> None:
         """What was committed survives a power cut."""
-        self._database.flush_wal(True)
+        try:
+            self._database.flush_wal(True)
+        except Exception as error:
+            raise self._told(error) from error
 
     def close(self) -> None:
         if self._flushing is not None:

@@ -157,6 +157,8 @@ class NodeMetrics(Collector):
         yield gauge("group_lag_records", "Of `writes` that were not consumed yet.", labels, lags)
         wanted = [(key, each.wanted) for key, each in replicas]
         yield gauge("group_wanted_blobs", "That were announced and have to be fetched.", labels, wanted)
+        held = [(key, each.held_s) for key, each in replicas]
+        yield gauge("group_held_seconds", "For which one blob that nobody gives has kept the group's log.", labels, held)
         copies = [((node.own.name, group), each) for node in self._nodes for group, each in node.member.copies.items()]
         remaining = [(key, each.remaining) for key, each in copies]
         yield gauge("group_copying_blobs", "Of a copy under way: blobs of the page at hand.", labels, remaining)

@@ -247,3 +247,19 @@ def test_who_waits_for_a_position_is_told_when_it_was_consumed() -> None:
             await asyncio.gather(*waiting)
 
     bench(case)
+
+
+def test_a_claim_that_nobody_can_supply_is_told_loudly_and_in_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"])
+        async with following(made) as replica:
+            await replica.reached(await made.writes(claim(1, b"large", "p"), payload(2, b"two")) - 1)
+            await asyncio.sleep(500)
+            assert ("no node gives it" in caplog.text, 495 < replica.held_s < 505) == (False, True)
+            await asyncio.sleep(120)
+            assert caplog.text.count("no node gives it; the log of the group is kept from 0 on") == 1
+            made.peers["p"].has(ref(1), b"large")
+            await asyncio.sleep(1)
+            assert (replica.held_s, replica.settled) == (0.0, 2)
+
+    bench(case)

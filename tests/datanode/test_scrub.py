@@ -85,6 +85,27 @@ def test_a_pass_that_was_broken_off_goes_on_where_it_was() -> None:
     loop.end()
 
 
+def test_a_pass_that_a_restart_broke_off_goes_on_where_it_was() -> None:
+    store, loop = in_memory(3_000, 40_000)
+    first = Scrubber(store, bytes_per_s=20_000_000)
+
+    async def break_off() -> None:
+        running = asyncio.create_task(first.scrub())
+        await asyncio.sleep(5.5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    loop.run_until_complete(break_off())
+    assert 2_500 < first.verified < 2_900
+    rest = Scrubber(store, bytes_per_s=1e12)
+    loop.run_until_complete(rest.scrub())
+    assert 3_000 - first.verified <= rest.verified < 500
+    again = Scrubber(store, bytes_per_s=1e12)
+    loop.run_until_complete(again.scrub())
+    assert again.verified == 3_000
+    loop.end()
+
+
 def test_what_moves_while_it_is_read_is_not_told(tmp_path: Path) -> None:
     async def race(store: VolumeStore) -> None:
         entries = list(store.index.entries())
