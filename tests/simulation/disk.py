@@ -123,6 +123,7 @@ class SimulatedDisk:
         self.breaks = False  # whether they are those of a disk that is broken, not of a full one
         self.is_frozen = False
         self.when_created: Callable[[str], None] = lambda path: None  # a new file: a moment at which a crash does most harm
+        self.when_removed: Callable[[str], None] = lambda path: None
         self.capacity_bytes = 1 << 40
         self._files: dict[str, SimulatedFile] = {}
         self._removed: dict[str, SimulatedFile] = {}  # since the last sync of their folder
@@ -147,6 +148,7 @@ class SimulatedDisk:
     def remove(self, path: str) -> None:
         if self.is_frozen:
             return
+        self.when_removed(path)
         file = self._files.pop(path, None)
         if file is not None and path in self._synced_names:
             self._removed[path] = file

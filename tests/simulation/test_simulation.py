@@ -1,6 +1,7 @@
 """Seeds hold, and planted bugs are caught: in one process on a disk that forgets, in a cluster, and in its data plane."""
 
 import logging
+from collections import Counter
 
 import pytest
 
@@ -11,6 +12,27 @@ from tests.simulation.worlds import PLANTS, WORLDS
 SLICE = 10  # seeds a test: pytest-xdist hands them to all processors
 SEEDS = {"store": 100, "cluster": 100, "data": 60}
 FIRST = first_seed()
+REACHING_SEEDS = 20
+REACHED = {
+    "store": [
+        "file made: archive",
+        "file removed: journal",
+        "file removed: volumes",
+        "bucket: delete",
+        "abort",
+        "multipart of 3",
+        "disk_lost",
+        "disk full once",
+        "disk failed once",
+        "disk hangs",
+        "derived_removed",
+        "zombie append",
+        "PutObject refused: InvalidRequest",
+        "DeleteBucket refused: BucketNotEmpty",
+    ],
+    "cluster": ["append landed twice", "append failed, landed in part", "usurped", "leases misread", "audit"],
+    "data": ["drain", "folder wiped", "index lost", "disk full", "rack away", "node added", "wrong clock"],
+}
 SLICES = [(name, first) for name, count in SEEDS.items() for first in range(0, count, SLICE)]
 PLANTED = [(name, plant) for name, plants in PLANTS.items() for plant in plants]
 
@@ -27,6 +49,17 @@ def test_holds(name: str, slice_: int) -> None:
             WORLDS[name](seed).run()
         except Exception as error:
             raise AssertionError(f"repeat with: python -m tests.simulation {name} --seeds 1 --first {seed}") from error
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_reaches(name: str) -> None:
+    """What rarely happens, and must happen for a seed to mean something."""
+    reached: Counter[str] = Counter()
+    for seed in range(REACHING_SEEDS):
+        world = WORLDS[name](seed)
+        world.run()
+        reached += world.reached
+    assert {what for what in REACHED[name] if not reached[what]} == set()
 
 
 @pytest.mark.parametrize(("name", "plant"), PLANTED, ids=lambda each: each if isinstance(each, str) else each.name)

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from processors.memory import MemoryView
 from processors.runtime import PartitionRuntime
+from tests.simulation.store.clients import PARTS_MAX
 from topics import commands
 from topics.log import Record
 
-OPERATIONS_A_COMMAND = 30  # most have less than 12; one that completes an upload has some for each part
+OPERATIONS_A_COMMAND = 30  # most have less than 12
+OPERATIONS_A_PART = 10  # of an upload that is completed or given up
 IS_COUNTED: contextvars.ContextVar[bool] = contextvars.ContextVar("is counted", default=False)
 
 
@@ -45,7 +47,8 @@ def metered(runtime: PartitionRuntime, view: MeteredView, told: list[str]) -> No
         finally:
             IS_COUNTED.reset(token)
         bodies = [commands.decode(each.value).body for each in records]
-        is_much = view.operations - before > OPERATIONS_A_COMMAND * len(records)
+        parts = sum(PARTS_MAX for body in bodies if isinstance(body, commands.CompleteUpload | commands.AbortUpload))
+        is_much = view.operations - before > OPERATIONS_A_COMMAND * len(records) + OPERATIONS_A_PART * parts
         if is_much and not any(isinstance(body, commands.ForgetReleased) for body in bodies):
             told.append(f"{view.operations - before} operations on the view for {bodies}")
 

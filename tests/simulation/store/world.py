@@ -163,7 +163,7 @@ class World:
 
     async def _life(self, loop: SimulatedLoop, life: int, faults: Sequence[Fault], end: Fault | None) -> None:
         for disk in self.disks:
-            disk.when_created = self._created
+            disk.when_created, disk.when_removed = self._created, self._removed
         if end is not None:
             arm(end, loop, self.disks, at_start=True)
         store, subscribers = await self._start(loop)
@@ -197,7 +197,7 @@ class World:
 
     async def _calm_life(self, loop: SimulatedLoop) -> None:
         for disk in self.disks:
-            disk.when_created = self._created
+            disk.when_created, disk.when_removed = self._created, self._removed
         store, subscribers = await self._start(loop)
         await self._makes_progress(store)
         await asyncio.sleep(CALM_S)  # housekeeping gives back what is garbage
@@ -245,6 +245,10 @@ class World:
     def _created(self, path: str) -> None:
         kind = path.partition("/")[0]
         self.note(f"file made: {kind}")
+
+    def _removed(self, path: str) -> None:
+        kind = path.partition("/")[0]
+        self.note(f"file removed: {kind}")
 
     def _open(self, clock_ms: Callable[[], int]) -> Store:
         self.boots += 1
