@@ -30,8 +30,8 @@ cluster: install  ## start a cluster on this machine, data in ./data-cluster, ga
 	$(BIN)/python -m tests.kafka.local --data data-cluster
 
 test: install  ## run all tests that need nothing but Python
-	$(BIN)/pytest -n 2 --dist worksteal -m "not kafka and not faults"
-	$(BIN)/pytest -m "faults and not kafka"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not kafka and not faults and not nightly"
+	$(BIN)/pytest -m "faults and not kafka and not nightly"
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
 	$(BROKER) $(BIN)/pytest -m "kafka and not cluster and not nightly"

@@ -21,6 +21,7 @@ class Plant(NamedTuple):
     bug: Callable[[Patch, Any], None]  # changes product code, or the world before it runs
     breaks: type[InvariantBroken] | tuple[type[InvariantBroken], ...]  # any of them may be the first to show it
     seen_at: int = 0  # a seed that is tried first, to save time: any other may catch it as well
+    is_rare: bool = False  # takes minutes to find: hunted nightly
 
     @property
     def name(self) -> str:

@@ -34,7 +34,11 @@ REACHED = {
     "data": ["drain", "folder wiped", "index lost", "disk full", "rack away", "node added", "wrong clock"],
 }
 SLICES = [(name, first) for name, count in SEEDS.items() for first in range(0, count, SLICE)]
-PLANTED = [(name, plant) for name, plants in PLANTS.items() for plant in plants]
+PLANTED = [
+    pytest.param(name, plant, id=f"{name}-{plant.name}", marks=[pytest.mark.nightly] if plant.is_rare else [])
+    for name, plants in PLANTS.items()
+    for plant in plants
+]
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +66,6 @@ def test_reaches(name: str) -> None:
     assert {what for what in REACHED[name] if not reached[what]} == set()
 
 
-@pytest.mark.parametrize(("name", "plant"), PLANTED, ids=lambda each: each if isinstance(each, str) else each.name)
+@pytest.mark.parametrize(("name", "plant"), PLANTED)
 def test_catches(name: str, plant: Plant) -> None:
     hunt(WORLDS[name], plant)

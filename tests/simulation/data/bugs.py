@@ -124,16 +124,16 @@ def nobody_audits(patch: Patch, world: object) -> None:
 
 
 PLANTS = [
-    Plant(quorum_of_one, ReplicasConverge, 311),
-    Plant(told_before_it_is_settled, ReplicasConverge, 36),
-    Plant(copy_not_waited_for, ReplicasConverge),
-    Plant(given_up_before_others_hold_it, ReplicasConverge, 123),
+    Plant(quorum_of_one, ReplicasConverge, is_rare=True),
+    Plant(told_before_it_is_settled, ReplicasConverge, is_rare=True),
+    Plant(copy_not_waited_for, ReplicasConverge, is_rare=True),
+    Plant(given_up_before_others_hold_it, ReplicasConverge, is_rare=True),
     Plant(release_leaves_what_is_wanted, ReplicasConverge, 1),
     Plant(read_without_verification, CorruptionIsNeverServed, 1),
     Plant(claim_without_verification, CorruptionIsNeverServed),
     Plant(referred_blobs_are_orphans, ReplicasConverge),
     Plant(orphans_stay, ReplicasConverge),
-    Plant(loss_forgotten, ReplicasConverge, 6),
+    Plant(loss_forgotten, ReplicasConverge, is_rare=True),
     Plant(full_nodes_are_targets_like_others, FullNodesTakeNothing, 8),
     Plant(nobody_audits, ReplicasConverge, 9),
     Plant(no_brakes, BrakesHold, 34),
