@@ -28,7 +28,7 @@ class Commander:
         self._gateway = gateway
         self._clock_ms = clock_ms
         self._durable = durable
-        self._waiting: dict[str, asyncio.Future[Reply]] = {}
+        self._waiting: dict[str, asyncio.Future[Reply | None]] = {}
         self._tell = CommandSender(log, clock_ms)
 
     @property
@@ -49,16 +49,18 @@ class Commander:
         now_ms = self._clock_ms()
         command = commands.Command(request_id, principal, self._gateway, now_ms + DEADLINE_MS, body)
         entry = Entry(getattr(body, "bucket", "").encode(), commands.encode(command))
-        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Reply | None] = loop.create_future()
         self._waiting[request_id] = waiter
+        expiry = loop.call_later(DEADLINE_MS / 1000, _expire, waiter)
         try:
             await self._log.append(TopicPartition("commands", commands.partition_of(body)), [entry], durable=self._durable)
-            async with asyncio.timeout(DEADLINE_MS / 1000):
-                reply = await waiter
-        except TimeoutError:
-            raise S3Error("ServiceUnavailable") from None
+            reply = await waiter
         finally:
+            expiry.cancel()
             del self._waiting[request_id]
+        if reply is None:
+            raise S3Error("ServiceUnavailable")
         if reply.error:
             raise S3Error(reply.error, reply.message if reply.error != "ServiceUnavailable" else "", **reply.details)
         return reply
@@ -77,3 +79,8 @@ class Commander:
                 with contextlib.suppress(LogError):
                     await self._tell(commands.ReleaseOrphans(commands.partition_of(body), blobs))
             raise
+
+
+def _expire(waiter: asyncio.Future[Reply | None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -153,8 +153,8 @@ class PartitionRuntime:
 
     async def handle(self, records: Sequence[Record]) -> None:
         """Decide commands and make the decisions durable, then reply. Raises `LogError` if an append failed."""
-        while records:
-            records = records[await self._handle_some(records) :]
+        while (taken := await self._handle_some(records)) < len(records):
+            records = records[taken:]
             await asyncio.sleep(0)
 
     async def _handle_some(self, records: Sequence[Record]) -> int:
