@@ -60,13 +60,15 @@ class SimulatedLog(MemoryLog):
 
     def __init__(self, identity: str, clock_ms: Callable[[], int]) -> None:
         super().__init__(identity, clock_ms)
-        self.in_time: set[str] = set()
+        self.in_time: set[str] = set()  # by their first copies: a command that comes again is not decided again
+        self._asked: set[str] = set()
 
     def land(self, at: TopicPartition, entries: Sequence[Entry]) -> list[int]:
         if at.topic == "commands":
             for command in (commands.decode(entry.value) for entry in entries):
-                if self._clock_ms() <= command.deadline_ms:
+                if command.request_id not in self._asked and self._clock_ms() <= command.deadline_ms:
                     self.in_time.add(command.request_id)
+                self._asked.add(command.request_id)
         return super().land(at, entries)
 
 

@@ -123,6 +123,10 @@ def nobody_audits(patch: Patch, world: object) -> None:
     patch.setattr(Auditor, "_go_on", go_on)
 
 
+def one_bad_sector_ends_the_work(patch: Patch, world: object) -> None:
+    patch.setattr(Volume, "_bytes", lambda volume, size, at: volume._file.read(size, at))
+
+
 PLANTS = [
     Plant(quorum_of_one, ReplicasConverge, is_rare=True),
     Plant(told_before_it_is_settled, ReplicasConverge, is_rare=True),
@@ -138,4 +142,5 @@ PLANTS = [
     Plant(nobody_audits, ReplicasConverge, 9),
     Plant(no_brakes, BrakesHold, 34),
     Plant(wrong_clocks_are_not_heard, ClocksJudgeNobody, 7),
+    Plant(one_bad_sector_ends_the_work, ReplicasConverge),
 ]

@@ -67,6 +67,7 @@ class Faults:
             self._fill,
             self._lose,
             self._damage,
+            self._lose_sectors,
             self._drain,
             self._wrong_clock,
         ]
@@ -82,6 +83,8 @@ class Faults:
             self._lose,
             self._lose,
             self._damage,
+            self._lose_sectors,
+            self._hang,
             self._lose_index,
             self._stay_away,
             self._mislay,
@@ -107,6 +110,7 @@ class Faults:
         network.slow_s.clear()
         for host in self._in.hosts:
             host.disk.capacity_bytes = ROOM_BYTES
+            host.faults.go_on()
             host.clock_off_s = 0.0
         for each in self._everybody():
             each.connection.stalls.clear()
@@ -192,6 +196,23 @@ class Faults:
                 file = self._rng.choice(files)
                 file.flip(self._rng.randrange(file.size()), 1 << self._rng.randrange(8))
             self._in.note("bits flipped")
+
+    async def _lose_sectors(self) -> None:
+        """They cannot be read any more."""
+        host = self._rng.choice(self._in.hosts)
+        files = [(path, file.size()) for path, file in host.disk.files("volumes").items() if file.size()]
+        if files and await self._may_lose(host):
+            for _ in range(self._rng.choice([1, 1, 5])):
+                path, size = self._rng.choice(files)
+                host.faults.break_sector(path, self._rng.randrange(size))
+            self._in.note("sectors that cannot be read")
+
+    async def _hang(self) -> None:
+        """A disk syncs nothing for a while."""
+        faults = self._rng.choice(self._in.hosts).faults
+        faults.hang()
+        self._loop.in_world(self._rng.random() * AWAY_S, faults.go_on)
+        self._in.note("disk hangs")
 
     async def _lose_index(self) -> None:
         if (host := await self._well()) is not None and await self._may_lose(host):

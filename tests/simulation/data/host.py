@@ -11,6 +11,7 @@ from datanode.member import Identity, NodeReplaced
 from datanode.placement import PlacementMap
 from datanode.service import NodeService, Times
 from datanode.store import VolumeStore
+from tests.disks.faulty import FaultyDisk
 from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.data.network import Machine, Network, SimulatedNode
 from tests.simulation.disk import SimulatedDisk
@@ -55,6 +56,7 @@ class Host:
         self._folders += 1
         self.incarnation = f"{self.name}-folder-{self._folders}"
         self.disk = SimulatedDisk(self._network.rng)
+        self.faults = FaultyDisk(self.disk)
         self.lose_index()
 
     def lose_index(self) -> None:
@@ -89,7 +91,7 @@ class Host:
         own = Identity(self.name, self.incarnation, f"{self.name}-boot-{self._boots}")
         log, loop, machine = self.connection, self._network.loop, self.machine
         clock = LogClock(lambda: int((loop.time() + self.clock_off_s) * 1000), loop.time)
-        store = VolumeStore(self.disk, BlobIndex(self.table), volume_bytes=VOLUME_BYTES, reserve_bytes=RESERVE_BYTES)
+        store = VolumeStore(self.faults, BlobIndex(self.table), volume_bytes=VOLUME_BYTES, reserve_bytes=RESERVE_BYTES)
         submit = CommandSender(log, clock)
         nodes = lambda endpoint: SimulatedNode(self._network, machine, endpoint)  # noqa: E731
         service = self.service = NodeService(own, log, store, self.known, nodes, submit, clock, TIMES)

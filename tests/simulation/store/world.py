@@ -20,7 +20,7 @@ from bucketlog.store import DiskNode, Store
 from datanode.member import Identity
 from datanode.service import Times
 from gateway.errors import S3Error
-from processors.machine import complete
+from processors.machine import complete, tables
 from processors.machine.apply import EventOutOfPlace
 from processors.replica import ViewMismatch
 from processors.runtime import Fenced
@@ -41,6 +41,7 @@ from topics import events, spec
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.log import LogError, UnknownRecord
 from topics.mirror import MirroredDisk
+from topics.placement import Placement
 from topics.reader import ReaderState
 from topics.spec import TopicPartition
 
@@ -86,6 +87,7 @@ class World:
         self.positions: dict[int, tuple[int, ReaderState]] = {}
         self.read_too_much: list[str] = []
         self.releases = shape.choice([1, 1, 2])
+        self.placement = Placement()  # as the last life left it
         self.boots = 0
 
     def run(self) -> None:
@@ -124,6 +126,7 @@ class World:
         finally:
             self.now_s = loop.now_s + self.rng.random() * 2
             self._abandon(loop)
+        self.placement = tables.placement(self.views[spec.CONTROL_PARTITION])
         for fault in faults:
             self._befall(fault)
 
@@ -156,10 +159,14 @@ class World:
         self.note(fault.kind)
 
     def _lose_disk(self, number: int) -> None:
-        """Never the last one that has all of the log; payloads are on two at least."""
-        if self.mirror is not None and self.mirror.members != [str(number)]:
+        """Never the last one that has all of the log, or all of a group's payloads."""
+        if self.mirror is not None and self.mirror.members != [str(number)] and not self._holds_alone(number):
             self.disks[number], self.indexes[number] = SimulatedDisk(self.rng), MemoryTable()
             self.replaced = number + 1
+
+    def _holds_alone(self, number: int) -> bool:
+        name = self._identity(number).name
+        return any(set(group.holders or ()) == {name} for group in self.placement.groups)
 
     async def _life(self, loop: SimulatedLoop, life: int, faults: Sequence[Fault], end: Fault | None) -> None:
         for disk in self.disks:
@@ -185,10 +192,12 @@ class World:
             raise Crash
         at_work.result()
         if end is not None:
+            pause_s = 0.001 if end.kind == "crash_when_settled" else think_s
+            more = asyncio.gather(*(each.run(until + 60, pause_s) for each in clients))
             if end.kind == "crash_when_settled":
-                await self._settled_at_work(store, clients, until)
+                await self._settle_at_work(store)
             arm(end, loop, self.disks, at_start=False)
-            await asyncio.gather(*(each.run(until + 60, think_s) for each in clients))
+            await more
             raise Crash
         if trouble.done():
             trouble.result()
@@ -217,14 +226,11 @@ class World:
             await check_last(store, self.histories, key)
         return store, [asyncio.create_task(self._subscribe(store, number)) for number in self.oracles]
 
-    async def _settled_at_work(self, store: Store, clients: Sequence[Client], until: int) -> None:
-        """Positions were just stored, and payloads are on their way."""
-        more = asyncio.gather(*(each.run(until + 30, 0.001) for each in clients))
+    async def _settle_at_work(self, store: Store) -> None:
+        """Positions are stored while payloads are on their way."""
         await asyncio.sleep(self.rng.random() * 0.01)
         with contextlib.suppress(LogError, OSError):
             await store.settle()
-        if more.done():
-            more.result()
 
     async def _needs_restart(self, store: Store) -> None:
         """As who asks /healthz does."""
