@@ -335,7 +335,7 @@ PLANTS = [
     Plant(void_record_folded_as_ours, (ViewEqualsReplay, StoreServes)),
     Plant(decides_without_overlay, ReadsAreLinearizable),
     Plant(listing_forgets_one, ReadsAreLinearizable),
-    Plant(garbage_waits_for_nobody, NoAcknowledgedWriteIsLost),
+    Plant(garbage_waits_for_nobody, NoAcknowledgedWriteIsLost, 10),
     Plant(log_times_never_go_back, (RefusalsAreTrue, StoreServes)),
     Plant(every_write_refused, Progress),
     Plant(creations_refused, RefusalsAreTrue),
