@@ -41,9 +41,9 @@ class Gateway:
     logs_access: bool = False  # a line for each request
     account: str = ROOT_ACCOUNT
 
-    def begin_read(self, request: Request) -> None:
+    async def begin_read(self, request: Request) -> None:
         """To be called before metadata is asked for; the read ends with the request."""
-        request.read = self.open_reads.begin()
+        request.read = await self.open_reads.begin()
 
     def check_read(self, request: Request) -> Callable[[], None]:
         """For `payload.read`: raises `ReadEnded` where the read may not go on."""

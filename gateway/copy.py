@@ -89,7 +89,7 @@ def source_range(header: str | None, size: int) -> tuple[int, int]:
 async def source(gateway: Gateway, request: Request) -> tuple[str, str, Object]:
     """(bucket, key, object) of x-amz-copy-source, its conditions checked."""
     bucket_name, key, version = named_source(request.headers["x-amz-copy-source"])
-    gateway.begin_read(request)
+    await gateway.begin_read(request)
     bucket = await gateway.owned(request, bucket_name, "x-amz-source-expected-bucket-owner")
     if version not in ("", "null"):
         raise S3Error("NoSuchVersion", Key=key, VersionId=version)

@@ -16,7 +16,7 @@ _OVERRIDES = ("cache-control", "content-disposition", "content-encoding", "conte
 
 
 async def get_object(gateway: Gateway, request: Request) -> Response:
-    gateway.begin_read(request)
+    await gateway.begin_read(request)
     found = await gateway.object(request)
     status, headers, start, size = _answer(request, found)
     body = payload.read(gateway.blobs, found.extents, start, size, gateway.check_read(request))

@@ -20,6 +20,7 @@ from topics.readers import LEASE_S, SAY_EVERY_S, Reading
 from topics.spec import TopicPartition
 
 READ_MAX_S = 6 * 3600.0
+PATIENCE_S = 10.0  # for a lease after brokers were away
 AT = TopicPartition("readers", 0)
 
 
@@ -38,13 +39,13 @@ class OpenReads:
         self._open: dict[int, tuple[int, float]] = {}  # read → its stamp, when it began; the oldest is the first
         self._begun = 0
         self._lapses_s = -math.inf if needs_lease else math.inf
+        self._waiters: list[asyncio.Future[None]] = []
         self.moment = 0
 
-    def begin(self) -> int:
-        """Raises ServiceUnavailable without a lease."""
-        now_s = self._clock_s()
-        if now_s >= self._lapses_s:
-            raise S3Error("ServiceUnavailable")
+    async def begin(self) -> int:
+        """Waits for a lease, but not for long. Raises ServiceUnavailable."""
+        while (now_s := self._clock_s()) >= self._lapses_s:
+            await self._next_lease()
         self._begun += 1
         self._open[self._begun] = (self.moment, now_s)
         return self._begun
@@ -68,6 +69,18 @@ class OpenReads:
         """The lease is good until then. Whatever lapsed before is over, though its word came through after all."""
         self._end_overdue()
         self._lapses_s = max(self._lapses_s, until_s)
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _next_lease(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await asyncio.wait_for(waiter, PATIENCE_S)
+        except TimeoutError:
+            raise S3Error("ServiceUnavailable") from None
 
     async def mark(self) -> int:
         self.moment += 1

@@ -28,9 +28,9 @@ class Clock:
 def test_what_was_marked_is_past_when_no_read_goes_on_that_began_before() -> None:
     async def case() -> None:
         reads = OpenReads(clock_s=Clock())
-        early = reads.begin()
+        early = await reads.begin()
         mark = await reads.mark()
-        late = reads.begin()
+        late = await reads.begin()
         assert not reads.is_past(mark)
         reads.end(early)
         assert reads.is_past(mark)
@@ -47,7 +47,7 @@ def test_reads_may_end_in_any_order() -> None:
         reads = OpenReads(clock_s=Clock())
         opened, marks = [], []
         for _ in range(3):
-            opened.append(reads.begin())
+            opened.append(await reads.begin())
             marks.append(await reads.mark())
         reads.end(opened[1])
         assert [reads.is_past(mark) for mark in marks] == [False, False, False]
@@ -61,7 +61,7 @@ def test_a_read_that_takes_too_long_is_ended() -> None:
     async def case() -> None:
         clock = Clock()
         reads = OpenReads(10.0, clock)
-        read, mark = reads.begin(), await reads.mark()
+        read, mark = await reads.begin(), await reads.mark()
         clock.s = 9.9
         reads.check(read)
         assert not reads.is_past(mark)
@@ -75,17 +75,22 @@ def test_a_read_that_takes_too_long_is_ended() -> None:
 
 
 def test_without_a_lease_no_read_begins_and_those_that_go_on_end() -> None:
-    clock = Clock()
-    reads = OpenReads(clock_s=clock, needs_lease=True)
-    with pytest.raises(S3Error, match="ServiceUnavailable"):
-        reads.begin()
-    reads.hold(5.0)
-    read = reads.begin()
-    clock.s = 5.1
-    reads.hold(9.0)  # its word came through, but late: an owner may have counted it out
-    with pytest.raises(ReadEnded):
-        reads.check(read)
-    reads.check(reads.begin())
+    async def case() -> None:
+        clock = Clock()
+        reads = OpenReads(clock_s=clock, needs_lease=True)
+        with pytest.raises(S3Error, match="ServiceUnavailable"):
+            await reads.begin()
+        reads.hold(5.0)
+        read = await reads.begin()
+        clock.s = 5.1
+        waiting = asyncio.ensure_future(reads.begin())
+        await asyncio.sleep(1)
+        reads.hold(9.0)  # its word came through, but late: an owner may have counted it out
+        with pytest.raises(ReadEnded):
+            reads.check(read)
+        reads.check(await waiting)
+
+    run(case())
 
 
 class Cluster:
@@ -132,11 +137,11 @@ def test_an_owner_waits_for_a_gateway_s_oldest_read() -> None:
         reads, works = made.gateway()
         with made.runs(*works):
             await made.wait(GONE_S + 3)
-            early, mark = reads.begin(), await made.owner.mark()
+            early, mark = await reads.begin(), await made.owner.mark()
             await made.wait(2 * GONE_S)
             reads.check(early)
             assert not made.owner.is_past(mark)
-            reads.begin()  # another, after the mark: it refers to nothing of before
+            await reads.begin()  # another, after the mark: it refers to nothing of before
             reads.end(early)
             await made.wait(2)
             assert made.owner.is_past(mark)
@@ -160,7 +165,7 @@ def test_a_gateway_that_fell_silent_has_ended_its_reads_before_its_owner_forgets
         with made.runs(*works[:1]):
             speaking = asyncio.ensure_future(works[1])
             await made.wait(GONE_S + 3)
-            read, mark = reads.begin(), await made.owner.mark()
+            read, mark = await reads.begin(), await made.owner.mark()
             await made.wait(2)
             speaking.cancel()
             await asyncio.gather(speaking, return_exceptions=True)
@@ -188,7 +193,7 @@ def test_one_that_has_left_is_not_waited_for() -> None:
         reads, works = made.gateway()
         with made.runs(*works):
             await made.wait(GONE_S + 3)
-            reads.begin()
+            await reads.begin()
             mark = await made.wait(2)
             assert not made.owner.is_past(mark)
         await made.wait(2)
@@ -205,7 +210,7 @@ def test_an_owner_that_was_paused_hears_what_was_said_meanwhile_before_it_counts
         with made.runs(made.owner.run(), *works):
             await asyncio.sleep(0.1)
             await made.wait(GONE_S + 3)
-            read, mark = reads.begin(), await made.owner.mark()
+            read, mark = await reads.begin(), await made.owner.mark()
             await made.wait(2)
             paused[0] += 10 * GONE_S  # its clock went on, and it read nothing
             assert not made.owner.is_past(mark)

@@ -220,7 +220,7 @@ class Client:
     async def read(self, key: str) -> None:
         """Raises `OSError` where not all of its bytes can be had."""
         reads = self._owner.open_reads
-        read = reads.begin()
+        read = await reads.begin()
         try:
             if (row := self._owner.current(key)) is not None:
                 blobs = payload.read(self._gateway.blobs, row.extents, 0, row.size, lambda: reads.check(read))

@@ -257,7 +257,7 @@ async def check_last(store: Store, histories: Histories, key: Key) -> None:
 async def value_of(store: Store, key: Key, slow_s: float = 0.0) -> Value:
     """`slow_s`: what passes between its metadata and its bytes. Raises `Unreadable`."""
     bucket, name = key
-    read = store.open_reads.begin()
+    read = await store.open_reads.begin()
     try:
         row = await store.reads.bucket(bucket)
         found = await store.reads.current(bucket, row, name) if row else None
