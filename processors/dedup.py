@@ -29,9 +29,12 @@ class CommandDedup:
     def __init__(self) -> None:
         self._windows: list[_Window] = []  # the one before, and the one that is filled
         self._last_ms = 0
+        self._idle_ms = 0  # for which there was no command that was not read
+        self._is_idle = False
 
     def is_repeated(self, request: str, record: Record) -> bool:
         """Whether the command of a record was there before; to be asked once of each, in the order of the log."""
+        self._idle_ms, self._is_idle = 0, False
         known = hash(request)
         if any(known in window.requests for window in self._windows):
             return True
@@ -45,7 +48,15 @@ class CommandDedup:
 
     def needed_from(self, decided_below: int) -> int:
         """The offset below which nobody needs commands, be it to decide them or to know them again."""
-        return min(decided_below, self._windows[0].first) if self._windows else 0
+        if self._windows:
+            return min(decided_below, self._windows[0].first)
+        return decided_below if self._is_idle else 0
+
+    def rest(self, idle_ms: int) -> None:
+        """So long no command came, and all that had come was read: in the end none is known, and none is needed."""
+        self._idle_ms += idle_ms
+        if self._idle_ms > WINDOW_MS and self._windows:
+            self._windows, self._is_idle = [], True
 
     def _window(self, record: Record) -> _Window:
         """The one in which a record falls."""

@@ -37,6 +37,7 @@ BATCH_COMMANDS_MAX = 256  # one append stays below the log's record and batch bo
 BATCH_S = 0.01  # of deciding in one turn of the event loop
 CLAIM_ATTEMPTS, CLAIM_AGAIN_S = 8, 0.1  # the pause doubles: 13 s in all, for a disk that is full for a moment
 TOLD_AGAIN_MS = 60_000  # longer than any gateway waits
+TRIM_EVERY_MS = 1_000
 TELL_EVERY_S = 1.0  # that commands were decided without an event
 log_ = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class PartitionRuntime:
         self._may_refuse = may_refuse
         self._release = release or own_release()
         self._decided_below = 0
+        self._trimmed_at = -1  # how far it had decided when it trimmed last
         self._dedup: CommandDedup | None = None  # where the log repeats nothing
         self.is_claimed = False
         self.epoch = 0  # of its own last claim; `meta` knows the claims of others too
@@ -200,8 +202,11 @@ class PartitionRuntime:
             await self._append_decided(self._decided_below)
 
     async def trim(self) -> None:
-        """Let the log drop commands that nobody needs any more."""
+        """Let the log drop commands that nobody needs any more; to be called once a second."""
         below = self.meta.cause + 1
+        is_idle, self._trimmed_at = self._decided_below == self._trimmed_at, self._decided_below
+        if self._dedup is not None and is_idle and await self._log.latest(self._commands) <= self._decided_below:
+            self._dedup.rest(TRIM_EVERY_MS)
         await self._log.trim(self._commands, below if self._dedup is None else self._dedup.needed_from(below))
 
     def _undecided(self, records: Sequence[Record]) -> Iterator[tuple[int, tuple[Record, commands.Command]]]:

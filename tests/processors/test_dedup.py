@@ -7,7 +7,7 @@ import pytest
 
 from processors.dedup import GAP_MS, REQUESTS_MAX, WINDOW_MS, CommandDedup
 from processors.memory import MemoryView
-from processors.runtime import PartitionRuntime
+from processors.runtime import TRIM_EVERY_MS, PartitionRuntime
 from tests.processors.bench import COMMANDS, Bench, bench, bucket
 from topics import commands, events
 from topics.log import Entry, LogError, Record
@@ -215,5 +215,28 @@ def test_a_command_of_another_release_that_was_decided_there_is_passed_over() ->
         await at.ask("R2", bucket("y"))
         await decide(at, await taken_over(at))
         assert at.errors() == {"R1": "", "R2": ""}
+
+    repeating(case)
+
+
+def test_a_partition_that_comes_to_rest_keeps_no_commands() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime()
+        await runtime.claim()
+        await at.ask("R1", bucket("x"))
+        await decide(at, runtime)
+        await at.log.append(COMMANDS, [], durable=True)
+        passes = WINDOW_MS // TRIM_EVERY_MS + 3
+        for _ in range(passes - 5):
+            await runtime.trim()
+        assert await at.log.earliest(COMMANDS) == 0
+        await at.ask("R2", bucket("y"))  # not decided yet: who has not read all does not know what was repeated
+        for _ in range(passes):
+            await runtime.trim()
+        assert await at.log.earliest(COMMANDS) == 0
+        await decide(at, runtime)
+        for _ in range(passes):
+            await runtime.trim()
+        assert await at.log.earliest(COMMANDS) == 2
 
     repeating(case)
