@@ -75,7 +75,7 @@ def from_headers(headers: Mapping[str, str], in_utf8: Collection[str] = ()) -> A
         if kept:
             system["content-encoding"] = ", ".join(kept)
     content_type = headers.get("content-type") or "binary/octet-stream"
-    marked = [name for name in sorted(in_utf8) if name in ("content-type", *SYSTEM) or name.startswith(_META)]
+    marked = [name for name in sorted(in_utf8) if name in ("content-type", *SYSTEM)]
     return Attributes(content_type, system, metadata, storage_class, marked)
 
 
@@ -98,10 +98,13 @@ def to_headers(attributes: Attributes) -> list[tuple[str, str]]:
 
 
 def _in_bytes(value: str, *, is_metadata: bool, in_utf8: bool) -> str:
+    """S3 gives metadata in Latin-1 where they fit, however they came; else as encoded words. System headers come back as
+    they came.
+    """
     fits = max(value) <= "\xff"
-    if fits and not in_utf8:
+    if fits and (is_metadata or not in_utf8):
         return value
-    return _encoded_words(value) if is_metadata and not fits else value.encode().decode("latin-1")
+    return _encoded_words(value) if is_metadata else value.encode().decode("latin-1")
 
 
 def _encoded_words(text: str) -> str:
