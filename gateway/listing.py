@@ -34,7 +34,7 @@ async def list_objects(gateway: Gateway, request: Request) -> Response:
 async def list_objects_v2(gateway: Gateway, request: Request) -> Response:
     query, encode = request.query, encoder(request)
     token, start_after = query.get("continuation-token"), query.get("start-after", "")
-    found, limit = await _find(gateway, request, start_after if token is None else from_token(token))
+    found, limit = await _find(gateway, request, from_token(token) if token else start_after)  # an empty one is none, in S3
     parts = _head(request, encode, limit, is_truncated=bool(found.next_marker))
     parts.append(xml.text("KeyCount", len(found.contents) + len(found.prefixes)))
     if token is not None:

@@ -35,6 +35,8 @@ def test_lists_2500_keys_in_order_with_prefixes(s3: Any, bucket: str) -> None:
     pages = list(s3.get_paginator("list_objects_v2").paginate(Bucket=bucket))
     assert [row["Key"] for page in pages for row in page["Contents"]] == names
     assert [len(page["Contents"]) for page in pages] == [1000, 1000, 500]
+    empty = s3.list_objects_v2(Bucket=bucket, ContinuationToken="")
+    assert (empty["ContinuationToken"], empty["Contents"]) == ("", pages[0]["Contents"])
     grouped = s3.list_objects(Bucket=bucket, Delimiter="/", MaxKeys=3)
     assert [each["Prefix"] for each in grouped["CommonPrefixes"]] == ["0/", "1/", "2/"]
     rest = s3.list_objects(Bucket=bucket, Delimiter="/", Marker=grouped["NextMarker"])
