@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from tests.simulation.cluster.broker import Connection, Weather
-from tests.simulation.cluster.coordinator import SESSION_S, Coordinator
+from tests.simulation.cluster.coordinator import SESSION_S
+from tests.simulation.cluster.owners import Owners
 from tests.simulation.cluster.processes import ClusterLoop, Process
 from tests.simulation.cluster.processor import Processor
 from tests.simulation.plan import Fault, carry_out, planned
@@ -28,13 +29,8 @@ class Cluster(Protocol):
     rng: random.Random
     loop: ClusterLoop
     weather: Weather
-    coordinator: Coordinator
-    processors: list[Processor]
+    owners: Owners
     skews_s: dict[str, float]  # whose wall clock is wrong, by how much
-
-    def start_processor(self, slot: int) -> None: ...
-
-    def lose_views(self, slot: int) -> None: ...
 
     def machines(self) -> list[tuple[Process, Connection]]: ...
 
@@ -72,10 +68,13 @@ class Faults:
         self.planned = planned(rng, self._together, acts_s, BETWEEN_S, self._alone)
 
     async def run(self, act: int) -> None:
+        await carry_out((each for each in self.planned if each.act == act), self.befall)
+        await self.end()
+
+    async def end(self) -> None:
         """Afterwards all is well, as soon as those that are away are back."""
-        await carry_out((each for each in self.planned if each.act == act), self._befall)
         self._in.weather.is_bad = self._in.weather.repeats = False
-        self._in.coordinator.deaf_until.clear()
+        self._in.owners.coordinator.deaf_until.clear()
         self._in.skews_s.clear()
         for _, connection in self._in.machines():
             connection.stalls.clear()
@@ -89,11 +88,11 @@ class Faults:
         """Which it was."""
         faults = [each for each in self.planned if each.act == ALONE]
         for fault in faults:
-            await self._befall(fault)
+            await self.befall(fault)
         await self.everybody_is_back()
         return "".join(each.kind.lstrip("_") for each in faults)
 
-    async def _befall(self, fault: Fault) -> None:
+    async def befall(self, fault: Fault) -> None:
         self._rng = fault.choices()
         await getattr(self, fault.kind)()
 
@@ -102,8 +101,8 @@ class Faults:
             await asyncio.sleep(0.1)
 
     def _victim(self) -> tuple[int, Processor] | None:
-        slot = self._rng.randrange(len(self._in.processors))
-        processor = self._in.processors[slot]
+        slot = self._rng.randrange(len(self._in.owners.processors))
+        processor = self._in.owners.processors[slot]
         return None if processor.process.is_dead else (slot, processor)
 
     async def _crash(self) -> None:
@@ -111,12 +110,12 @@ class Faults:
             return
         slot, processor = victim
         await self._at_a_bad_moment(processor.process, "events landed", processor.process.kill)
-        if processor is not self._in.processors[slot]:
+        if processor is not self._in.owners.processors[slot]:
             return
         self._in.note("crash")
         if self._rng.random() < 0.4:
-            self._in.lose_views(slot)
-        self._in.loop.in_world(self._rng.random() * 8, lambda: self._in.start_processor(slot))
+            self._in.owners.lose_views(slot)
+        self._in.loop.in_world(self._rng.random() * 8, lambda: self._in.owners.start(slot))
 
     async def _restart(self) -> None:
         if (victim := self._victim()) is None:
@@ -127,9 +126,9 @@ class Faults:
 
         async def wait() -> None:
             await asyncio.wait({stopping}, timeout=STOP_S)
-            if processor is self._in.processors[slot] and not processor.process.is_dead:
+            if processor is self._in.owners.processors[slot] and not processor.process.is_dead:
                 processor.process.kill()
-                self._in.start_processor(slot)
+                self._in.owners.start(slot)
 
         self._in.loop.create_task(wait())
         await asyncio.wait({stopping}, timeout=self._rng.random() * 2)
@@ -158,14 +157,14 @@ class Faults:
     async def _expel(self) -> None:
         """The group takes a member for dead that is not."""
         if (victim := self._victim()) is not None:
-            self._in.coordinator.expel(victim[1].member.name)
+            self._in.owners.coordinator.expel(victim[1].member.name)
             self._in.note("expelled")
 
     async def _deafen(self) -> None:
         """A member's heartbeats do not get through; all else does."""
         if (victim := self._victim()) is not None:
             until = self._in.loop.time() + SESSION_S * (0.5 + self._rng.random())
-            self._in.coordinator.deaf_until[victim[1].member.name] = until
+            self._in.owners.coordinator.deaf_until[victim[1].member.name] = until
             self._in.note("heartbeats lost")
 
     async def _storm(self) -> None:
@@ -199,7 +198,7 @@ class Faults:
         self._in.loop.in_world(STALL_S, lambda: setattr(connection, "is_told_late", False))
         before_s, between_s = self._rng.random() * 3, self._rng.random()
         if self._rng.random() < 0.4:
-            others = [each.connection for each in self._in.processors if each is not victim[1]]
+            others = [each.connection for each in self._in.owners.processors if each is not victim[1]]
             self._misread_by(others, before_s + between_s)
         await asyncio.sleep(before_s)
         until_s = self._in.loop.time() + self._rng.random() * STALL_S
@@ -208,7 +207,7 @@ class Faults:
         if self._rng.random() < 0.5:
             connection.stalls = dict.fromkeys(TOPICS, until_s)
         await asyncio.sleep(between_s)
-        self._in.coordinator.expel(victim[1].member.name)
+        self._in.owners.coordinator.expel(victim[1].member.name)
         self._in.note("usurped")
 
     async def _misread(self) -> None:
@@ -223,7 +222,7 @@ class Faults:
             if other is not connection and self._rng.random() < 0.5:
                 other.stalls["owners"] = self._in.loop.time() + seconds
         await asyncio.sleep(self._rng.random())
-        self._in.coordinator.expel(victim[1].member.name)
+        self._in.owners.coordinator.expel(victim[1].member.name)
 
     def _misread_by(self, connections: list[Connection], seconds: float) -> None:
         for each in connections:

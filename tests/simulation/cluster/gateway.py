@@ -46,6 +46,7 @@ class Gateway:
     def __init__(
         self,
         number: int,
+        name: str,
         process: Process,
         connection: Connection,
         weather: Weather,
@@ -57,16 +58,16 @@ class Gateway:
         self._find = find
         self._weather = weather
         self._at = TopicPartition("replies", number % spec.REPLIES.partitions)
-        self._address = replies.address(self._at.partition, f"gateway {number}")
+        self._address = replies.address(self._at.partition, name)
         self.commander = Commander(connection, self._address, clock_ms, durable=True)
         self.reads: SimulatedReads
+        self.open_reads = OpenReads(clock_s=process.clock_s, needs_lease=True)
 
     async def start(self) -> None:
         self.reads = SimulatedReads(self.connection, self._find, self._weather)
         start = await self.connection.latest(self._at)
-        reads = OpenReads(clock_s=self.process.clock_s, needs_lease=True)
-        words = open_reads.say(self.connection, self._address, reads, self.process.clock_s)
-        for each in (self._listen(start), open_reads.follow(self.connection, reads), words):
+        words = open_reads.say(self.connection, self._address, self.open_reads, self.process.clock_s)
+        for each in (self._listen(start), open_reads.follow(self.connection, self.open_reads), words):
             asyncio.create_task(each)  # noqa: RUF006 - the loop of the simulation keeps every task
 
     async def _listen(self, start: int) -> None:

@@ -9,7 +9,6 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from processors.memory import MemoryView
 from processors.reads import Bucket
 from tests.simulation.cluster import checks
 from tests.simulation.cluster.broker import Connection, SimulatedLog, Weather
@@ -17,6 +16,7 @@ from tests.simulation.cluster.clients import KEYS, Client, History
 from tests.simulation.cluster.coordinator import CHECK_S, Coordinator
 from tests.simulation.cluster.faults import Faults
 from tests.simulation.cluster.gateway import Gateway
+from tests.simulation.cluster.owners import Owners, Views
 from tests.simulation.cluster.processes import ClusterLoop, Process
 from tests.simulation.cluster.processor import Processor
 from tests.simulation.invariants import EveryRequestIsAnswered, NobodyNotices, Progress, ViewEqualsReplay
@@ -50,10 +50,7 @@ class ClusterWorld:
         self.partitions = checks.partitions_of(names)
         self.oracles = {number: Oracle(number) for number in self.partitions}
         self._names = names
-        self.coordinator = Coordinator(self.partitions, self.rng, self.loop.time)
-        self.views = [_no_views() for _ in range(self.rng.choice([2, 2, 3]))]
-        self._started = 0
-        self.processors = [self._processor(slot) for slot in range(len(self.views))]
+        self.owners = Owners(self.partitions, self.loop, self.rng, self._processor)
         self.gateways = [self._gateway(number) for number in range(GATEWAYS)]
         self._trouble = Faults(self, [TROUBLE_S], random.Random(f"faults {seed}"))
         if faults is not None:
@@ -81,46 +78,24 @@ class ClusterWorld:
     def machines(self) -> list[tuple[Process, Connection]]:
         return [(each.process, each.connection) for each in self._roles()]
 
-    def start_processor(self, slot: int) -> None:
-        made = self.processors[slot] = self._processor(slot)
-        made.process.run(made.start())
-
-    def lose_views(self, slot: int) -> None:
-        """Some of what was folded last, as in a power cut, or all."""
-        if self.rng.random() < 0.3:
-            self.views[slot] = _no_views()
-            return
-        for partition in self.partitions:
-            self.views[slot][partition].lose_last(self.rng.randrange(4))
-
     # making it
 
     def _roles(self) -> list[Processor | Gateway]:
-        return [*self.processors, *self.gateways]
+        return [*self.owners.processors, *self.gateways]
 
     def _wall_ms(self, whose: str) -> int:
         return int((self.loop.time() + self.skews_s.get(whose, 0.0)) * 1000)
 
-    def _processor(self, slot: int) -> Processor:
-        self._started += 1
+    def _processor(self, name: str, coordinator: Coordinator, views: Views) -> Processor:
         process = Process(self.loop, self.rng.random() * 1e6)
-        return Processor(
-            f"processor-{slot}-{self._started}",
-            process,
-            Connection(self.log, process, self.weather),
-            self.weather,
-            self.coordinator,
-            self.views[slot],
-            lambda: self._wall_ms("processors"),
-        )
+        connection = Connection(self.log, process, self.weather)
+        return Processor(name, process, connection, self.weather, coordinator, views, lambda: self._wall_ms("processors"))
 
     def _gateway(self, number: int) -> Gateway:
         process = Process(self.loop, self.rng.random() * 1e6)
         connection = Connection(self.log, process, self.weather)
-        return Gateway(number, process, connection, self.weather, self._find, lambda: self._wall_ms(f"gateway {number}"))
-
-    def _find(self, endpoint: str) -> Processor | None:
-        return next((each for each in self.processors if each.endpoint == endpoint and not each.process.is_dead), None)
+        name = f"gateway {number}"
+        return Gateway(number, name, process, connection, self.weather, self.owners.find, lambda: self._wall_ms(name))
 
     # the acts
 
@@ -132,7 +107,9 @@ class ClusterWorld:
         await self._trouble.run(0)
         await self._is_live_again()
         await asyncio.gather(*clients)
-        while not self.coordinator.is_settled:  # who died is missed behind a session, its partitions are no one's till then
+        while (
+            not self.owners.coordinator.is_settled
+        ):  # who died is missed behind a session, its partitions are no one's till then
             await asyncio.sleep(CHECK_S)
 
         self.history.unanswered.clear()
@@ -155,7 +132,7 @@ class ClusterWorld:
         """At any time every view is what a fold of the events gives, and nobody has seen anything else."""
         while True:
             await asyncio.sleep(AUDIT_EVERY_S)
-            for each in self.processors:
+            for each in self.owners.processors:
                 for number, oracle in self.oracles.items():
                     await oracle.check_view(self.log, each.ownership.views[number], each.endpoint)
             for number, oracle in self.oracles.items():
@@ -164,7 +141,7 @@ class ClusterWorld:
 
     async def _start(self) -> dict[int, checks.Subscriber]:
         await self.log.create_topics(spec.CLUSTER)
-        for work in (self.coordinator.watch(), self.coordinator.assign()):
+        for work in (self.owners.coordinator.watch(), self.owners.coordinator.assign()):
             self.loop.create_task(work)
         for each in self._roles():
             each.process.run(each.start())
@@ -218,14 +195,10 @@ class ClusterWorld:
         checks.check_history(self.history, self.log.in_time, last_reads)
         checks.check_refusals(self.history, self.log.in_time)
         until_s = self.loop.time() + CAUGHT_UP_S
-        while behind := await checks.is_behind(self.log, self.partitions, self.processors):
+        while behind := await checks.is_behind(self.log, self.partitions, self.owners.processors):
             if self.loop.time() > until_s:
                 raise ViewEqualsReplay(f"{behind} has not caught up after {CAUGHT_UP_S} s")
             await asyncio.sleep(0.25)
-        await checks.check_views(self.log, self.partitions, self.processors)
+        await checks.check_views(self.log, self.partitions, self.owners.processors)
         replays = {number: await checks.replay(self.log, number) for number in self.partitions}
         checks.check_stream(self.history, replays, subscribers)
-
-
-def _no_views() -> dict[int, MemoryView]:
-    return {number: MemoryView() for number in range(spec.EVENTS.partitions)}

@@ -1,15 +1,16 @@
 """What must hold of data nodes when all is well: why they have not converged yet, if they have not."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from awscrt.checksums import crc32c
 
 from datanode.layout import BlobCorrupt
 from datanode.store import BlobMissing, VolumeStore
 from processors.machine import membership, tables
+from processors.memory import MemoryView
+from processors.view import Readable
 from tests.simulation.cluster.checks import replay
 from tests.simulation.data.host import Host
-from tests.simulation.data.owner import PARTITION, Owner
 from tests.simulation.invariants import BrakesHold, ClocksJudgeNobody, CorruptionIsNeverServed, ViewEqualsReplay
 from topics import events, spec
 from topics.memory import MemoryLog
@@ -20,6 +21,7 @@ from topics.spec import TopicPartition
 
 Blob = tuple[int, bytes]
 CONTROL = TopicPartition("events", spec.CONTROL_PARTITION)
+HEARTBEATS = TopicPartition("heartbeats", 0)
 
 
 async def not_whole(log: MemoryLog, placement: Placement, hosts: Sequence[Host]) -> str:
@@ -35,6 +37,14 @@ async def not_whole(log: MemoryLog, placement: Placement, hosts: Sequence[Host])
             if why := await _lacks(log, number, by_name[name]):
                 return f"group {number} at {name}: {why}"
     return ""
+
+
+async def heard_s(log: MemoryLog, name: str) -> float:
+    """When a node was heard last."""
+    for record in reversed(await log.read(HEARTBEATS, max(0, await log.latest(HEARTBEATS) - 100))):
+        if record.key == name.encode():
+            return record.time_ms / 1000
+    return 0.0
 
 
 async def _lacks(log: MemoryLog, number: int, host: Host) -> str:
@@ -60,13 +70,15 @@ async def _is_sound(store: VolumeStore, group: int, blob: bytes, length: int) ->
     return True
 
 
-async def not_converged(log: MemoryLog, owner: Owner, hosts: Sequence[Host]) -> str:
+async def not_converged(log: MemoryLog, placement: Placement, views: Iterable[Readable], hosts: Sequence[Host]) -> str:
     """Why a node has other blobs than those that metadata refer to, or bytes that differ; if so."""
-    placement, referred = owner.placement(), _referred(owner)
+    referred: dict[Blob, Extent] = {}
+    for view in views:
+        referred |= _referred(view)
+        if next(tables.garbage(view), None) is not None or next(tables.dropped(view), None) is not None:
+            return "garbage is not released"
     if why := await not_whole(log, placement, hosts):
         return why
-    if next(tables.garbage(owner.views[PARTITION]), None) is not None:
-        return "garbage is not released"
     for number in range(len(placement.groups)):
         at = TopicPartition("writes", number)
         if await log.earliest(at) < await log.latest(at):
@@ -77,8 +89,9 @@ async def not_converged(log: MemoryLog, owner: Owner, hosts: Sequence[Host]) -> 
     return ""
 
 
-def _referred(owner: Owner) -> dict[Blob, Extent]:
-    extents = (extent for row in owner.objects().values() for extent in row.extents)
+def _referred(view: Readable) -> dict[Blob, Extent]:
+    """By objects, and by parts of uploads that go on."""
+    extents = (extent for _, some in tables.referring(view) for extent in some)
     return {(extent.group, bytes.fromhex(extent.blob)): extent for extent in extents}
 
 
@@ -104,9 +117,8 @@ def _held(store: VolumeStore) -> Iterator[Blob]:
             yield group, held.blob
 
 
-async def check_views(log: MemoryLog, owner: Owner) -> None:
-    for number in (PARTITION, spec.CONTROL_PARTITION):
-        view = owner.views[number]
+async def check_views(log: MemoryLog, views: Mapping[int, MemoryView]) -> None:
+    for number, view in views.items():
         if (await replay(log, number, tables.meta(view).offset)).view.rows != view.rows:
             raise ViewEqualsReplay(f"partition {number}")
 

@@ -89,14 +89,22 @@ class Gateway:
         machine = self.machine = Machine(loop, self.name, rng.random() * 1e6)
         self.connection = Connection(self._log, machine, self._weather)
         self.known = GatewayMap()
-
-        def new_blob() -> bytes:
-            return int(loop.time() * 1000).to_bytes(6, "big") + rng.randbytes(10)
-
-        nodes = lambda endpoint: SimulatedNode(self._network, machine, endpoint)  # noqa: E731
-        self.blobs = Blobs(self.connection, self.known, nodes, durable=True, rng=rng, new_blob=new_blob)
+        self.blobs = blobs_of(self._network, machine, self.connection, self.known, loop.time)
         self.commander = Commander(self.connection, self.name, lambda: int(loop.time() * 1000), durable=True)
         machine.run(self.known.run(self.connection))
+
+
+def blobs_of(
+    network: Network, machine: Machine, connection: Connection, known: PlacementMap, now_s: Callable[[], float]
+) -> Blobs:
+    """What a gateway on `machine` has of the data nodes."""
+    rng = network.rng
+
+    def new_blob() -> bytes:
+        return int(now_s() * 1000).to_bytes(6, "big") + rng.randbytes(10)
+
+    nodes = lambda endpoint: SimulatedNode(network, machine, endpoint)  # noqa: E731
+    return Blobs(connection, known, nodes, durable=True, rng=rng, new_blob=new_blob)
 
 
 class History:

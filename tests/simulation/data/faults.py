@@ -11,14 +11,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from processors.machine.rendezvous import is_candidate
-from tests.simulation.cluster.broker import Weather
-from tests.simulation.data.clients import Gateway
+from tests.simulation.cluster.broker import Connection, Weather
+from tests.simulation.data import checks
 from tests.simulation.data.host import ROOM_BYTES, Host
-from tests.simulation.data.network import Network
-from tests.simulation.data.owner import Owner
+from tests.simulation.data.network import Machine, Network
 from tests.simulation.plan import Fault, carry_out, planned
 from topics import commands
 from topics.memory import MemoryLog
+from topics.placement import Placement
 from topics.sender import CommandSender
 
 BETWEEN_S = 2.5
@@ -28,22 +28,31 @@ LEFT_BYTES = 48 << 10  # on a disk that is full
 TOPICS = ("writes", "placement")
 
 
+class Front(Protocol):
+    """A gateway."""
+
+    name: str
+    machine: Machine
+    connection: Connection
+
+    def start(self) -> None: ...
+
+
 class DataPlane(Protocol):
     """What faults need of the world."""
 
     rng: random.Random
     log: MemoryLog
-    owner: Owner
     network: Network
     weather: Weather
     hosts: list[Host]
-    gateways: list[Gateway]
+
+    @property
+    def gateways(self) -> Sequence[Front]: ...
 
     def note(self, what: str) -> None: ...
 
-    async def heard_s(self, name: str) -> float:
-        """When a node was heard last."""
-        ...
+    def placement(self) -> Placement: ...
 
     async def is_whole(self, since_s: float) -> bool:
         """Whether every group has all its copies of all that was begun after `since_s`."""
@@ -96,9 +105,9 @@ class Faults:
         self.planned = planned(rng, self._together, acts_s, BETWEEN_S, self._alone)
 
     async def run(self, act: int) -> None:
-        await carry_out((each for each in self.planned if each.act == act), self._befall)
+        await carry_out((each for each in self.planned if each.act == act), self.befall)
 
-    async def _befall(self, fault: Fault) -> None:
+    async def befall(self, fault: Fault) -> None:
         self._rng = fault.choices()
         await getattr(self, fault.kind)()
 
@@ -123,7 +132,7 @@ class Faults:
     async def _well(self) -> Host | None:
         """One that was heard just now, so that it is not out if it is away for a while."""
         host = self._rng.choice(self._in.hosts)
-        is_heard = self._loop.time() - await self._in.heard_s(host.name) < UNHEARD_S_MAX
+        is_heard = self._loop.time() - await checks.heard_s(self._in.log, host.name) < UNHEARD_S_MAX
         return None if host.machine.is_dead or host.machine.is_paused or not is_heard else host
 
     async def _may_lose(self, host: Host) -> bool:
@@ -276,7 +285,7 @@ class Faults:
 
     async def _drain(self) -> None:
         """Not where it leaves fewer copies: an operator who does that has a node less to lose."""
-        placement = self._in.owner.placement()
+        placement = self._in.placement()
         left = [name for name, node in placement.nodes.items() if is_candidate(node)]
         if len(left) > placement.copies:
             name = self._rng.choice(left)
@@ -284,7 +293,7 @@ class Faults:
             self._loop.in_world(self._rng.random() * 8, lambda: self._say_soon(commands.DrainNode(name, False)))
             self._in.note("drain")
 
-    def _everybody(self) -> list[Host | Gateway]:
+    def _everybody(self) -> list[Host | Front]:
         return [*self._in.hosts, *self._in.gateways]
 
     def _say_soon(self, body: commands.Body) -> None:

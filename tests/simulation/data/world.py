@@ -10,13 +10,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 import pytest
-from msgspec.structs import replace
 
-from datanode import fetch, heartbeat, leader
-from gateway import payload
 from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.cluster.processes import ClusterLoop, Process
-from tests.simulation.data import checks
+from tests.simulation.data import checks, scale
 from tests.simulation.data.clients import Client, Gateway, Gateways, History
 from tests.simulation.data.faults import Faults
 from tests.simulation.data.host import Host
@@ -29,20 +26,18 @@ from tests.simulation.invariants import (
     ReplicasConverge,
 )
 from tests.simulation.plan import Fault
-from topics import commands, placement, spec
+from topics import commands
 from topics.memory import MemoryLog
+from topics.placement import Placement
 from topics.sender import CommandSender
-from topics.spec import TopicPartition
 
 START_S = 1_700_000_000.0
-GROUPS = 4
 GATEWAYS, CLIENTS_EACH = 2, 2
 TROUBLE_S, ALONE_S = (9.0, 9.0), 6.0
 THINK_S, THINK_ALONE_S = 0.35, 0.4
 READY_S, CONVERGED_S = 15.0, 60.0
 ANSWER_S = 2.0
 LATENESS_S = (0.1, 6.0)  # shorter than the age of an orphan: nothing is on its way for hours
-HEARTBEATS = TopicPartition("heartbeats", 0)
 
 
 class DataWorld:
@@ -71,14 +66,8 @@ class DataWorld:
         """Raises `InvariantBroken`."""
         asyncio.set_event_loop(self.loop)
         try:
-            with pytest.MonkeyPatch.context() as patch:  # smaller, so that much happens to little
-                patch.setattr(placement, "GROUPS", GROUPS)
-                patch.setattr(payload, "EXTENT_BYTES_MAX", 40_000)
-                patch.setattr(fetch, "WINDOW_BYTES", 20_000)
-                patch.setattr(fetch, "SMALL_BYTES", 10_000)
-                patch.setattr(fetch, "PAGE_BLOBS", 3)
-                patch.setattr(leader, "CHUNKS_MAX", 2)
-                patch.setattr(heartbeat, "CLOCK_EVERY", 2)
+            with pytest.MonkeyPatch.context() as patch:
+                scale.shrink(patch)
                 self.loop.run_until_complete(self._live())
         finally:
             self.loop.close()
@@ -97,16 +86,13 @@ class DataWorld:
         self.hosts.append(host)
         host.start()
 
-    async def heard_s(self, name: str) -> float:
-        for record in reversed(await self.log.read(HEARTBEATS, max(0, await self.log.latest(HEARTBEATS) - 100))):
-            if record.key == name.encode():
-                return record.time_ms / 1000
-        return 0.0
+    def placement(self) -> Placement:
+        return self.owner.placement()
 
     async def is_whole(self, since_s: float) -> bool:
         if any(each.writing_since_s is not None and each.writing_since_s <= since_s for each in self.clients):
             return False
-        placement = self.owner.placement()
+        placement = self.placement()
         has_all = all(len(group.targets) == placement.copies for group in placement.groups)
         return has_all and not await checks.not_whole(self.log, placement, self.hosts)
 
@@ -138,9 +124,7 @@ class DataWorld:
         await self._converges()
 
     async def _start(self) -> None:
-        await self.log.create_topics(
-            [replace(each, partitions=GROUPS) if each == spec.WRITES else each for each in spec.CLUSTER]
-        )
+        await self.log.create_topics(scale.TOPICS)
         gateways = Gateways(self.network)
         process = Process(self.loop, 0.0)
         connection = Connection(self.log, process, Weather(self.rng, self.note))
@@ -155,7 +139,7 @@ class DataWorld:
         send = CommandSender(self.log, lambda: int(self.loop.time() * 1000))
         await send(commands.CreateBucket(BUCKET, INCARNATION, "us-east-1"))
         until_s = self.loop.time() + READY_S
-        while why := await checks.not_whole(self.log, self.owner.placement(), self.hosts):
+        while why := await checks.not_whole(self.log, self.placement(), self.hosts):
             if self.loop.time() > until_s:
                 raise ReplicasConverge(f"not at the start: {why}")
             await asyncio.sleep(0.25)
@@ -169,13 +153,13 @@ class DataWorld:
 
     async def _converges(self) -> None:
         until_s = self.loop.time() + CONVERGED_S
-        while why := await checks.not_converged(self.log, self.owner, self.hosts):
+        while why := await checks.not_converged(self.log, self.placement(), self.owner.views.values(), self.hosts):
             if self.loop.time() > until_s:
                 raise ReplicasConverge(f"{CONVERGED_S} s after all was well: {why}")
             await asyncio.sleep(0.5)
         if self.network.failures:
             raise NodesFailAsTheySay(f"{self.network.failures}")
-        await checks.check_views(self.log, self.owner)
+        await checks.check_views(self.log, self.owner.views)
         await checks.check_brakes(self.log)
         rows = self.owner.objects()
         for key in self.history.possible:

@@ -15,7 +15,8 @@ from tests.simulation.invariants import (
     ReadsAreLinearizable,
     RefusalsAreTrue,
 )
-from tests.simulation.store.histories import Change, Histories, Key, KeyHistory, Value
+from tests.simulation.scratch import Change
+from tests.simulation.store.histories import Histories, Key, KeyHistory, Value
 from topics import commands, spec
 from topics.log import LogError
 from topics.objects import Attributes, Extent, Preconditions

@@ -1,34 +1,17 @@
 """What clients asked and were told, and what may be seen for it.
 
-Each key, and each scratch bucket, has one client that changes it, so what may be seen is known: what was acknowledged last,
+Each key has one client that changes it, so what may be seen is known: what was acknowledged last,
 or what an operation led to whose outcome is unknown. A value is a number in the payload.
 """
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Literal
 
 from tests.simulation.invariants import NoAcknowledgedWriteIsLost, ReadsAreLinearizable, RefusalsAreTrue
+from tests.simulation.scratch import ScratchBucket
 
 Value = int | None  # None: no such key
 Key = tuple[str, str]  # bucket, name
-Bucket = Literal["absent", "empty", "full"]
-Change = Literal["create", "delete", "put", "remove"]
-LEADS_TO: dict[tuple[Bucket, Change], Bucket | str] = {  # a state, or the code with which it is refused
-    ("absent", "create"): "empty",
-    ("empty", "create"): "BucketAlreadyOwnedByYou",
-    ("full", "create"): "BucketAlreadyOwnedByYou",
-    ("absent", "delete"): "NoSuchBucket",
-    ("empty", "delete"): "absent",
-    ("full", "delete"): "BucketNotEmpty",
-    ("absent", "put"): "NoSuchBucket",
-    ("empty", "put"): "full",
-    ("full", "put"): "full",
-    ("absent", "remove"): "NoSuchBucket",
-    ("empty", "remove"): "empty",
-    ("full", "remove"): "empty",
-}
-STATES: tuple[Bucket, ...] = ("absent", "empty", "full")
 
 
 class KeyHistory:
@@ -64,30 +47,6 @@ class KeyHistory:
     def _check_refused(self, key: Key, found: Value) -> None:
         if found in self.refused:
             raise RefusalsAreTrue(f"{key} is {found}, which was refused")
-
-
-class ScratchBucket:
-    """A bucket that comes and goes, with one object at most."""
-
-    def __init__(self) -> None:
-        self.possible: set[Bucket] = {"absent"}
-
-    def asked(self, change: Change) -> set[Bucket]:
-        """What was possible before; from here on the outcome is unknown."""
-        before = self.possible
-        self.possible = before | _done(before, change)
-        return before
-
-    def answered(self, name: str, before: set[Bucket], change: Change, code: str = "") -> None:
-        """Done, or refused with a code."""
-        refused = {state for state in before if LEADS_TO[state, change] == code}
-        self.possible = refused if code else _done(before, change)
-        if not self.possible:
-            raise RefusalsAreTrue(f"{change} of {name} was {code or 'done'}, which was {' or '.join(sorted(before))}")
-
-
-def _done(before: set[Bucket], change: Change) -> set[Bucket]:
-    return {after for state in before for after in STATES if LEADS_TO[state, change] == after}
 
 
 class Histories:

@@ -31,9 +31,10 @@ from tests.simulation.invariants import LogIsTrimmed, Progress, StoreServes, Str
 from tests.simulation.loop import Crash, Deadlock, SimulatedLoop
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Fault, carry_out
+from tests.simulation.scratch import ScratchBucket
 from tests.simulation.store.clients import BUCKETS, CLIENTS, FAILURES, Client, check_last
 from tests.simulation.store.faults import ENDS, OF_DISKS, Trouble, arm, planned
-from tests.simulation.store.histories import Histories, ScratchBucket
+from tests.simulation.store.histories import Histories
 from tests.simulation.store.metered import MeteredView, metered
 from tests.simulation.store.releases import REFUSAL, run_release
 from tests.simulation.table import MemoryTable
