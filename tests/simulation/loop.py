@@ -1,13 +1,13 @@
 """An event loop in virtual time that runs ready callbacks in a seeded order and stops dead after a number of steps."""
 
 import asyncio
-import contextlib
 import random
 import selectors
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+AWAITED_AT_THE_END_MAX = 100  # by one coroutine that is cancelled
 
 
 class Deadlock(Exception):
@@ -47,14 +47,29 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
     def end(self) -> None:
         """The process is dead: nothing goes on; what coroutines do on their way out must reach no disk."""
-        for task in asyncio.all_tasks(self):
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coroutine: Any = task.get_coro()
-            with contextlib.suppress(BaseException):
-                coroutine.close()
+        ended: set[asyncio.Task[Any]] = set()
+        while tasks := asyncio.all_tasks(self) - ended:  # some begin others on their way out
+            for task in tasks:
+                self.cancel_at_once(task)
+            ended |= tasks
         self._ready.clear()  # type: ignore[attr-defined]
         self.close()
         asyncio.set_event_loop(None)
+
+    def cancel_at_once(self, task: "asyncio.Task[Any]") -> None:
+        """To its end: whatever it waits for on its way out is cancelled, too."""
+        task._log_destroy_pending = False  # type: ignore[attr-defined]
+        coroutine: Any = task.get_coro()
+        running = asyncio._get_running_loop()
+        asyncio._set_running_loop(self)
+        try:
+            for _ in range(AWAITED_AT_THE_END_MAX):
+                coroutine.throw(asyncio.CancelledError())
+        except BaseException:  # noqa: BLE001 - its end, whichever
+            return
+        finally:
+            asyncio._set_running_loop(running)
+        raise AssertionError(f"{coroutine} does not end when it is cancelled")
 
     def _run_once(self) -> None:
         ready: Any = self._ready  # type: ignore[attr-defined]

@@ -5,7 +5,6 @@ none is the world itself: network, brokers, clients' watches.
 """
 
 import asyncio
-import contextlib
 import contextvars
 import heapq
 import random
@@ -17,7 +16,6 @@ from tests.simulation.loop import Deadlock, SimulatedLoop
 T = TypeVar("T")
 STEP_S = 0.0005
 TASKS_MAX = 256  # kept in mind, before those that are done are forgotten
-CLOSE_ATTEMPTS = 5
 PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("process")
 
 
@@ -117,14 +115,8 @@ class ClusterLoop(SimulatedLoop):
         tasks = self._tasks_of(owner)
         while tasks:
             task, _ = tasks.popitem()
-            if task.done():
-                continue
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            coroutine: Any = task.get_coro()
-            for _ in range(CLOSE_ATTEMPTS):  # one that waits on its way out is told again
-                with contextlib.suppress(BaseException):
-                    coroutine.close()
-                    break
+            if not task.done():
+                self.cancel_at_once(task)
 
     def close(self) -> None:
         if not self.is_closed():
