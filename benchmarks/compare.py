@@ -1,8 +1,8 @@
 """`python -m benchmarks.compare OTHER`: the CPU time of a request, of this tree's `bucketlog serve` against another's.
 
-OTHER is the installed command of another tree (…/.venv/bin/bucketlog). Both are measured in turn, round by round, so that a
-machine whose speed drifts slows both alike; the ratio of each pair counts. CPU time is user and system time of the server
-process, all its threads, while it answers; the load generator's is not in it.
+OTHER is the installed command of another tree (…/.venv/bin/bucketlog). Both serve at once, and each case is sent to them in
+short turns, so that a machine whose speed drifts slows both alike; the ratio of each round counts. CPU time is user and
+system time of the server process, all its threads, while it answers; the load generator's is not in it.
 """
 
 import argparse
@@ -10,7 +10,6 @@ import os
 import statistics
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.bench import CASES, Case, prepare
@@ -26,20 +25,34 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 
 
-def measure(command: str, cases: Sequence[Case], seconds: float) -> dict[str, float]:
-    """Microseconds of CPU a request, by case."""
-    found = {}
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        server = Server(Path(folder) / "data", command=command).start()
-        assert server.process is not None
-        target = Target("127.0.0.1", server.port, ACCESS_KEY, SECRET_KEY)
-        prepare(target)
-        for case in cases:
-            before = cpu_s(server.process.pid)
-            outcome = run(target, case.connections, seconds, case.calls(0))
-            found[case.name] = (cpu_s(server.process.pid) - before) / len(outcome.latencies_s) * 1e6
-        server.stop()
-    return found
+class Side:
+    """One of the two that are compared."""
+
+    def __init__(self, command: str, folder: Path) -> None:
+        self._server = Server(folder / "data", command=command).start()
+        self._target = Target("127.0.0.1", self._server.port, ACCESS_KEY, SECRET_KEY)
+        prepare(self._target)
+
+    def measure(self, case: Case, seconds: float) -> tuple[float, int]:
+        """(seconds of CPU, requests)."""
+        assert self._server.process is not None
+        before = cpu_s(self._server.process.pid)
+        outcome = run(self._target, case.connections, seconds, case.calls(0))
+        return cpu_s(self._server.process.pid) - before, len(outcome.latencies_s)
+
+    def stop(self) -> None:
+        self._server.stop()
+
+
+def compare(here: Side, there: Side, case: Case, seconds: float) -> tuple[float, float]:
+    """Microseconds of CPU a request. In turns of a second: here, there, there, here, …"""
+    spent: dict[Side, list[float]] = {here: [0.0, 0], there: [0.0, 0]}
+    for turn in range(2 * max(1, round(seconds))):
+        side = here if turn % 4 in (0, 3) else there
+        for at, measured in enumerate(side.measure(case, 1)):
+            spent[side][at] += measured
+    of_here, of_there = (cpu / requests * 1e6 for cpu, requests in spent.values())
+    return of_here, of_there
 
 
 def main() -> None:
@@ -51,17 +64,19 @@ def main() -> None:
     options = parser.parse_args()
     cases = [case for case in CASES if options.only in case.name]
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for number in range(options.rounds):
-        order = (BUCKETLOG, options.other) if number % 2 else (options.other, BUCKETLOG)
-        found = {command: measure(command, cases, options.seconds) for command in order}
-        for case in cases:
-            pairs[case.name].append((found[BUCKETLOG][case.name], found[options.other][case.name]))
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        here, there = (Side(command, Path(folder) / str(at)) for at, command in enumerate((BUCKETLOG, options.other)))
+        for _ in range(options.rounds):
+            for case in cases:
+                pairs[case.name].append(compare(here, there, case, options.seconds))
+        here.stop()
+        there.stop()
     print("| what | here, µs of CPU a request | there | ratio: median, min, max |\n|---|---|---|---|")
     for name, each in pairs.items():
-        ratios = sorted(here / there for here, there in each)
-        here, there = (statistics.median(side) for side in zip(*each, strict=True))
+        ratios = sorted(ours / theirs for ours, theirs in each)
+        ours, theirs = (statistics.median(side) for side in zip(*each, strict=True))
         print(
-            f"| {name} | {here:,.0f} | {there:,.0f} | {statistics.median(ratios):.3f}, {ratios[0]:.3f}, {ratios[-1]:.3f} |"
+            f"| {name} | {ours:,.0f} | {theirs:,.0f} | {statistics.median(ratios):.3f}, {ratios[0]:.3f}, {ratios[-1]:.3f} |"
         )
 
 

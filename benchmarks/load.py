@@ -4,6 +4,7 @@ Only what a measurement needs: requests are put together as bytes, answers are r
 """
 
 import asyncio
+import functools
 import hashlib
 import hmac
 import time
@@ -11,11 +12,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
+from gateway import sigv4
 from gateway.claim import ALGORITHM
-from gateway.sigv4 import signing_key
 
 REGION = "us-east-1"
 PAYLOAD = "UNSIGNED-PAYLOAD"
+signing_key = functools.lru_cache(sigv4.signing_key)  # as SDKs keep it, all day
 
 
 class Target(NamedTuple):

@@ -6,9 +6,9 @@ that is answered before it has sent all gets to read the answer: see `linger`; o
 
 import asyncio
 import functools
-import time
 from collections.abc import Iterable
 from email.utils import formatdate
+from time import time
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -27,13 +27,13 @@ class _Dated(list[tuple[bytes, bytes]]):
     """Of all answers. Uvicorn's own date is of the second before, or of a request's head: too early for what it made."""
 
     def __add__(self, others: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:  # type: ignore[override]
-        return [(b"date", _date(int(time.time()))), *others]
+        return [_date(int(time())), *others]
 
 
 @functools.lru_cache(1)
-def _date(time_s: int) -> bytes:
-    """RFC 9110 §5.6.7."""
-    return formatdate(time_s, usegmt=True).encode()
+def _date(time_s: int) -> tuple[bytes, bytes]:
+    """The header of this second (RFC 9110 §5.6.7)."""
+    return b"date", formatdate(time_s, usegmt=True).encode()
 
 
 _HEADERS = _Dated()
@@ -95,11 +95,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """For what is no HTTP request; S3's form, as no gateway sees it."""
         self._end_head()
         body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>BadRequest</Code><Message>{msg}</Message></Error>'
-        date = _date(int(time.time())).decode()
-        head = (
-            f"HTTP/1.1 400 Bad Request\r\ndate: {date}\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\n"
+        _, date = _date(int(time()))
+        fields = (
+            f"date: {date.decode()}\r\ncontent-type: application/xml\r\ncontent-length: {len(body)}\r\nconnection: close"
         )
-        self.transport.write(f"{head}connection: close\r\n\r\n{body}".encode())
+        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{fields}\r\n\r\n{body}".encode())
         if self.cycle is not None and not self.cycle.response_complete:  # whoever reads the body learns of it
             self.cycle.disconnected = True
             self.cycle.message_event.set()

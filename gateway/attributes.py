@@ -75,7 +75,7 @@ def from_headers(headers: Mapping[str, str], in_utf8: Collection[str] = ()) -> A
         if kept:
             system["content-encoding"] = ", ".join(kept)
     content_type = headers.get("content-type") or "binary/octet-stream"
-    marked = [name for name in sorted(in_utf8) if name in ("content-type", *SYSTEM)]
+    marked = tuple(name for name in sorted(in_utf8) if name in ("content-type", *SYSTEM)) if in_utf8 else ()
     return Attributes(content_type, system, metadata, storage_class, marked)
 
 

@@ -11,7 +11,9 @@ import asyncio
 import hashlib
 import hmac
 import re
+import weakref
 from collections.abc import AsyncIterator
+from typing import Any
 
 from gateway import checksums
 from gateway.errors import S3Error
@@ -56,6 +58,10 @@ class Body:
         self.trailers: dict[str, str] = {}
         self._data, self._at = b"", 0  # of an aws-chunked body: what came last, and what of it was decoded
         self._ended = False
+        self._reader: asyncio.Task[Any] | None = None  # that waits for the next message
+        self._waits_since_s = 0.0
+        self._is_idle = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def _length(self) -> int:
         headers = self._request.headers
@@ -81,11 +87,27 @@ class Body:
         if received != self.length:
             raise S3Error("IncompleteBody")
 
+    async def joined(self) -> bytes:
+        """`chunks` of a small body in one piece; without a step for each layer where it comes so."""
+        if self._is_chunked:
+            return b"".join([chunk async for chunk in self.chunks()])
+        received, parts = 0, []
+        while not self._ended:
+            parts.append(await self._more())
+            received += len(parts[-1])
+            if received > self.length:
+                raise S3Error("IncompleteBody", "More bytes than announced were sent.")
+        if received != self.length:
+            raise S3Error("IncompleteBody")
+        data = b"".join(parts)  # of one part that part itself
+        self.digests.update(data)
+        return data
+
     async def whole(self, size_max: int) -> bytes:
         """A small body, verified. Raises MaxMessageLengthExceeded over `size_max` bytes."""
         if self.length > size_max:
             raise S3Error("MaxMessageLengthExceeded")
-        data = b"".join([chunk async for chunk in self.chunks()])
+        data = await self.joined()
         self.digests.finish(self.trailers)
         return data
 
@@ -96,14 +118,24 @@ class Body:
                 yield data
 
     async def _more(self) -> bytes:
+        """Raises RequestTimeout, or `ClientGone`. One timer for all messages of a body."""
+        loop = asyncio.get_running_loop()
+        self._waits_since_s, self._reader = loop.time(), asyncio.current_task(loop)
+        if self._timer is None:
+            self._timer = loop.call_later(IDLE_S_MAX, _look, weakref.ref(self))
         try:
-            async with asyncio.timeout(IDLE_S_MAX):
-                message = await self._request.receive()
-        except TimeoutError:
+            message = await self._request.receive()
+        except asyncio.CancelledError:
+            if not self._is_idle or self._reader is None or self._reader.uncancel() > 0:
+                raise
             raise S3Error("RequestTimeout") from None
+        finally:
+            self._reader = None
         if message["type"] == "http.disconnect":
             raise ClientGone
         self._ended = self._request.is_drained = not message.get("more_body", False)
+        if self._ended:
+            self._timer.cancel()
         body: bytes = message.get("body", b"")
         self._request.received_bytes += len(body)
         return body
@@ -196,3 +228,19 @@ class Body:
         piece = self._data[self._at : self._at + size_max]
         self._at += len(piece)
         return piece
+
+    def look(self) -> None:
+        """Whether the client sends: whoever waited too long for it is woken."""
+        loop = asyncio.get_running_loop()
+        idle_s = loop.time() - self._waits_since_s if self._reader is not None else 0.0
+        if self._reader is None or idle_s < IDLE_S_MAX:
+            self._timer = loop.call_later(IDLE_S_MAX - idle_s, _look, weakref.ref(self))
+        else:
+            self._is_idle = True
+            self._reader.cancel()
+
+
+def _look(body: "weakref.ref[Body]") -> None:
+    """A body that nobody reads any more is not kept for its timer."""
+    if (found := body()) is not None:
+        found.look()

@@ -15,6 +15,7 @@ from topics.objects import Checksum
 DEFAULT = "CRC64NVME"  # what S3 adds where a client names none
 FULL_OBJECT = ("CRC32", "CRC32C", "CRC64NVME")  # of an upload in parts: the sums of parts can be combined
 _PREFIX = "x-amz-checksum-"
+_BY_CLIENT = "x-amz-checksum-algorithm"
 _BY_SDK = "x-amz-sdk-checksum-algorithm"
 _UNSUPPORTED = "Checksum algorithm provided is unsupported. Please try again with any of the valid types:"
 _NO_VALUES = (f"{_PREFIX}algorithm", f"{_PREFIX}mode", f"{_PREFIX}type")
@@ -98,7 +99,7 @@ def wanted_algorithm(headers: dict[str, str]) -> str:
 
     Raises InvalidRequest for another than S3 has.
     """
-    name = headers.get(f"{_PREFIX}algorithm", headers.get(_BY_SDK))
+    name = headers.get(_BY_CLIENT, headers.get(_BY_SDK))
     if name is None:
         return ""
     if name.upper() not in _ALGORITHMS:
@@ -134,9 +135,13 @@ class BodyDigests:
         self.algorithm = _named(headers, self._given.algorithm if self._given else trailer) or default
         self._md5 = new("MD5")
         self._sha256 = new("SHA256") if signed else None
-        known = {"MD5": self._md5, "SHA256": self._sha256}
-        self._checksum = known.get(self.algorithm) or new(self.algorithm)
-        self._all = list(dict.fromkeys(each for each in (self._md5, self._sha256, self._checksum) if each is not None))
+        self._all: list[Digest] = [self._md5]
+        if self._sha256 is not None:
+            self._all.append(self._sha256)
+        known = {"MD5": self._md5, "SHA256": self._sha256}.get(self.algorithm)
+        self._checksum = known or new(self.algorithm)
+        if known is None:
+            self._all.append(self._checksum)
 
     def update(self, data: bytes) -> None:
         for each in self._all:

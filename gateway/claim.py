@@ -16,7 +16,7 @@ from gateway.request import Request, http_date
 ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_S_MAX = 15 * 60
 EXPIRES_S_MAX = 7 * 24 * 3600
-_DATES_KEPT = 64  # parsed: clients that send many requests name the same second in all of them
+_DATES_KEPT = _SCOPES_KEPT = 64  # parsed: clients that send many requests name the same second in all of them
 _DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _DAY = re.compile(r"[0-9]{8}")
 _HEADER = re.compile(r"Credential=([^,\s]+),\s*SignedHeaders=([^,\s]+),\s*Signature=([0-9a-f]{64})")
@@ -60,7 +60,7 @@ def from_header(request: Request, now_s: float, region: str | None) -> Claim:
     if not _DATE.fullmatch(date):
         raise S3Error("AccessDenied", "AWS authentication requires a valid Date or x-amz-date header")
     off_s = abs(_seconds(date) - now_s)
-    access_key, scope = scope_of(match[1], date, _IN_HEADER, region)
+    access_key, scope = _kept_scope(match[1], date[:8], _IN_HEADER, region)
     if off_s > SKEW_S_MAX:
         raise S3Error(
             "RequestTimeTooSkewed",
@@ -92,7 +92,7 @@ def from_query(request: Request, now_s: float, region: str | None) -> Claim:
             f"{EXPIRES_S_MAX} seconds",
         )
     from_s = _seconds(date)
-    access_key, scope = scope_of(query["X-Amz-Credential"], date, _IN_QUERY, region)
+    access_key, scope = _kept_scope(query["X-Amz-Credential"], date[:8], _IN_QUERY, region)
     until_s = from_s + int(expires)
     if from_s - now_s > SKEW_S_MAX:
         raise S3Error("AccessDenied", "Request is not yet valid", (), ServerTime=_iso(now_s))
@@ -102,21 +102,27 @@ def from_query(request: Request, now_s: float, region: str | None) -> Claim:
     return Claim(access_key, scope, query["X-Amz-SignedHeaders"].split(";"), query["X-Amz-Signature"], date)
 
 
-def scope_of(credential: str, date: str, wrong: Wrong, region: str | None) -> tuple[str, str]:
-    """(access key, date/region/service/aws4_request). `region`: the one that it must be for; None where any will do.
+def scope_of(credential: str, day: str, wrong: Wrong, region: str | None) -> tuple[str, str]:
+    """(access key, date/region/service/aws4_request). `day`: the one that it must be of, YYYYMMDD.
+
+    `region`: the one that it must be for; None where any will do.
 
     Raises the S3 error that `wrong` names, with what is amiss.
     """
     access_key, *scope = credential.rsplit("/", 4)
-    if len(scope) == 4 and access_key and scope[0] == date[:8] and scope[2:] == ["s3", "aws4_request"]:
+    if len(scope) == 4 and access_key and scope[0] == day and scope[2:] == ["s3", "aws4_request"]:
         if region is None or scope[1] == region:
             return access_key, "/".join(scope)
         message = f"{wrong.prefix}the region '{scope[1]}' is wrong; expecting '{region}'"
         raise S3Error(wrong.code, message, (), Region=region)
-    raise S3Error(wrong.code, wrong.prefix + _amiss(access_key, scope, date))
+    raise S3Error(wrong.code, wrong.prefix + _amiss(access_key, scope, day))
 
 
-def _amiss(access_key: str, scope: list[str], date: str) -> str:
+# Who sends many requests names the same in all of them.
+_kept_scope = functools.lru_cache(_SCOPES_KEPT)(scope_of)
+
+
+def _amiss(access_key: str, scope: list[str], today: str) -> str:
     if len(scope) < 4:
         return 'the Credential is mal-formed; expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
     day, _, service, terminal = scope
@@ -128,7 +134,7 @@ def _amiss(access_key: str, scope: list[str], date: str) -> str:
         return f'incorrect terminal "{terminal}". This endpoint uses "aws4_request".'
     if service != "s3":
         return f'incorrect service "{service}". This endpoint belongs to "s3".'
-    return f'Invalid credential date "{day}". This date is not the same as X-Amz-Date: "{date[:8]}".'
+    return f'Invalid credential date "{day}". This date is not the same as X-Amz-Date: "{today}".'
 
 
 def _malformed(rest: str) -> S3Error:

@@ -39,7 +39,7 @@ async def store(blobs: Blobs, body: Body, partition: int) -> Stored:
     Raises S3Error, ClientGone, LogError or OSError; nothing is left behind then.
     """
     if body.length <= INLINE_BYTES_MAX:
-        data = b"".join([chunk async for chunk in body.chunks()])
+        data = await body.joined()
         etag, checksum = body.digests.finish(body.trailers)
         return Stored(await put_inline(blobs, data, partition), etag, checksum)
     digests: list[tuple[str, Checksum]] = []

@@ -63,7 +63,7 @@ def _signer(gateway: Gateway, fields: dict[str, str]) -> str:
             raise invalid_argument("x-amz-algorithm", fields["x-amz-algorithm"], message)
         credential, date = _field(fields, "x-amz-credential"), _field(fields, "x-amz-date")
         given = _field(fields, "x-amz-signature")
-        access_key, scope = claim.scope_of(credential, date, claim.IN_FORM, gateway.region)
+        access_key, scope = claim.scope_of(credential, date[:8], claim.IN_FORM, gateway.region)
         key = sigv4.signing_key(sigv4.secret_of(credentials, access_key), scope)
         expected = hmac.digest(key, policy, "sha256").hex()
     if not hmac.compare_digest(expected.encode(), given.encode()):

@@ -80,10 +80,14 @@ class Request:
         size = 0
         for raw_name, raw_value in scope["headers"]:
             size += len(raw_name) + len(raw_value)
-            name, value = raw_name.decode("latin-1"), _text(raw_value)
-            if len(value) != len(raw_value):
-                self.in_utf8 |= {name}
-            value = value.strip(" \t")
+            name = raw_name.decode("latin-1")
+            if raw_value.isascii():
+                value = raw_value.decode("ascii").strip(" \t")
+            else:
+                value = _text(raw_value)
+                if len(value) != len(raw_value):
+                    self.in_utf8 |= {name}
+                value = value.strip(" \t")
             self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
         self.is_drained = self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers
         if size > HEADER_BYTES_MAX:

@@ -40,7 +40,7 @@ def plain_document(name: str, parts: Iterable[str]) -> bytes:
 
 def timestamp(time_ms: int) -> str:
     seconds, millis = divmod(time_ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{millis:03}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{millis:03}Z"  # strftime takes three times as long
 
 
 def parse(data: bytes, root: str, elements_max: int = ELEMENTS_MAX) -> ElementTree.Element:

@@ -28,7 +28,7 @@ class Attributes(msgspec.Struct, frozen=True, omit_defaults=True):
     headers: dict[str, str] = {}  # Cache-Control and the other system headers, by lower-case name
     metadata: dict[str, str] = {}  # x-amz-meta-*, without the prefix
     storage_class: str = "STANDARD"
-    in_utf8: list[str] = []  # names of headers whose bytes were UTF-8, not Latin-1
+    in_utf8: tuple[str, ...] = ()  # names of headers whose bytes were UTF-8, not Latin-1
 
 
 class Preconditions(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -66,7 +66,7 @@ def test_no_text_is_damaged(text: str) -> None:
 
 
 def test_what_is_copied_keeps_its_bytes() -> None:
-    old = Attributes(headers={"cache-control": "é"}, in_utf8=["cache-control"])
+    old = Attributes(headers={"cache-control": "é"}, in_utf8=("cache-control",))
     assert attributes.to_headers(old)[-1] == ("cache-control", "Ã©")
     assert attributes.to_headers(Attributes(headers={"cache-control": "é"}))[-1] == ("cache-control", "é")
 
