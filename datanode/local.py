@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
+from awscrt.checksums import crc32c
+
 from datanode.layout import BlobCorrupt
 from datanode.leader import LeadingWriter
 from datanode.node import QUORUM_S, BlobRef, BlobUnavailable, Nodes, Piece, Writer
@@ -10,6 +12,7 @@ from datanode.placement import PlacementMap
 from datanode.replica import GroupReplica
 from datanode.store import BlobMissing, BlobWriter, Held, VolumeStore
 from datanode.turns import COPY_BYTES_PER_S, Rate
+from topics.log import LogError
 from topics.writes import UNKNOWN_PARTITION
 
 BEHIND_S_MAX = 5.0  # how long a request waits for a record of `writes` that is on its way
@@ -77,11 +80,16 @@ class LocalNode:
             await self._reached(ref.group, position)
         replica = self._replicas.get(ref.group)
         if replica is not None and replica.wants(ref.blob):  # what came meanwhile, if it did, was not compared to its claim
+            if (data := await _from_log(replica, ref, start, size)) is not None:
+                return data
             raise OSError(f"blob {ref.blob.hex()} is still to be fetched by {self._own}")
         try:
             return await self._store.read(ref.group, ref.blob, start, size, ref.crc32c)
         except BlobCorrupt as error:
             self._on_damaged(ref.group, ref.blob)
+            known = replica if self._store.may_be_lost(ref.group, ref.blob) else None
+            if known is not None and (data := await _from_log(known, ref, start, size)) is not None:
+                return data
             raise BlobUnavailable(str(error)) from error
         except BlobMissing as error:
             if replica is None or not self._holds(ref.group):  # only who has all of a group can tell that a blob is gone
@@ -128,6 +136,17 @@ class LocalNode:
         if (replica := self._replicas.get(group)) is None:
             raise OSError(f"{self._own} does not serve group {group}")
         return replica
+
+
+async def _from_log(replica: GroupReplica, ref: BlobRef, start: int, size: int) -> bytes | None:
+    """Bytes of a small blob that the volumes do not have: the disk is full, or could not be synced. Raises `OSError`."""
+    try:
+        data = await replica.payload(ref.blob)
+    except LogError as error:
+        raise OSError(str(error)) from error
+    if data is None or start + size > len(data) or ref.crc32c not in (None, crc32c(data)):
+        return None
+    return data[start : start + size]
 
 
 class MissingNode:

@@ -11,7 +11,7 @@ Errors: an unknown record stops the group on this node, loudly.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from datanode.fetch import CLAIMS_AT_ONCE, Fetch, Wanted
 from datanode.node import BlobUnavailable
@@ -89,6 +89,32 @@ class GroupReplica:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def payload(self, blob: bytes) -> bytes | None:
+        """Of a small blob, from the log: as long as it is not known to be in synced volumes, the log has it. Raises
+        `LogError`."""
+        offset, wanted = self._wanted.get(blob, (0, None))
+        if wanted is not None:  # a large one
+            return None
+        async for record, write in self._unsynced(offset):
+            if record.key == blob and isinstance(write, writes.Payload):
+                return write.data
+        return None
+
+    async def take_again(self) -> None:
+        """Those that are not whole in the volumes, as after a sync that failed. Raises `OSError`, `LogError`."""
+        async for record, write in self._unsynced():
+            if isinstance(write, writes.Payload) and self._store.has(self.group, record.key):
+                self._store.put_all([NewBlob(self.group, record.key, write.partition, write.data)])
+
+    async def _unsynced(self, start: int = 0) -> AsyncIterator[tuple[Record, writes.Write]]:
+        """What was consumed, from `start` on, and is not known to be in synced volumes."""
+        synced = self.begins if self.synced is None else self.synced
+        start = max(start, synced, await self._log.earliest(self._at))
+        while start < self.position and (records := await self._log.read(self._at, start)):
+            for record in records:
+                yield record, decoded(self._at, record, writes.decode)
+            start = records[-1].offset + 1
 
     async def reached(self, position: int) -> None:
         """Return when the record at `position` was consumed."""

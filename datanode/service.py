@@ -189,7 +189,7 @@ class NodeService:
             group, blob = await self._damaged.get()
             try:
                 await self._replace(group, blob)
-            except OSError as error:
+            except (OSError, LogError) as error:
                 log_.warning("blob %s is damaged and its repair will be tried again: %s", blob.hex(), error)
                 asyncio.get_running_loop().call_later(REPAIR_AGAIN_S, self._damaged.put_nowait, (group, blob))
                 continue
@@ -198,10 +198,12 @@ class NodeService:
     async def _replace(self, group: int, blob: bytes) -> None:
         if not self.member.is_registered:
             raise OSError("who else has it is not known yet")
+        replica = self.member.replicas.get(group)
+        if replica is not None and self.store.may_be_lost(group, blob):
+            await replica.take_again()
         place = self.store.find(group, blob)
         if place is None or not await self.store.damaged([Entry(group, blob, place)]):
             return
-        replica = self.member.replicas.get(group)
         position = -1 if replica is None else replica.position - 1
         wanted = Wanted(group, blob, place.partition, place.length, position=position)
         try:

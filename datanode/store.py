@@ -153,6 +153,12 @@ class VolumeStore:
     def has(self, group: int, blob: bytes) -> bool:
         return self.index.find(group, blob) is not None
 
+    def may_be_lost(self, group: int, blob: bytes) -> bool:
+        """Whether it is in a volume that could not be synced, and no earlier sync is known to cover it."""
+        place = self.index.find(group, blob)
+        volume = self.volumes.all.get(place.volume) if place else None
+        return volume is not None and volume.has_failed and group in volume.doubtful
+
     def is_of(self, group: int, blob: bytes, length: int, crc32c: int) -> bool:
         """Whether a blob is here with these bytes, as far as its checksums tell."""
         place = self.index.find(group, blob)

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from datanode.node import BlobUnavailable
+from datanode.node import BlobRef, BlobUnavailable
 from datanode.service import NodeService
-from tests.datanode.bench import IDENTITY, OWN, Bench, DeafLog, bench, claim, payload, ref
+from tests.datanode.bench import IDENTITY, OWN, PARTITION, Bench, DeafLog, bench, claim, payload, ref, release
 from tests.datanode.stores import blob
 from tests.virtual import now_ms
 from topics.log import Entry
@@ -210,6 +210,7 @@ def test_one_record_beyond_repair_in_a_volume_that_failed_to_sync_holds_back_onl
             await asyncio.sleep(2)
             (bad,) = [group for group, volume in volumes.items() if made.store.volumes.all[volume].has_failed]
             good = {0, 1, 2} - {bad}
+            await made.log.trim(TopicPartition("writes", bad), 1)  # nor does the log have it any more
             await asyncio.sleep(40)
             assert service.positions == dict.fromkeys(good, 1)
             await made.writes(payload(7, b"more"), group=min(good))
@@ -220,5 +221,40 @@ def test_one_record_beyond_repair_in_a_volume_that_failed_to_sync_holds_back_onl
             await asyncio.sleep(30)
             assert service.positions == {bad: 1, min(good): 2, max(good): 1}
             assert volumes[bad] not in made.store.volumes.all
+
+    bench(case)
+
+
+def test_what_a_failed_sync_lost_is_taken_from_the_log_again() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN], [OWN])
+        async with serving(made) as service:
+            await made.writes(payload(1, b"one"), payload(2, b"two"), release(2))
+            await asyncio.sleep(0.05)
+            made.faults.sync_errno = errno.EIO
+            await asyncio.sleep(2)
+            assert made.faults.syncs_failed == 1
+            assert service.positions == {}
+            assert await service.node.read(ref(1), 0, 3, -1) == b"one"
+            await asyncio.sleep(30)
+            assert (service.positions, made.store.position(0)) == ({0: 3}, 3)
+            assert [await made.has(1, b"one"), made.store.has(0, blob(2))] == [True, False]
+            assert service.beyond_repair == set()
+
+    bench(case)
+
+
+def test_what_a_full_disk_did_not_take_is_read_from_the_log() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN], [OWN])
+        async with serving(made) as service:
+            await asyncio.sleep(0.1)
+            made.faults.room_bytes = 0
+            await made.writes(payload(1, b"one"))
+            await asyncio.sleep(2)
+            assert not made.store.has(0, blob(1))
+            assert await service.node.read(ref(1), 1, 2, 0) == b"ne"
+            with pytest.raises(OSError, match="still to be fetched"):
+                await service.node.read(BlobRef(0, blob(1), PARTITION, crc32c=7), 0, 3, 0)  # other bytes than these
 
     bench(case)

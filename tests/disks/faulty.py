@@ -21,6 +21,7 @@ class FaultyDisk:
     `bad`            sectors, as (path, number), whose reading fails; writing one makes it good again
     `is_broken`      everything fails, with `broken_errno`
     `left`           how many operations go well before one fails, half done and with `left_errno`; None where none does
+    `sync_errno`     how the next sync of a file fails; None where it does not
     `room_bytes`     how many more may be written; a write beyond is done as far as it goes, and there is no space left
     `slow_s`         what each synced write and each sync takes longer
     `hang`, `go_on`  from the one to the other synced writes and syncs do not end
@@ -33,6 +34,8 @@ class FaultyDisk:
         self.broken_errno = errno.EIO
         self.left: int | None = None
         self.left_errno = errno.ENOSPC
+        self.sync_errno: int | None = None
+        self.syncs_failed = 0
         self.room_bytes: int | None = None
         self.slow_s = 0.0
         self._may_go_on = asyncio.Event()
@@ -41,7 +44,7 @@ class FaultyDisk:
     def heal(self) -> None:
         """All knobs as they were."""
         self.bad.clear()
-        self.is_broken, self.left, self.room_bytes, self.slow_s = False, None, None, 0.0
+        self.is_broken, self.left, self.sync_errno, self.room_bytes, self.slow_s = False, None, None, None, 0.0
         self.go_on()
 
     def break_sector(self, path: str, at: int) -> None:
@@ -110,6 +113,12 @@ class FaultyDisk:
             self.left = None
             raise _error(self.left_errno)
 
+    def fail_sync(self) -> None:
+        """Raises `OSError` where it is the one to fail."""
+        if self.sync_errno is not None:
+            number, self.sync_errno = self.sync_errno, None
+            raise _error(number)
+
     def take(self, size: int) -> None:
         """Room. Raises `OSError` where there is not so much."""
         if self.room_bytes is None:
@@ -160,7 +169,9 @@ class FaultyFile:
             self._disk.spend()
             await self._disk.waited()
             self._disk.check()
+            self._disk.fail_sync()
         except OSError:
+            self._disk.syncs_failed += 1
             self._lose(covered)
             raise
         await self._inner.sync()

@@ -25,6 +25,7 @@ REACHED = {
         "disk full once",
         "disk failed once",
         "disk hangs",
+        "sync failed",
         "derived_removed",
         "zombie append",
         "PutObject refused: InvalidRequest",

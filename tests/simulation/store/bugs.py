@@ -180,6 +180,10 @@ def positions_ahead_of_the_log(patch: Patch, world: object) -> None:
     patch.setattr(GroupReplica, "_known", known)
 
 
+def lost_sync_not_made_good(patch: Patch, world: World) -> None:
+    patch.setattr(VolumeStore, "may_be_lost", lambda *_: False)
+
+
 def index_trusted_blindly(patch: Patch, world: World) -> None:
     patch.setattr(VolumeStore, "_has_whole", lambda *_: True)
 
@@ -329,6 +333,7 @@ PLANTS = [
     Plant(stale_disk_wins, (NoAcknowledgedWriteIsLost, ViewEqualsReplay, StreamIsComplete), is_rare=True),
     Plant(durable_on_the_first_disk_alone, StoreServes, 10),
     Plant(positions_ahead_of_the_log, NoAcknowledgedWriteIsLost, 31, is_rare=True),
+    Plant(lost_sync_not_made_good, NoAcknowledgedWriteIsLost),
     Plant(index_trusted_blindly, NoAcknowledgedWriteIsLost),
     Plant(copies_trusted_unsynced, NoAcknowledgedWriteIsLost),
     Plant(failed_write_drops_promised_records, ViewEqualsReplay, is_rare=True),

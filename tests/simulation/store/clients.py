@@ -59,7 +59,6 @@ class Client:
         self._histories = histories
         self._rng = rng
         self._refusals = refusals
-        self.may_be_unreadable = False  # a disk fails: bytes may be away until it is well, and a start has found them again
 
     async def run(self, commands_until: int, think_s: float) -> None:
         rng = self._rng
@@ -234,11 +233,8 @@ class Client:
                 self._store, key, self._rng.random() * SLOW_READ_S if self._rng.random() < SLOW_READS else 0
             )
         except Unreadable as error:
-            if not self.may_be_unreadable:
-                raise NoAcknowledgedWriteIsLost(str(error)) from error
-            self._histories.reached["read: unreadable while its disk fails"] += 1
-        else:
-            history.check_read(key, found, at_start)
+            raise NoAcknowledgedWriteIsLost(str(error)) from error
+        history.check_read(key, found, at_start)
 
 
 async def check_last(store: Store, histories: Histories, key: Key) -> None:

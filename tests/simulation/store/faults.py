@@ -20,9 +20,16 @@ from topics import events, spec
 from topics.log import Entry, LogError
 from topics.spec import TopicPartition
 
-TROUBLE = {"full_once": 1.0, "full_for_a_while": 0.7, "zombie": 2.0, "trim": 1.0, "slow": 0.5, "hang": 0.3}
+TROUBLE = {
+    "full_once": 1.0,
+    "full_for_a_while": 0.7,
+    "zombie": 2.0,
+    "trim": 1.0,
+    "slow": 0.5,
+    "hang": 0.3,
+    "sync_fails": 0.7,
+}
 TROUBLE_OF_SEVERAL = {"error_once": 1.0}
-OF_DISKS = {"full_once", "full_for_a_while", "error_once"}  # bytes may be unreadable in what is left of the life
 ENDS = {"crash": 7.0, "crash_at_start": 3.0, "crash_at_a_new_file": 3.0, "crash_when_settled": 3.0, "stop": 1.0}
 POWER_CUT, DERIVED_REMOVED = 0.7, 0.15  # shares of the ends of lives
 BETWEEN_S = 0.15
@@ -84,6 +91,11 @@ class Trouble:
     def _fail_once(self, number: int) -> None:
         disk = self._rng.choice(self._in.faulty)
         disk.left, disk.left_errno = self._rng.randrange(OPERATIONS), number
+
+    async def sync_fails(self) -> None:
+        """The next one of a volume: what it was to cover is lost, and the disk is well."""
+        disk = self._rng.choice(self._in.faulty)
+        disk.sync_errno = self._rng.choice([errno.EIO, errno.ENOSPC])
 
     async def full_for_a_while(self) -> None:
         disk = self._rng.choice(self._in.faulty)

@@ -33,7 +33,7 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Fault, carry_out
 from tests.simulation.scratch import ScratchBucket
 from tests.simulation.store.clients import BUCKETS, CLIENTS, FAILURES, Client, check_last
-from tests.simulation.store.faults import ENDS, OF_DISKS, Trouble, arm, planned
+from tests.simulation.store.faults import ENDS, Trouble, arm, planned
 from tests.simulation.store.histories import Histories
 from tests.simulation.store.metered import MeteredView, metered
 from tests.simulation.store.releases import REFUSAL, run_release
@@ -127,6 +127,7 @@ class World:
         finally:
             self.now_s = loop.now_s + self.rng.random() * 2
             self._abandon(loop)
+        self.reached["sync failed"] += sum(disk.syncs_failed for disk in self.faulty)
         self.placement = tables.placement(self.views[spec.CONTROL_PARTITION])
         for fault in faults:
             self._befall(fault)
@@ -179,8 +180,6 @@ class World:
             carry_out((each for each in faults if hasattr(Trouble, each.kind)), Trouble(self, store).befall)
         )
         clients = [Client(number, store, self.histories, self.rng, self._refusals) for number in range(CLIENTS)]
-        for client in clients:
-            client.may_be_unreadable = any(each.kind in OF_DISKS for each in faults)
         with contextlib.suppress(*FAILURES):
             await clients[0].make_buckets()
         until = self.histories.commands + self.commands[life]
