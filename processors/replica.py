@@ -113,8 +113,9 @@ class Replica:
         self.meta = meta
 
     def _fold(self, records: Sequence[Record]) -> None:
-        overlay = Overlay(self.view)
-        for record in records:
+        """Those that nobody has folded while they were read."""
+        overlay, start = Overlay(self.view), self.meta.offset
+        for record in (each for each in records if each.offset >= start):
             decision = self._fold_one(overlay, record)
             if decision is not None and isinstance(decision.reply_to, str):
                 self.recent.append(decision)

@@ -288,8 +288,10 @@ class PartitionRuntime:
             return
         if batch.meta.epoch != self.epoch:  # another claim was folded meanwhile: these would be decisions in its name
             raise Fenced(f"{self._events.partition}: another owner has claimed epoch {batch.meta.epoch}")
+        before = self.meta
         offsets = await self._log.append(self._events, batch.entries, durable=True)
-        if offsets == list(range(self.meta.offset, self.meta.offset + len(offsets))):
+        is_next = offsets == list(range(before.offset, before.offset + len(offsets)))
+        if is_next and self.meta is before:  # else somebody has folded meanwhile what another owner wrote
             self._replica.commit(batch.overlay, batch.meta)
             return
         await self._replica.catch_up()

@@ -68,6 +68,12 @@ class Bench:
     async def decisions(self) -> list[events.Decision]:
         return [events.decode(each.value) for each in await self.log.read(EVENTS, 0)]
 
+    async def replayed(self) -> dict[bytes, bytes]:
+        """The rows of a fresh view."""
+        fresh = MemoryView()
+        await Replica(self.log, fresh, 0).catch_up()
+        return fresh.rows
+
     async def facts(self) -> list[type[events.Event]]:
         return [type(each.event) for each in await self.decisions()]
 

@@ -7,7 +7,8 @@ import pytest
 
 from processors.machine import tables
 from processors.memory import MemoryView
-from processors.runtime import Fenced
+from processors.replica import Replica
+from processors.runtime import Fenced, PartitionRuntime
 from processors.view import Overlay
 from tests.processors.bench import COMMANDS, EVENTS, Bench, Sent, WeighedLog, bench, bucket
 from tests.processors.machine import OWNER
@@ -190,6 +191,48 @@ def test_an_append_acknowledged_at_its_second_copy_counts(between: bool) -> None
         await runtime.handle(await at.log.read(COMMANDS, 0))
         assert at.errors() == {"R1": "", "R2": "BucketAlreadyOwnedByYou"}
         assert tables.bucket(at.view, "x") is not None
+
+    bench(case)
+
+
+def test_an_append_that_lands_behind_another_claim_counts_for_nothing_though_that_was_folded_meanwhile() -> None:
+    """As where a partition is followed again while the last append of its runtime is under way."""
+
+    async def case(at: Bench) -> None:
+        replica = Replica(at.log, at.view, 0)
+        runtime = PartitionRuntime(at.log, replica, "a", at.sent, release="R")
+        await runtime.claim()
+        await at.ask("R1", bucket("x"))
+        at.log.hold.clear()
+        handling = asyncio.create_task(runtime.handle(await at.log.read(COMMANDS, 0)))
+        await asyncio.sleep(0)
+        claimed = events.Decision(2, 0, -1, 0, "b", "", "", events.Claimed("b", "R"))
+        at.log.land(EVENTS, [Entry(b"", events.encode(claimed))])
+        await replica.catch_up()
+        at.log.hold.set()
+        with pytest.raises(Fenced):
+            await handling
+        assert at.view.rows == await at.replayed()
+        assert tables.bucket(at.view, "x") is None
+
+    bench(case)
+
+
+def test_records_that_two_read_at_once_are_folded_once() -> None:
+    class Slow(MemoryLog):
+        async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
+            found = await super().read(at, offset, records_max=records_max)
+            await asyncio.sleep(0)
+            return found
+
+    async def case(at: Bench) -> None:
+        at.log = Slow("the log", lambda: at.now_ms)
+        await at.log.create_topics(spec.ALL)
+        await at.runtime().claim()
+        at.view = MemoryView()
+        replica = Replica(at.log, at.view, 0)
+        await asyncio.gather(replica.catch_up(), replica.catch_up())
+        assert at.view.rows == await at.replayed()
 
     bench(case)
 
