@@ -1,6 +1,7 @@
 """The contract of the `Log` port, over every adapter."""
 
 import asyncio
+import random
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 
 from tests.disks.faulty import FaultyDisk
 from tests.kafka.broker import remove_topics
+from tests.simulation.cluster.broker import Connection, Fate, Weather
+from tests.simulation.cluster.processes import ClusterLoop, Process
 from topics.disk import Disk, OsDisk
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.kafka.adapter import KafkaLog
@@ -26,6 +29,14 @@ GROWING = TopicSpec("writes", 2, Visible.APPENDED, kept=False, grows=True)
 Case = Callable[["Harness"], Awaitable[None]]
 
 
+class FailingOnce(Weather):
+    fails_next = False
+
+    def fate(self) -> Fate:
+        fails, self.fails_next = self.fails_next, False
+        return Fate.FAILS if fails else super().fate()
+
+
 class Harness:
     """Opens a log, and opens it again as a new process would find it."""
 
@@ -37,10 +48,15 @@ class Harness:
         self.now_ms = 1
         self._memory = MemoryLog("memory", self._clock_ms)
         self._disks: list[FaultyDisk] = []
+        self._weather = FailingOnce(random.Random(0), lambda what: None)
 
     async def open(self) -> Log:
         if self.kind == "memory":
             return self._memory
+        if self.kind == "simulated":
+            loop = asyncio.get_running_loop()
+            assert isinstance(loop, ClusterLoop)
+            return Connection(self._memory, Process(loop, 0.0), self._weather)
         if self.kind == "kafka":
             self._open.append(await KafkaLog.open(self._kafka))
             return self._open[-1]
@@ -65,6 +81,8 @@ class Harness:
         """Make the next durable append fail."""
         if self.kind == "memory":
             self._memory.fail_next = 1
+        elif self.kind == "simulated":
+            self._weather.fails_next = True
         else:
             self._disks[-1].left = 0
 
@@ -100,7 +118,7 @@ async def shows_durable_topics_only_when_synced(harness: Harness) -> None:
     log = await harness.open()
     await log.create_topics(SPECS)
     await log.append(DURABLE_AT, [Entry(b"", b"a")], durable=False)
-    if harness.kind != "kafka":  # there each append is durable when it returns
+    if harness.kind not in ("kafka", "simulated"):  # there each append is durable when it returns
         assert (await log.latest(DURABLE_AT), await log.read(DURABLE_AT, 0)) == (0, [])
     await log.append(AT, [Entry(b"", b"b")], durable=True)
     assert [each.value for each in await log.read(DURABLE_AT, 0)] == [b"a"]
@@ -217,6 +235,18 @@ async def takes_concurrent_appends(harness: Harness) -> None:
     assert [offsets[int(each.key)][0] for each in records] == list(range(200))
 
 
+async def keeps_the_order_of_appends_under_way(harness: Harness) -> None:
+    log = await harness.open()
+    await log.create_topics(SPECS)
+    for at in (AT, DURABLE_AT):
+        under_way = []
+        for number in range(30):
+            under_way.append(asyncio.ensure_future(log.append(at, [Entry(b"", bytes([number]))], durable=True)))
+            await asyncio.sleep(0)  # it is asked for before the next one
+        assert await asyncio.gather(*under_way) == [[n] for n in range(30)]
+        assert [each.value for each in await log.read(at, 0)] == [bytes([n]) for n in range(30)]
+
+
 async def _times(log: Log, at: TopicPartition) -> list[int]:
     found: list[Record] = []
     while batch := await log.read(at, len(found)):
@@ -258,7 +288,7 @@ async def goes_on_after_a_failed_write(harness: Harness) -> None:
         await log.append(DURABLE_AT, [Entry(b"", b"failed")], durable=True)
     waiting = [log.append(DURABLE_AT, [Entry(b"", str(number).encode())], durable=True) for number in range(5)]
     offsets = await asyncio.gather(*waiting)
-    expected = [(offset, str(number).encode()) for number, [offset] in enumerate(offsets)]
+    expected = sorted((offset, str(number).encode()) for number, [offset] in enumerate(offsets))
     assert await _values(log, DURABLE_AT) == expected
     log = await harness.reopen(log)
     assert await _values(log, DURABLE_AT) == expected
@@ -275,6 +305,7 @@ CASES: list[Case] = [
     adds_partitions_to_a_topic_that_grows,
     keeps_its_identity,
     takes_concurrent_appends,
+    keeps_the_order_of_appends_under_way,
 ]
 CLOCKS: list[Case] = [keeps_what_its_clock_said]
 FAILURES: list[Case] = [
@@ -290,7 +321,19 @@ def _run(case: Case, harness: Harness) -> None:
         finally:
             await harness.close()
 
-    asyncio.run(run())
+    if harness.kind != "simulated":
+        return asyncio.run(run())
+    loop = ClusterLoop(random.Random(0), 0.0)
+    try:
+        loop.run_until_complete(run())
+    finally:
+        loop.close()
+
+
+@pytest.mark.parametrize("case", [*CASES, *CLOCKS, goes_on_after_a_failed_write], ids=lambda case: case.__name__)
+def test_log_of_the_simulation(case: Case, tmp_path: Path) -> None:
+    """A fake that is kinder or harsher than the port would find other faults than there are."""
+    _run(case, Harness("simulated", tmp_path))
 
 
 @pytest.mark.parametrize("kind", ["memory", "embedded", "mirrored"])

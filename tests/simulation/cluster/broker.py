@@ -7,13 +7,15 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
-from tests.simulation.cluster.processes import Process
-from topics import commands
+from tests.simulation.cluster.processes import STEP_S, Process
+from topics import commands, owners
 from topics.log import Entry, LogError, Record, check_size
 from topics.memory import MemoryLog
 from topics.spec import TopicPartition, TopicSpec
 
 STALLED_S = 0.05
+APART_S = 2 * STEP_S  # what lands in one step of the loop lands in any order
+TOLD_LATE_S = 3.0
 DELAY_S, LONG_DELAY_S = 0.003, 0.4
 REPEATED, AGAIN_S = 0.3, 0.1  # of appends, where nothing else is wrong
 LATE_S, VERY_LATE_S = 12.0, 60.0  # when an append lands that was given up
@@ -77,14 +79,15 @@ class Connection:
 
     repeats = True
 
-    def __init__(self, log: MemoryLog, process: Process, weather: Weather) -> None:
+    def __init__(self, log: MemoryLog, process: Process, weather: Weather, name: str = "") -> None:
         self._log = log
+        self._name = name
         self._process = process
         self._weather = weather
         self._lands: dict[TopicPartition, float] = {}  # when the last append under way arrives: they keep their order
         self.stalls: dict[str, float] = {}  # topic → until when nothing of it gets here
         self.is_told_late = False  # of what it appended
-        self.misreads_until_s = 0.0  # what owners say: a newer release's words
+        self.misreads_until_s = 0.0  # what other owners say: a newer release's words
 
     @property
     def identity(self) -> str:
@@ -96,15 +99,17 @@ class Connection:
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
         del durable
         check_size(entries)
+        await self._log.latest(at)  # raises where there is no such partition
         if not entries:
             return []
         loop, rng, fate = self._process.loop, self._weather.rng, self._weather.fate()
+        self._process.reach(f"{at.topic} sent")
         told: asyncio.Future[list[int]] = loop.create_future()
         after_s = self._weather.delay_s()
         if fate in {Fate.ARRIVES, Fate.SLOWLY_TOLD, Fate.TWICE}:
-            lands = self._lands[at] = max(self._lands.get(at, 0.0), loop.time() + after_s)
+            lands = self._lands[at] = max(self._lands.get(at, 0.0) + APART_S, loop.time() + after_s)
             is_late = fate is Fate.SLOWLY_TOLD or self.is_told_late
-            tell_after_s = rng.random() * 3 if is_late else self._weather.delay_s()
+            tell_after_s = (rng.random() + 1) * TOLD_LATE_S / 2 if is_late else self._weather.delay_s()
             if fate is Fate.TWICE:  # it was sent again, as no answer came
                 loop.in_world(lands - loop.time(), lambda: self._land(at, entries, None, 0))
                 lands = self._lands[at] = lands + rng.random() * (AGAIN_S if self._weather.repeats else 2)
@@ -162,9 +167,13 @@ class Connection:
             while self.stalls.get(at.topic, 0.0) > self._process.loop.time():
                 await asyncio.sleep(STALLED_S)
             if at.topic == "owners" and self.misreads_until_s > self._process.loop.time():
-                yield [msgspec.structs.replace(each, value=b"?") for each in batch]
+                yield [self._misread(each) for each in batch]
             else:
                 yield batch
+
+    def _misread(self, lease: Record) -> Record:
+        is_own = owners.decode(lease.value).owner == self._name
+        return lease if is_own else msgspec.structs.replace(lease, value=b"?")
 
     async def earliest(self, at: TopicPartition) -> int:
         return await self._log.earliest(at)
