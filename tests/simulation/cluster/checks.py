@@ -106,6 +106,8 @@ def check_stream(history: History, replays: Mapping[int, Replay], subscribers: M
                 if operation.ended is not None and operation.ended < started:
                     raise StreamIsComplete(f"{request} is behind what was asked for later")
                 started = max(started, operation.started)
+    if done := [each for each in history.refusals if each.request in times]:
+        raise RefusalsAreTrue(f"{done[0]} was carried out")
     for request, each in asked.items():
         is_done = each.operation.ended is not None and each.operation.value is not None  # a deletion may find nothing
         if times.get(request, 0) not in ({1} if is_done else {0, 1}):

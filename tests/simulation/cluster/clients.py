@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import NamedTuple
 
 from gateway.errors import S3Error
@@ -16,8 +16,9 @@ from topics.log import LogError
 from topics.objects import Attributes, Extent, Preconditions
 
 KEYS = ("a", "b", "c")
-REFUSALS = {"PreconditionFailed", "RequestTimeout", "NoSuchKey"}
+REFUSALS = frozenset({"PreconditionFailed", "RequestTimeout", "NoSuchKey"})
 ALWAYS = Preconditions()
+READ_WRITTEN = 0.5  # of reads, of what any client wrote last: who is out of date shows it there
 
 
 class Write(NamedTuple):
@@ -37,13 +38,16 @@ class Refusal(NamedTuple):
 class History:
     """All that every client asked and was told. Times are the world's."""
 
-    def __init__(self, now_s: Callable[[], float]) -> None:
+    def __init__(self, now_s: Callable[[], float], codes: Set[str] = REFUSALS) -> None:
+        """`codes`: the definitive refusals that there are."""
         self.now_s = now_s
+        self.codes = codes
         self.writes: list[Write] = []
         self.reads: list[Operation] = []
         self.refusals: list[Refusal] = []
         self.unanswered: list[str] = []
         self.longest_s = 0.0  # that a request took
+        self.written: tuple[str, str] | None = None  # the bucket and key of the write that was done last
         self.reached: Counter[str] = Counter()
         self._last = 0
 
@@ -81,7 +85,8 @@ class Client:
             case "probe":
                 await self.probe(bucket, key)
             case "read":
-                await self.read(bucket, key)
+                written = self._history.written if self._rng.random() < READ_WRITTEN else None
+                await self.read(*(written or (bucket, key)))
             case _:
                 await self.list(bucket)
 
@@ -97,7 +102,7 @@ class Client:
         outcome = await self._submit("probe", request, body)
         if outcome == "NoSuchKey":
             self._saw(bucket, key, None, started)
-        elif outcome in REFUSALS:
+        elif outcome in self._history.codes:
             self._was_refused(request, outcome, bucket, key, started)
 
     def _body(self, bucket: str, key: str, value: str, wanted: Preconditions) -> commands.Body:
@@ -109,12 +114,14 @@ class Client:
         request = f"request {self._history.number()}"
         started = self._history.now_s()
         outcome = await self._submit(kind, request, body)
-        if outcome in REFUSALS:
+        if outcome in self._history.codes:
             self._was_refused(request, outcome, bucket, key, started)
             return False
         ended = self._history.now_s() if outcome == "done" else None
         if ended is None:
             self._history.unanswered.append(f"{request} of {bucket}/{key} ({spec.bucket_partition(bucket)}) at {started}")
+        else:
+            self._history.written = bucket, key
         operation = Operation(self._number, f"{bucket}/{key}", kind, value, started, ended)
         self._history.writes.append(Write(request, bucket, operation))
         return ended is not None
@@ -129,7 +136,7 @@ class Client:
         except LogError:
             outcome = "not sent"
         self._history.reached[f"{kind}: {outcome}"] += 1
-        if outcome not in {"done", "ServiceUnavailable", "not sent", *REFUSALS}:
+        if outcome not in {"done", "ServiceUnavailable", "not sent", *self._history.codes}:
             raise RefusalsAreTrue(f"{request} was answered {outcome}")
         return outcome
 

@@ -5,13 +5,13 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from tests.simulation.cluster.broker import Connection, Weather
+from tests.simulation.cluster.broker import TOLD_LATE_S, Connection, Weather
 from tests.simulation.cluster.coordinator import SESSION_S
 from tests.simulation.cluster.owners import Owners
 from tests.simulation.cluster.processes import ClusterLoop, Process
 from tests.simulation.cluster.processor import Processor
 from tests.simulation.plan import Fault, carry_out, planned
-from topics.owners import LEASE_S
+from topics.owners import LEASE_S, RENEW_S
 
 BETWEEN_S = 5.0
 ALONE = 1  # the act of one fault alone
@@ -50,6 +50,10 @@ class Faults:
             self._deafen,
             self._twice,
             self._restart,
+            self._usurp,
+            self._usurp,
+            self._misread,
+            self._overtake,
         ]
         self._together = [
             *self._alone,
@@ -58,9 +62,7 @@ class Faults:
             self._storm,
             self._storm,
             self._stall,
-            self._usurp,
-            self._usurp,
-            self._misread,
+            self._overtake,
             self._shuffle,
             self._skew,
             self._skew,
@@ -104,6 +106,12 @@ class Faults:
         slot = self._rng.randrange(len(self._in.owners.processors))
         processor = self._in.owners.processors[slot]
         return None if processor.process.is_dead else (slot, processor)
+
+    def _owning_victim(self) -> tuple[int, Processor] | None:
+        """Its loss is noticed."""
+        found = list(enumerate(self._in.owners.processors))
+        owning = [(slot, each) for slot, each in found if each.ownership.runtimes and not each.process.is_dead]
+        return self._rng.choice(owning) if owning else None
 
     async def _crash(self) -> None:
         if (victim := self._victim()) is None:
@@ -154,6 +162,13 @@ class Faults:
                 return
         befall()
 
+    async def _moment(self, process: Process, moment: str, within_s: float) -> None:
+        """Returns at the next one, or when the time is over."""
+        reached: asyncio.Future[None] = self._in.loop.create_future()
+        process.awaited[moment] = lambda: reached.set_result(None)
+        await asyncio.wait({reached}, timeout=within_s)
+        process.awaited.pop(moment, None)
+
     async def _expel(self) -> None:
         """The group takes a member for dead that is not."""
         if (victim := self._victim()) is not None:
@@ -189,40 +204,59 @@ class Faults:
     async def _usurp(self) -> None:
         """A member is replaced while it, and some gateways, hear nothing of owners; and it, perhaps, nothing at all.
 
-        Whoever replaces it may have been unable to read what it said.
+        Whoever replaces it may have been unable to read what it said. At worst what it said last is acknowledged late, and
+        it has just read that back: so it knows of no other owner, and its lease must be counted from before it was sent.
         """
-        if (victim := self._victim()) is None:
+        if (victim := self._owning_victim()) is None:
             return
         connection = victim[1].connection
-        connection.is_told_late = self._rng.random() < 0.5
+        is_told_late = connection.is_told_late = self._rng.random() < 0.7
         self._in.loop.in_world(STALL_S, lambda: setattr(connection, "is_told_late", False))
         before_s, between_s = self._rng.random() * 3, self._rng.random()
         if self._rng.random() < 0.4:
             others = [each.connection for each in self._in.owners.processors if each is not victim[1]]
             self._misread_by(others, before_s + between_s)
         await asyncio.sleep(before_s)
-        until_s = self._in.loop.time() + self._rng.random() * STALL_S
-        for other in [connection, *(each for _, each in self._in.machines() if self._rng.random() < 0.5)]:
-            other.stalls["owners"] = until_s
-        if self._rng.random() < 0.5:
+        if is_told_late:
+            await self._moment(victim[1].process, "owners landed", TOLD_LATE_S + RENEW_S)
+            await asyncio.sleep(self._rng.random() * 0.1)
+        until_s = self._in.loop.time() + LEASE_S + self._rng.random() * STALL_S
+        if is_told_late or self._rng.random() < 0.5:
             connection.stalls = dict.fromkeys(TOPICS, until_s)
+        for each in [connection, *self._some_gateways()]:
+            each.stalls["owners"] = until_s
         await asyncio.sleep(between_s)
         self._in.owners.coordinator.expel(victim[1].member.name)
         self._in.note("usurped")
 
+    async def _overtake(self) -> None:
+        """A member stands still with an append on its way and is replaced; it goes on before its successor may begin."""
+        if (victim := self._owning_victim()) is None:
+            return
+        process, seconds = victim[1].process, MOMENT_S + self._rng.random() * LEASE_S
+        victim[1].connection.stalls["owners"] = self._in.loop.time() + 2 * seconds  # so its append is what shows it
+        process.awaited["events sent"] = lambda: process.pause(seconds, has_sent=False)
+        await asyncio.sleep(MOMENT_S)
+        process.awaited.pop("events sent", None)
+        self._in.owners.coordinator.expel(victim[1].member.name)
+        self._in.note("overtaken")
+
     async def _misread(self) -> None:
         """A member is replaced by one whose words it cannot read, and some gateways hear nothing of owners."""
-        if (victim := self._victim()) is None:
+        if (victim := self._owning_victim()) is None:
             return
-        connection, seconds = victim[1].connection, self._rng.random() * STALL_S
+        connection, seconds = victim[1].connection, LEASE_S + self._rng.random() * STALL_S
         self._misread_by([connection], seconds)
-        if self._rng.random() < 0.5:
+        if self._rng.random() < 0.7:
             connection.stalls["commands"] = self._in.loop.time() + seconds
-        for _, other in self._in.machines():
-            if other is not connection and self._rng.random() < 0.5:
-                other.stalls["owners"] = self._in.loop.time() + seconds
+        for gateway in self._some_gateways():
+            gateway.stalls["owners"] = self._in.loop.time() + seconds
         await asyncio.sleep(self._rng.random())
         self._in.owners.coordinator.expel(victim[1].member.name)
+
+    def _some_gateways(self) -> list[Connection]:
+        first, *others = [each for _, each in self._in.machines()[len(self._in.owners.processors) :]]
+        return [first, *(each for each in others if self._rng.random() < 0.5)]
 
     def _misread_by(self, connections: list[Connection], seconds: float) -> None:
         for each in connections:

@@ -22,8 +22,9 @@ PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("process")
 class Process:
     """Runs nothing while it is paused, and never again once it is dead."""
 
-    def __init__(self, loop: "ClusterLoop", boot_s: float) -> None:
+    def __init__(self, loop: "ClusterLoop", boot_s: float, release: int = 0) -> None:
         self.loop = loop
+        self.release = release
         self.is_paused = False
         self.is_dead = False
         self.has_sent = True  # whether appends under way at the pause left the machine before it
@@ -74,6 +75,11 @@ class Process:
         if self.is_paused:
             self._held.append(handle)
         return not (self.is_paused or self.is_dead)
+
+
+def current_release() -> int:
+    """Of the process that runs now."""
+    return PROCESS.get().release
 
 
 class ClusterLoop(SimulatedLoop):

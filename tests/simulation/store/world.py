@@ -31,12 +31,12 @@ from tests.simulation.invariants import LogIsTrimmed, Progress, StoreServes, Str
 from tests.simulation.loop import Crash, Deadlock, SimulatedLoop
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Fault, carry_out
+from tests.simulation.releases import REFUSAL, run_releases
 from tests.simulation.scratch import ScratchBucket
 from tests.simulation.store.clients import BUCKETS, CLIENTS, FAILURES, Client, check_last
 from tests.simulation.store.faults import ENDS, Trouble, arm, planned
 from tests.simulation.store.histories import Histories
 from tests.simulation.store.metered import MeteredView, metered
-from tests.simulation.store.releases import REFUSAL, run_release
 from tests.simulation.table import MemoryTable
 from topics import events, spec
 from topics.embedded import MANIFEST, EmbeddedLog, mended
@@ -87,7 +87,8 @@ class World:
         self.seen: dict[int, list[bytes]] = {number: [] for number in self.oracles}  # by subscribers
         self.positions: dict[int, tuple[int, ReaderState]] = {}
         self.read_too_much: list[str] = []
-        self.releases = shape.choice([1, 1, 2])
+        self.releases = shape.choice([1, 1, 2])  # which take turns
+        self._release = 0
         self.placement = Placement()  # as the last life left it
         self.boots = 0
 
@@ -97,7 +98,8 @@ class World:
             patch.setattr(complete, "PART_BYTES_MIN", 1)
             for life in [*range(len(self.commands)), None]:
                 with pytest.MonkeyPatch.context() as installed:
-                    run_release(installed, self.rng.randrange(self.releases))
+                    self._release = self.rng.randrange(self.releases)
+                    run_releases(installed, lambda: self._release)
                     self._live(life)
         self.reached["clock set"] = self.clock.steps
 
