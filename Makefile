@@ -31,14 +31,16 @@ cluster: install  ## start a cluster on this machine, data in ./data-cluster, ga
 
 test: install  ## run all tests that need nothing but Python
 	$(BIN)/pytest -n 2 --dist worksteal -m "not kafka and not faults and not nightly"
-	$(BIN)/pytest -m "faults and not kafka and not nightly"
+	$(BIN)/pytest -n 2 --dist loadfile -m "faults and not kafka and not nightly"
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
-	$(BROKER) $(BIN)/pytest -m "kafka and not cluster and not nightly"
+	$(BROKER) $(BIN)/pytest -n 2 --dist loadfile -m "kafka and not cluster and not timed and not nightly"
+	$(BROKER) $(BIN)/pytest -m "kafka and timed and not cluster and not nightly"
 	BUCKETLOG_TEST_STORE=cluster $(BROKER) $(BIN)/pytest -n 2 --dist worksteal tests/clients tests/gateway
 
 test-cluster: install  ## run data nodes under faults on Apache Kafka: ROUNDS of each, and FLIPS of bits
-	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BROKER) $(BIN)/pytest -s -m cluster
+	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BROKER) $(BIN)/pytest -n 2 --dist loadfile -m "cluster and not timed"
+	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) $(BROKER) $(BIN)/pytest -s -m "cluster and timed"
 
 check: install  ## formatting, lints, types, layers
 	$(BIN)/ruff format --check .

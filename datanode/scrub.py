@@ -1,7 +1,7 @@
 """Scrub: reads and verifies everything that is live, so that damage is found while a replica can still mend it.
 
 Rules: goes through the index in order, at a bounded rate, in threads; a pass starts each period, or when the one before has
-ended, if that is later. A pass that was broken off goes on where it was, behind a restart too: else the end of a large disk
+ended, if that is later. A pass that was broken off goes on where it was, after a restart too: else the end of a large disk
 would never be read.
 """
 

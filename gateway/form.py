@@ -31,7 +31,7 @@ class Form:
         self._rest = rest
 
     async def file(self) -> AsyncIterator[bytes]:
-        """Once. Raises MalformedPOSTRequest where the form breaks off, also behind the file."""
+        """Once. Raises MalformedPOSTRequest where the form breaks off, also after the file."""
         async for data in _data(self._rest):
             yield data
         async for _ in self._rest:

@@ -14,7 +14,7 @@ from processors.reads import Listing, Object
 
 KEYS_MAX = 1000  # S3: a page
 Encode = Callable[[str], str]
-_XML_NAME = re.compile(r"[a-z0-9._-]+")  # behind a letter; a header's name may hold more
+_XML_NAME = re.compile(r"[a-z0-9._-]+")  # after a letter; a header's name may hold more
 
 
 async def list_objects(gateway: Gateway, request: Request) -> Response:

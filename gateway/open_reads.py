@@ -16,12 +16,10 @@ from datanode.node import BlobUnavailable
 from gateway.errors import S3Error
 from topics import readers
 from topics.log import Entry, Log, LogError
-from topics.readers import LEASE_S, SAY_EVERY_S, Reading
-from topics.spec import TopicPartition
+from topics.readers import AT, LEASE_S, SAY_EVERY_S, Reading
 
 READ_MAX_S = 6 * 3600.0
 PATIENCE_S = 10.0  # for a lease after brokers were away
-AT = TopicPartition("readers", 0)
 
 
 class ReadEnded(BlobUnavailable):

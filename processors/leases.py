@@ -8,7 +8,7 @@ and nobody need wait for those before it again. What an owner said earlier and c
 nothing" from before a claim is no leave to take over.
 A lease that no codec knows may be a newer release's, and may speak for any partition with any epoch. Whoever reads it
 takes it for both that matter: for the word of a later owner, so that nothing is held by a claim that was made before it was
-read (a claim made after that is behind whatever it spoke for); and for the word of an earlier one, which is waited for. So
+read (one made after that comes after whatever it spoke for); and for the word of an earlier one, which is waited for. So
 skipping it is safe; it costs each owner a claim and `LEASE_S`.
 A partition for which nobody spoke for `LEASE_S` is answered by nobody, and another stands in for its owner; sooner where
 that one let go of it. Silence counts only while what is said here comes through: a topic that stood still is none.

@@ -13,10 +13,8 @@ from typing import Protocol
 
 from topics import readers
 from topics.log import Entry, Log, LogError, OffsetTrimmed, Record, UnknownRecord, decoded
-from topics.readers import LEASE_S, Mark, Reading
-from topics.spec import TopicPartition
+from topics.readers import AT, LEASE_S, Mark, Reading
 
-AT = TopicPartition("readers", 0)
 GONE_S = LEASE_S + 10.0  # the read of a window that was under way when the lease lapsed has ended
 AGAIN_S = 0.5
 log_ = logging.getLogger(__name__)

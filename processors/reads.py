@@ -36,7 +36,7 @@ class Reads(Protocol):
     async def current(self, name: str, bucket: Bucket, key: str) -> Object | None: ...
 
     async def listing(self, name: str, bucket: Bucket, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
-        """Names above `after`, grouped by `delimiter` behind `prefix`; at most `limit` contents and prefixes together."""
+        """Names above `after`, grouped by `delimiter` after `prefix`; at most `limit` contents and prefixes together."""
         ...
 
     async def upload(self, name: str, bucket: Bucket, key: str, upload: str) -> Upload | None: ...
@@ -84,10 +84,10 @@ class ViewReads:
 def list_objects(view: Readable, incarnation: str, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
     contents: list[tuple[str, Object]] = []
     prefixes: list[str] = []
-    start, end = prefix.encode(), _behind(prefix)
+    start, end = prefix.encode(), _above(prefix)
     if after:
         group = _group(after, prefix, delimiter)
-        start = max(start, _behind(group) if group and group == after else after.encode() + b"\0")
+        start = max(start, _above(group) if group and group == after else after.encode() + b"\0")
     while start < end:
         for raw, row in tables.objects(view, incarnation, start, end):
             key = raw.decode()
@@ -97,7 +97,7 @@ def list_objects(view: Readable, incarnation: str, prefix: str, delimiter: str, 
                 return Listing(contents, prefixes, last)
             if group is not None:
                 prefixes.append(group)
-                start = _behind(group)  # one seek over everything that shares the prefix
+                start = _above(group)  # one seek over everything that shares the prefix
                 break
             contents.append((key, row))
         else:
@@ -138,7 +138,7 @@ def _group(key: str, prefix: str, delimiter: str) -> str | None:
     return None if at < 0 else key[: at + len(delimiter)]
 
 
-def _behind(prefix: str) -> bytes:
+def _above(prefix: str) -> bytes:
     """Above every key that starts with `prefix`: UTF-8 has no byte 0xff."""
     return prefix.encode() + b"\xff"
 

@@ -2,7 +2,7 @@
 and GET /decided: how far it is with the commands of each partition that it owns.
 
 Every request is signed with the cluster's secret. 421 tells that this process does not hold the partition (any more): the
-lease is looked at behind the read, so that an answer is never older than the lease.
+lease is looked at after the read, so that an answer is never older than the lease.
 """
 
 import base64
@@ -42,7 +42,7 @@ class NotHeld(Exception):
 
 
 async def while_held(is_held: Callable[[int], bool], partition: int, read: Callable[[], Awaitable[T]]) -> T:
-    """What `read` gives, if the partition is still held behind it. Raises `NotHeld`."""
+    """What `read` gives, if the partition is still held after it. Raises `NotHeld`."""
     if not is_held(partition):
         raise NotHeld(f"partition {partition} is not held here")
     found = await read()

@@ -7,7 +7,10 @@ What a gateway says is good for `LEASE_S` from before it was sent. One that cann
 
 import msgspec
 
+from topics.spec import TopicPartition
+
 VERSION = 1
+AT = TopicPartition("readers", 0)
 LEASE_S = 5.0
 SAY_EVERY_S = 1.0
 

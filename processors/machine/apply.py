@@ -27,7 +27,7 @@ class EventOutOfPlace(ValueError):
 
 
 def digest(previous: bytes, value: bytes) -> bytes:
-    """The running hash behind a record, from the one before it."""
+    """The running hash after a record, from the one before it."""
     return hashlib.blake2b(previous + value, digest_size=HASH_BYTES).digest()
 
 

@@ -197,7 +197,7 @@ def parts(view: Readable, upload_id: str, after: int = 0) -> Iterator[tuple[int,
 
 
 def referring(view: Readable, after: bytes = b"") -> Iterator[tuple[bytes, list[Extent]]]:
-    """The rows of objects and parts behind the key `after`, with the blobs that each refers to."""
+    """The rows of objects and parts after the key `after`, with the blobs that each refers to."""
     for kind, row_type in ((b"o", _object), (b"p", _part)):
         start, end = max(kind + b"\0", after + b"\0"), kind + b"\1"
         if start < end:

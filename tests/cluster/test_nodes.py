@@ -14,7 +14,7 @@ from tests.cluster.state import wait_until_whole
 from tests.kafka.cluster import Cluster
 from tests.load.clients import Client, start_clients, stop_clients
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster]
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster, pytest.mark.timed]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault
 NODES = 4
 AWAY_S = (2.0, 30.0)  # longer than the grace, sometimes

@@ -24,7 +24,7 @@ from tests.kafka.cluster import Cluster, Role
 from tests.load.clients import Client, start_clients, stop_clients
 from tests.simulation.seeds import first_seed
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster, needs_root]
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.cluster, pytest.mark.timed, needs_root]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))
 PAIRS_EACH = 3  # of a round, new ones with each commit: ten go through all of them
 DATA_OUTAGE_S = 8.0 if IS_BUSY else 4.0  # where two data nodes fail: a request may find out about both, one after the other

@@ -8,13 +8,13 @@ import pytest
 
 from gateway import open_reads
 from gateway.errors import S3Error
-from gateway.open_reads import AT, OpenReads, ReadEnded
+from gateway.open_reads import OpenReads, ReadEnded
 from processors.readers import GONE_S, LogReaders
 from tests.virtual import run
 from topics import readers, spec
 from topics.log import Entry
 from topics.memory import MemoryLog
-from topics.readers import LEASE_S, Reading
+from topics.readers import AT, LEASE_S, Reading
 
 
 class Clock:

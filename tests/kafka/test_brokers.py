@@ -17,7 +17,7 @@ from tests.kafka.cluster import Cluster
 from tests.load.checks import check, check_stream
 from tests.load.clients import start_clients, stop_clients, wait_for_answers
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults]
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timed]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # brokers killed; three go through all of them
 LOAD_S = 2.0
 

@@ -22,7 +22,7 @@ from tests.load import checks
 from tests.load.checks import check_stream, stream
 from tests.load.clients import BUCKET, start_clients, stop_clients, wait_for_answers
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults]
+pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timed]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault
 UNDER_LOAD, ALONE = ["processor killed", "processor paused"], ["processor restarted", "gateway killed"]
 OUTAGES_S = {"processor killed": 15.0, "processor restarted": 1.0}  # at most, for reads and for writes of any bucket
