@@ -170,6 +170,10 @@ class SimulatedDisk:
     def files(self, folder: str) -> dict[str, SimulatedFile]:
         return {path: file for path, file in self._files.items() if path.rpartition("/")[0] == folder}
 
+    def unsynced_names(self, folder: str) -> set[str]:
+        """Of files that a power cut may take."""
+        return set(self.files(folder)) - self._synced_names
+
     def lose(self, path: str) -> None:
         """It is gone, though it was synced."""
         del self._files[path]

@@ -36,6 +36,18 @@ class ReplicasConverge(InvariantBroken):
     """When faults have ended, every replica of a group comes to hold the same blobs, and nothing unreferenced stays."""
 
 
+class LogKeepsWhatItTook(InvariantBroken):
+    """An append that returned is in the log, at its offset, while its process lives, whatever later writes come to."""
+
+
+class PositionsAreInTheLog(InvariantBroken):
+    """How far a node is said to have read the log is not behind its end, after any power cut."""
+
+
+class MembersHaveAll(InvariantBroken):
+    """A disk that counts as one with all of the log has its files under names that a power cut leaves."""
+
+
 class LogIsTrimmed(InvariantBroken):
     """When faults have ended, the log lets go of what nobody needs, in partitions that are idle, too."""
 

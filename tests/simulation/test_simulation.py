@@ -16,11 +16,14 @@ REACHING_SEEDS = 20
 REACHED = {
     "store": [
         "file made: archive",
+        "file removed: archive",
         "file removed: journal",
         "file removed: volumes",
-        "bucket: delete",
-        "abort",
+        "event: BucketDeleted",
+        "event: UploadAborted",
         "multipart of 3",
+        "compaction of small blobs",
+        "compaction of a large blob",
         "disk_lost",
         "disk full once",
         "disk failed once",

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from datanode.compaction import Compactor
+from datanode.layout import HEADER_BYTES
 from datanode.replica import GroupReplica
 from datanode.service import NodeService
 from datanode.store import VolumeStore
-from datanode.volume import Volume
+from datanode.volume import PUNCH_BYTES_MIN, SECTOR_BYTES, Volume
 from gateway.open_reads import OpenReads
 from processors.batch import Batch
 from processors.machine import decide, tables
@@ -21,7 +22,10 @@ from processors.runtime import PartitionRuntime
 from processors.view import Overlay, Readable
 from tests.simulation.invariants import (
     LogIsTrimmed,
+    LogKeepsWhatItTook,
+    MembersHaveAll,
     NoAcknowledgedWriteIsLost,
+    PositionsAreInTheLog,
     Progress,
     ReadsAreLinearizable,
     RefusalsAreTrue,
@@ -184,6 +188,19 @@ def lost_sync_not_made_good(patch: Patch, world: World) -> None:
     patch.setattr(VolumeStore, "may_be_lost", lambda *_: False)
 
 
+def hole_rounded_up(patch: Patch, world: World) -> None:
+    honest = Volume.release
+
+    def release(volume: Volume, region: int, blob: bytes, length: int) -> None:
+        header = volume.header(region)
+        honest(volume, region, blob, length)
+        if length >= PUNCH_BYTES_MIN and header is not None and header.blob == blob:
+            start = region + HEADER_BYTES
+            volume._file.punch(start, -(-(start + length) // SECTOR_BYTES) * SECTOR_BYTES - start)
+
+    patch.setattr(Volume, "release", release)
+
+
 def index_trusted_blindly(patch: Patch, world: World) -> None:
     patch.setattr(VolumeStore, "_has_whole", lambda *_: True)
 
@@ -323,24 +340,25 @@ PLANTS = [
     Plant(epoch_ignored, StoreServes),
     Plant(sequence_ignored, (NoAcknowledgedWriteIsLost, StreamIsComplete)),
     Plant(reply_before_durable, NoAcknowledgedWriteIsLost),
-    Plant(offset_and_data_apart, (NoAcknowledgedWriteIsLost, ViewEqualsReplay), 79),
+    Plant(offset_and_data_apart, (NoAcknowledgedWriteIsLost, ViewEqualsReplay)),
     Plant(cause_ignored, (NoAcknowledgedWriteIsLost, ReadsAreLinearizable)),
     Plant(claim_skipped, (StreamIsComplete, StoreServes)),
     Plant(trimmed_before_synced, NoAcknowledgedWriteIsLost),
     Plant(volume_not_synced, NoAcknowledgedWriteIsLost),
-    Plant(former_process_not_synced, NoAcknowledgedWriteIsLost, 13),
-    Plant(journal_folder_not_synced_at_start, StoreServes, 2, is_rare=True),
-    Plant(stale_disk_wins, (NoAcknowledgedWriteIsLost, ViewEqualsReplay, StreamIsComplete), is_rare=True),
-    Plant(durable_on_the_first_disk_alone, StoreServes, 10),
-    Plant(positions_ahead_of_the_log, NoAcknowledgedWriteIsLost, 31, is_rare=True),
+    Plant(former_process_not_synced, NoAcknowledgedWriteIsLost),
+    Plant(journal_folder_not_synced_at_start, (MembersHaveAll, StoreServes)),
+    Plant(stale_disk_wins, (PositionsAreInTheLog, NoAcknowledgedWriteIsLost, StreamIsComplete, StoreServes)),
+    Plant(durable_on_the_first_disk_alone, StoreServes),
+    Plant(positions_ahead_of_the_log, (PositionsAreInTheLog, NoAcknowledgedWriteIsLost)),
     Plant(lost_sync_not_made_good, NoAcknowledgedWriteIsLost),
+    Plant(hole_rounded_up, NoAcknowledgedWriteIsLost),
     Plant(index_trusted_blindly, NoAcknowledgedWriteIsLost),
     Plant(copies_trusted_unsynced, NoAcknowledgedWriteIsLost),
-    Plant(failed_write_drops_promised_records, ViewEqualsReplay, is_rare=True),
+    Plant(failed_write_drops_promised_records, (LogKeepsWhatItTook, ViewEqualsReplay)),
     Plant(void_record_folded_as_ours, (ViewEqualsReplay, StoreServes)),
     Plant(decides_without_overlay, ReadsAreLinearizable),
     Plant(listing_forgets_one, ReadsAreLinearizable),
-    Plant(garbage_waits_for_nobody, NoAcknowledgedWriteIsLost, 10),
+    Plant(garbage_waits_for_nobody, NoAcknowledgedWriteIsLost),
     Plant(log_times_never_go_back, (RefusalsAreTrue, StoreServes)),
     Plant(every_write_refused, Progress),
     Plant(creations_refused, RefusalsAreTrue),

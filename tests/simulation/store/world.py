@@ -10,13 +10,15 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 
 from bucketlog.store import DiskNode, Store
+from datanode import compaction
+from datanode.compaction import Compactor
 from datanode.member import Identity
 from datanode.service import Times
 from gateway.errors import S3Error
@@ -27,7 +29,16 @@ from processors.runtime import Fenced
 from tests.disks.faulty import FaultyDisk
 from tests.simulation.clock import SetClock
 from tests.simulation.disk import SimulatedDisk
-from tests.simulation.invariants import LogIsTrimmed, Progress, StoreServes, StreamIsComplete, ViewIsReadLittle
+from tests.simulation.invariants import (
+    LogIsTrimmed,
+    LogKeepsWhatItTook,
+    MembersHaveAll,
+    PositionsAreInTheLog,
+    Progress,
+    StoreServes,
+    StreamIsComplete,
+    ViewIsReadLittle,
+)
 from tests.simulation.loop import Crash, Deadlock, SimulatedLoop
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Fault, carry_out
@@ -37,10 +48,11 @@ from tests.simulation.store.clients import BUCKETS, CLIENTS, FAILURES, Client, c
 from tests.simulation.store.faults import ENDS, Trouble, arm, planned
 from tests.simulation.store.histories import Histories
 from tests.simulation.store.metered import MeteredView, metered
+from tests.simulation.store.promises import Promises
 from tests.simulation.table import MemoryTable
-from topics import events, spec
+from topics import archive, events, spec
 from topics.embedded import MANIFEST, EmbeddedLog, mended
-from topics.log import LogError, UnknownRecord
+from topics.log import LogError, Record, UnknownRecord
 from topics.mirror import MirroredDisk
 from topics.placement import Placement
 from topics.reader import ReaderState
@@ -51,6 +63,8 @@ COMMANDS, COMMANDS_SHARES = (5, 30, 60, 200, 1_000, 4_000), (3, 4, 10, 4, 0.4, 0
 THINK_S, THINK_SHARES = (0.01, 0.1, 1.0), (6, 2, 1)
 COMMAND_S = 0.006  # that a command takes
 SEGMENT_BYTES, VOLUME_BYTES = 96 << 10, 256 << 10  # small, so that both roll many times
+ARCHIVE_BYTES = 16 << 10
+LARGE_BYTES = 32 << 10  # for compaction
 LIVE_S = 600.0  # beyond what its commands need: a life that lasts longer hangs
 PROGRESS_S, CALM_S = 10.0, 3.0
 TRIMMED_S = 30.0
@@ -96,6 +110,10 @@ class World:
         """Raises `InvariantBroken`."""
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(complete, "PART_BYTES_MIN", 1)
+            patch.setattr(compaction, "SMALL_BYTES", LARGE_BYTES)
+            patch.setattr(archive, "FILE_BYTES", ARCHIVE_BYTES)
+            self._count(patch, Compactor, "_copy_small", "compaction of small blobs")
+            self._count(patch, Compactor, "_copy_large", "compaction of a large blob")
             for life in [*range(len(self.commands)), None]:
                 with pytest.MonkeyPatch.context() as installed:
                     self._release = self.rng.randrange(self.releases)
@@ -109,6 +127,17 @@ class World:
 
     def note(self, what: str) -> None:
         self.reached[what] += 1
+
+    def _count(self, patch: pytest.MonkeyPatch, owner: type, name: str, what: str) -> None:
+        """How often that is done to its end."""
+        honest = getattr(owner, name)
+
+        async def counted(*arguments: Any) -> Any:
+            done = await honest(*arguments)
+            self.note(what)
+            return done
+
+        patch.setattr(owner, name, counted)
 
     # lives
 
@@ -216,12 +245,16 @@ class World:
         await self._caught_up(store)
         await self._audit(store)
         await self._check_stream(store)
+        kept = await self._trims_events(store)
         await self._stop(store, subscribers)
+        await self._are_kept(loop, kept)
 
     async def _start(self, loop: SimulatedLoop) -> tuple[Store, list[asyncio.Task[None]]]:
         store = self._open(partial(self._clock_ms, loop))
         for runtime, view in zip(store.runtimes.values(), self.views, strict=True):
             metered(runtime, view, self.read_too_much)
+        self.promises = Promises(store.log)
+        await self._check_positions(store)
         await store.start()
         await self._audit(store)
         for key in self.histories.keys:
@@ -288,6 +321,9 @@ class World:
         self.mirror = MirroredDisk({str(number): disk for number, disk in enumerate(self.faulty)}, MANIFEST, mended)
         log = EmbeddedLog(self.mirror, clock_ms, segment_bytes=SEGMENT_BYTES)
         self.mirror.admit()
+        for name in self.mirror.members:
+            if unsynced := self.disks[int(name)].unsynced_names("journal"):
+                raise MembersHaveAll(f"a power cut may take {sorted(unsynced)} from disk {name}")
         return log
 
     # what must hold
@@ -317,7 +353,16 @@ class World:
         for number, oracle in self.oracles.items():
             await oracle.check_view(store.log, self.views[number])
             oracle.check_seen(self.seen[number])
+        await self.promises.check()
         self.note("audit")
+
+    async def _check_positions(self, store: Store) -> None:
+        """At a start, before anything is appended."""
+        for name, node in store.nodes.items():
+            for group in node.store.groups():
+                stored, latest = node.store.position(group) or 0, await store.log.latest(TopicPartition("writes", group))
+                if stored > latest:
+                    raise PositionsAreInTheLog(f"{name} has group {group} up to {stored}, its log ends at {latest}")
 
     async def _makes_progress(self, store: Store) -> None:
         """Every bucket takes a write, and gives what it has."""
@@ -351,6 +396,25 @@ class World:
                 raise LogIsTrimmed(f"{TRIMMED_S} s after the last write {left} are kept")
             await asyncio.sleep(0.5)
 
+    async def _trims_events(self, store: Store) -> dict[TopicPartition, list[Record]]:
+        """An operator wants the last ones only, which are returned."""
+        kept: dict[TopicPartition, list[Record]] = {}
+        for number in self.oracles:
+            at = TopicPartition("events", number)
+            before = self.rng.randrange(await store.log.latest(at) + 1)
+            kept[at] = [each for each in await _all_records(store.log, at) if each.offset >= before]
+            await store.log.trim(at, before)
+        return kept
+
+    async def _are_kept(self, loop: SimulatedLoop, kept: Mapping[TopicPartition, list[Record]]) -> None:
+        """By a new process; it may have some that were trimmed, too."""
+        log = self._open_log(partial(self._clock_ms, loop))
+        for at, records in kept.items():
+            found = await _all_records(log, at)
+            if found[len(found) - len(records) :] != records:
+                raise LogKeepsWhatItTook(f"{at} has other records than before a trim")
+        await log.close()
+
     async def _caught_up(self, store: Store) -> None:
         """Wait until the subscribers have read what housekeeping wrote last."""
         for number in self.oracles:
@@ -368,7 +432,17 @@ class World:
             await fresh.check_view(store.log, self.views[number])
             if fresh.counted != self.seen[number]:
                 raise StreamIsComplete(f"a subscriber of {number} saw something else")
+            self.reached.update(f"event: {type(events.decode(each).event).__name__}" for each in fresh.counted)
             requests.update(events.decode(each).request_id for each in fresh.counted)
         for request in self.histories.acknowledged:
             if requests[request] != 1:
                 raise StreamIsComplete(f"{request} is there {requests[request]} times")
+
+
+async def _all_records(log: EmbeddedLog, at: TopicPartition) -> list[Record]:
+    found: list[Record] = []
+    offset = await log.earliest(at)
+    while records := await log.read(at, offset):
+        found += records
+        offset = records[-1].offset + 1
+    return found
