@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable
 
-from datanode.node import BlobUnavailable
 from gateway.errors import S3Error
 from topics import readers
 from topics.log import Entry, Log, LogError
@@ -22,8 +21,13 @@ READ_MAX_S = 6 * 3600.0
 PATIENCE_S = 10.0  # for a lease after brokers were away
 
 
-class ReadEnded(BlobUnavailable):
-    """What it reads may be gone any moment."""
+class ReadEnded(S3Error):
+    """What it reads may be gone any moment: to be tried again, for nothing is damaged."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "ServiceUnavailable", "The read took longer than it may, or this gateway was cut off from the log."
+        )
 
 
 class OpenReads:
@@ -53,7 +57,7 @@ class OpenReads:
         if self._lapses_s < math.inf:
             self._end_overdue()
         if read not in self._open:
-            raise ReadEnded("a read took longer than it may, or this gateway was cut off from the log")
+            raise ReadEnded
 
     def end(self, read: int) -> None:
         self._open.pop(read, None)

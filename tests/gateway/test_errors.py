@@ -9,6 +9,7 @@ import pytest
 from datanode.node import BlobUnavailable
 from gateway import error_document
 from gateway.errors import _TABLE, S3Error, as_s3_error
+from gateway.open_reads import ReadEnded
 from processors.reads import ReadUnavailable
 from topics.log import LogCorrupt, LogError, RecordTooLarge
 
@@ -76,6 +77,7 @@ FAILURES: list[tuple[Exception, int, str]] = [
     (PermissionError(13, "Permission denied", "/var/data"), 503, "ServiceUnavailable"),
     (ReadUnavailable("10.0.0.7:9000 does not answer"), 503, "ServiceUnavailable"),
     (RecordTooLarge("2000000 bytes for /var/data/log"), 400, "MaxMessageLengthExceeded"),
+    (ReadEnded(), 503, "ServiceUnavailable"),
     (BlobUnavailable("blob 12 in volume 3 is damaged"), 500, "InternalError"),
     (KeyError("the secret"), 500, "InternalError"),
     (ValueError("/var/data: rebuild the view"), 500, "InternalError"),
