@@ -185,17 +185,22 @@ class Leases:
         return max([*there, self._owner], key=lambda owner: _weight(partition, owner)) == self._owner
 
     async def run(self) -> None:
-        """Renew and follow for ever."""
-        following = asyncio.create_task(self._follow())
+        """Renew and follow for ever. Raises `LogError` where the topic cannot be followed."""
+        following, renewing = asyncio.create_task(self._follow()), asyncio.create_task(self._renew())
         try:
-            while not following.done():
-                await asyncio.sleep(RENEW_S)
-                with contextlib.suppress(LogError):  # the next one may get through; until then the lease runs out
-                    await self._say()
-            await following
+            done, _ = await asyncio.wait({following, renewing}, return_when=asyncio.FIRST_COMPLETED)
+            for each in done:
+                each.result()
         finally:
-            following.cancel()
+            for each in (following, renewing):
+                each.cancel()
             await self._move(sys.maxsize)  # nothing more will be known: nobody is to wait for it
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            with contextlib.suppress(LogError):  # the next one may get through; until then the lease runs out
+                await self._say()
 
     async def _say(self) -> None:
         """Tell what is held, and wait until it is known what it is good for."""

@@ -16,13 +16,14 @@ from processors.machine.tables import Bucket, Object, Part, Upload
 from processors.reads import Listing, ReadUnavailable, UploadListing
 from processors.service import DECIDED, OPERATIONS, encode_arguments
 from topics import request_id
-from topics.log import Log
+from topics.log import Log, LogError
 from topics.secret import ClusterSecret
 from topics.spec import BUCKET_PARTITIONS, bucket_partition
 
 DEADLINE_S = 20.0  # longer than a partition is without an owner when one was killed
 ATTEMPT = ClientTimeout(total=5, sock_connect=1)
 AGAIN_S = 0.05
+FOLLOW_AGAIN_S = 0.5
 CONNECTIONS_MAX = 256
 _decided = msgspec.msgpack.Decoder(dict[int, int])
 log_ = logging.getLogger(__name__)
@@ -107,11 +108,15 @@ class OwnerReads(ABC):
             raise ReadUnavailable(f"partition {partition} cannot be read: {why}") from None
 
     async def _follow(self) -> None:
-        try:
-            await self._fold_leases()
-        except Exception as error:
-            log_.critical("owners cannot be followed any more, nothing can be read: %s", error)
-            raise
+        while True:
+            try:
+                await self._fold_leases()
+            except LogError as error:
+                log_.warning("owners cannot be followed and will be again: %s", error)
+                await asyncio.sleep(FOLLOW_AGAIN_S)
+            except Exception as error:
+                log_.critical("owners cannot be followed any more, nothing can be read: %s", error)
+                raise
 
     async def _fold_leases(self) -> None:
         start = await self._log.latest(AT)  # whoever spoke before may be gone

@@ -22,7 +22,9 @@ from processors.memory import MemoryView
 from processors.remote import OwnerReads
 from processors.replica import Replica, ViewMismatch
 from processors.runtime import PartitionRuntime
+from tests import virtual
 from tests.bucketlog.http import get, served
+from tests.unread import Unread
 from topics import owners, spec
 from topics.log import Entry, UnknownRecord
 from topics.memory import MemoryLog
@@ -123,6 +125,24 @@ def test_a_gateway_is_ready_when_owners_of_all_partitions_are_heard(monkeypatch:
         reads.end()
 
     with_log(case)
+
+
+def test_a_gateway_follows_owners_again_when_that_failed() -> None:
+    async def case() -> None:
+        log = Unread("the log", virtual.now_ms)
+        await log.create_topics(spec.CLUSTER)
+        reads = Owners(log)
+        await asyncio.sleep(0.1)
+        log.fails = True
+        await reads.folded(Lease("there", "http://there", {0: 2}), log)
+        log.fails = False
+        await asyncio.sleep(1)
+        assert reads.owners.endpoint(0) == "http://there"
+        await reads.folded(Lease("next", "http://next", {0: 3}), log)
+        assert reads.owners.endpoint(0) == "http://next"
+        reads.end()
+
+    virtual.run(case())
 
 
 def test_a_processor_that_the_log_does_not_hear_knows_it() -> None:

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from processors.leases import AT, Leases, OwnerMap
+from tests import virtual
+from tests.unread import Unread
 from topics import owners, spec
-from topics.log import Entry
+from topics.log import Entry, LogError
 from topics.memory import MemoryLog
 from topics.owners import LEASE_S, RENEW_S, Lease
 
@@ -297,3 +299,22 @@ def test_an_owner_is_waited_for_though_its_earlier_word_comes_late(monkeypatch: 
         assert await here.take(3, 2)
 
     assert bench(case, monkeypatch) == [LEASE_S]
+
+
+def test_who_cannot_hear_what_it_said_ends() -> None:
+    """The words that fail to come are its own, mostly: it must not wait for them for ever, or nobody restarts it."""
+
+    async def case() -> None:
+        log = Unread("the log", virtual.now_ms)
+        await log.create_topics(spec.CLUSTER)
+        leases = Leases(log, "a", "http://a", asyncio.get_running_loop().time)
+        running = asyncio.create_task(leases.run())
+        assert await leases.take(3, epoch=1)
+        log.fails = True
+        with pytest.raises(LogError):
+            await asyncio.wait_for(running, 2 * RENEW_S)
+        assert leases.is_held(3)
+        await asyncio.sleep(LEASE_S)
+        assert not leases.is_held(3)
+
+    virtual.run(case())
