@@ -93,7 +93,12 @@ class Member:
             while True:
                 placement = self._map.current
                 self._check(placement)
-                self._serve(placement)
+                try:
+                    self._serve(placement)
+                except OSError as error:
+                    log_.error("the map cannot be followed now, this will be tried again: %s", error)
+                    await asyncio.sleep(AGAIN_S)
+                    continue
                 await self._map.changed(placement.epoch)
         finally:
             patience.cancel()
@@ -193,7 +198,7 @@ class Member:
         async def drop() -> None:
             await asyncio.gather(*stopping, return_exceptions=True)
             await self._others_have(number)
-            await self._store.drop_group(number)
+            await self._drop(number)
             log_.info("group %d is held by others now; its blobs here were given up", number)
 
         self.replicas.pop(number, None)
@@ -202,6 +207,14 @@ class Member:
         for task in stopping:
             task.cancel()
         self._run("drop", number, drop())
+
+    async def _drop(self, number: int) -> None:
+        while True:
+            try:
+                return await self._store.drop_group(number)
+            except OSError as error:
+                log_.error("group %d cannot be dropped now, this will be tried again: %s", number, error)
+            await asyncio.sleep(AGAIN_S)
 
     async def _others_have(self, number: int) -> None:
         """Returns when enough of a group's holders have all of it, to the end of its log: some may still fetch blobs of

@@ -56,7 +56,7 @@ async def sweep(
                     await _ask(group, old, submit)
                     asked[group] = old[-1].blob
                     await asyncio.sleep(pace_s)
-            except LogError as error:
+            except (LogError, OSError) as error:
                 log_.warning("orphans cannot be asked for now: %s", error)
 
 

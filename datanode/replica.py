@@ -210,6 +210,8 @@ class GroupReplica:
                 waiter.set_result(None)
 
     async def _fetch_wanted(self) -> None:
+        if self._wanted:  # by a run that was broken off
+            self._has_wanted.set()
         while True:
             await self._has_wanted.wait()
             self._has_wanted.clear()

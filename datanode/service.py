@@ -163,7 +163,7 @@ class NodeService:
 
     async def _keep_settled(self) -> None:
         loop = asyncio.get_running_loop()
-        last_s = loop.time()
+        last_s, has_failed = loop.time(), False
         while True:
             await asyncio.sleep(SETTLE_LOOK_S)
             if self.store.index.damage is not None:
@@ -172,13 +172,15 @@ class NodeService:
             waiting = sum(each.unsettled_records for each in replicas)
             waiting_bytes = sum(each.unsettled_bytes for each in replicas)
             moved = any(each.synced != each.settled for each in replicas)
-            is_time = loop.time() - last_s >= SETTLE_EVERY_S and moved
+            is_time = loop.time() - last_s >= SETTLE_EVERY_S and (moved or has_failed)
             many = waiting > SETTLE_RECORDS or waiting_bytes > SETTLE_BYTES
             if is_time or many or self.store.unsettled_bytes > SETTLE_STREAMED_BYTES:
                 try:
                     await self.settle()
                     self._verdict.went_well(SETTLING)
+                    has_failed = False
                 except (OSError, LogError) as error:
+                    has_failed = True  # nothing may move any more where the node is out for it
                     log_.error("the volumes could not be settled, this will be tried again: %s", error)
                     if isinstance(error, OSError):
                         self._verdict.failed(SETTLING, error)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from datanode.member import WELCOME_S, Member, NodeReplaced
-from tests.datanode.bench import IDENTITY, OWN, Bench, bench, payload, ref, release
+from tests.datanode.bench import IDENTITY, OWN, Bench, bench, claim, payload, ref, release
 from tests.datanode.stores import blob, names
 from topics import writes
 from topics.commands import HoldGroup
@@ -115,6 +115,27 @@ def test_a_group_is_given_up_when_the_node_is_neither_target_nor_holder() -> Non
             await made.writes(payload(2, b"x"))
             await asyncio.sleep(1)
             assert names(made.store) == []
+
+    bench(case)
+
+
+@pytest.mark.parametrize("fails_at_s", [0.0, 1.0])  # before the map says so, and while the others are asked
+def test_an_index_that_cannot_be_read_for_a_while_ends_nothing(fails_at_s: float) -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN])
+        await made.writes(payload(1, b"x"))
+        async with membership(made):
+            await made.store.sync({0: 1})
+            made.index.fails = fails_at_s == 0
+            for peer in made.peers.all.values():
+                peer.slow_s = 2 * fails_at_s
+            made.place(["p", "q"], ["p", "q"])
+            await asyncio.sleep(1.5 * fails_at_s)
+            made.index.fails = True
+            await asyncio.sleep(10)
+            made.index.fails = False
+            await asyncio.sleep(5)
+            assert (names(made.store), made.store.groups()) == ([], set())
 
     bench(case)
 
@@ -355,5 +376,24 @@ def test_a_replica_that_failed_is_begun_again_and_told_until_then() -> None:
             await asyncio.sleep(60)
             assert (member.unready(), member.replicas[0].settled) == ([], 4)
             assert names(made.store) == [blob(2), blob(3)]
+
+    bench(case)
+
+
+def test_a_replica_that_is_begun_again_still_fetches_what_it_lacked() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN, "p"])
+        hold(made, "p", 1)
+        made.peers["p"].slow_s = 5
+        async with membership(made) as member:
+            await made.writes(claim(1, b"x", "p"))
+            await asyncio.sleep(1)  # it is being fetched
+            made.index.fails = True
+            await made.writes(release(2))
+            await asyncio.sleep(2)
+            assert [why for why in member.unready() if "not consumed" in why] != []
+            made.index.fails = False
+            await asyncio.sleep(60)
+            assert (names(made.store), member.replicas[0].settled) == ([blob(1)], 2)
 
     bench(case)

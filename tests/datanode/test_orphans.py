@@ -52,6 +52,20 @@ def test_the_old_blobs_of_a_held_group_are_asked_for_of_their_partitions() -> No
     bench(case)
 
 
+def test_an_index_that_cannot_be_read_for_a_while_ends_no_sweep() -> None:
+    async def case(made: Bench) -> None:
+        old = minted(2 * AFTER_S)
+        put(made, old)
+        made.index.fails = True
+        async with sweeping(made, 0):
+            await asyncio.sleep(50)
+            made.index.fails = False
+            await asyncio.sleep(50)
+            assert asked(old) in made.said
+
+    bench(case)
+
+
 def test_a_blob_is_asked_for_when_it_has_come_of_age_and_again_in_the_next_round_over_all() -> None:
     async def case(made: Bench) -> None:
         old, young = minted(AFTER_S + 1), minted(AFTER_S - 55)

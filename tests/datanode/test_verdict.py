@@ -10,6 +10,7 @@ import pytest
 from datanode.clock import LogClock
 from datanode.heartbeat import AT, Heart, Said
 from datanode.service import NodeService
+from datanode.verdict import FAILING_S
 from tests.datanode.bench import IDENTITY, OWN, Bench, bench, payload
 from tests.disks.faulty import FaultyDisk
 from tests.virtual import now_ms
@@ -131,5 +132,23 @@ def test_an_index_that_cannot_be_written_is_a_failure_too() -> None:
             made.index.sync = honest  # type: ignore[method-assign]
             await asyncio.sleep(3)
             assert (service.disk_failure, service.positions) == ("", {0: 1})
+
+    bench(case)
+
+
+def test_a_verdict_by_settling_ends_though_nothing_moves_any_more() -> None:
+    """The node is out for it, and has no group left."""
+
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN, "p"])
+        async with serving(made) as service:
+            await made.writes(payload(1, b"x"))
+            made.index.fails = True
+            await asyncio.sleep(2 * FAILING_S)
+            assert "settling the volumes fails" in service.disk_failure
+            made.place(["p", "q"], ["p", "q"])
+            made.index.fails = False
+            await asyncio.sleep(10)
+            assert (service.member.replicas, service.disk_failure) == ({}, "")
 
     bench(case)
