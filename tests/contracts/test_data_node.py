@@ -1,7 +1,8 @@
-"""The contract of the `DataNode` port: called in one process, and over HTTP."""
+"""The contract of the `DataNode` port: called in one process, over HTTP, and over the network of the simulation."""
 
 import asyncio
 import os
+import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from datanode.store import BlobExists, Held
 from tests.datanode.nodes import OWN, Parts, node_parts, opened, put
 from tests.datanode.stores import blob, volume_of
 from tests.flips import flip
+from tests.simulation.cluster.processes import ClusterLoop
+from tests.virtual import START_S
 from topics import writes
 from topics.log import Entry
 from topics.spec import TopicPartition
@@ -205,11 +208,19 @@ CASES: list[Case] = [
 ]
 
 
-@pytest.mark.parametrize("kind", ["local", "remote"])
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "local": asyncio.new_event_loop,
+    "remote": asyncio.new_event_loop,
+    "simulated": lambda: ClusterLoop(random.Random(0), START_S),
+}
+
+
+@pytest.mark.parametrize("kind", LOOPS)
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 def test_data_node(kind: str, case: Case, tmp_path: Path) -> None:
     async def run() -> None:
         async with node_parts(tmp_path) as parts, opened(kind, parts) as node:
             await case(node, parts)
 
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=LOOPS[kind]) as runner:
+        runner.run(run())

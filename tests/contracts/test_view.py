@@ -9,15 +9,18 @@ from hypothesis import strategies as st
 
 from processors.memory import MemoryView
 from processors.view import Overlay, View
+from tests.simulation.table import MemoryTable
 from topics.rocksdb import RocksMap
 
 Open = Callable[[], View]
 
 
-@pytest.fixture(params=["memory", "rocksdb"])
+@pytest.fixture(params=["memory", "simulated", "rocksdb"])
 def open_view(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    memory = MemoryView()
-    return (lambda: memory) if request.param == "memory" else (lambda: RocksMap(tmp_path))
+    if request.param == "rocksdb":
+        return lambda: RocksMap(tmp_path)
+    memory = MemoryView() if request.param == "memory" else MemoryTable()
+    return lambda: memory
 
 
 def test_commits_and_scans_in_byte_order(open_view: Open) -> None:

@@ -1,6 +1,7 @@
 """A data node on a folder, and the same node behind its HTTP API on a free port, for tests."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ from datanode.replica import GroupReplica
 from datanode.store import VolumeStore
 from tests.datanode.stores import opened as opened_store
 from tests.server import free_port
+from tests.simulation.cluster.broker import Weather
+from tests.simulation.cluster.processes import ClusterLoop
+from tests.simulation.data.network import Machine, Network, SimulatedNode
 from topics import spec
 from topics.memory import MemoryLog
 from topics.placement import Group, Node, Placement
@@ -84,12 +88,25 @@ async def served(app: ASGIApp) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def opened(kind: str, parts: Parts) -> AsyncIterator[DataNode]:
-    """The node itself ("local") or by way of its HTTP API ("remote")."""
+    """The node itself ("local"), by way of its HTTP API ("remote"), or of the simulated network ("simulated")."""
     if kind == "local":
         yield parts.node
         return
+    if kind == "simulated":
+        yield _simulated(parts.node)
+        return
     async with served(create_node_app(parts.node, SECRET)) as endpoint, RemoteNode(endpoint, SECRET) as remote:
         yield remote
+
+
+def _simulated(node: LocalNode) -> SimulatedNode:
+    """For an asker in a world of fine weather, whose loop is running."""
+    loop, rng = asyncio.get_running_loop(), random.Random(0)
+    assert isinstance(loop, ClusterLoop)
+    network = Network(loop, Weather(rng, lambda _: None), rng, lambda _: None)
+    served = network.machines[f"http://{OWN}"] = Machine(loop, OWN, 0.0)
+    served.node = node
+    return SimulatedNode(network, Machine(loop, "asker", 0.0), f"http://{OWN}")
 
 
 async def put(

@@ -139,7 +139,7 @@ class SimulatedNode:
         """The answer, or the error that is one."""
         try:
             return await work()
-        except (BlobUnavailable, BlobExists, OSError, Disconnected) as error:
+        except (BlobUnavailable, BlobExists, OSError, ValueError, Disconnected) as error:
             return error
         except Exception as error:  # noqa: BLE001 - a node must not fail so; it is told at the end
             self._network.failed(peer, error)
