@@ -184,7 +184,8 @@ def test_a_write_may_be_done_half(disk: FaultyDisk) -> None:
 
 def test_a_sync_that_fails_has_lost_what_it_was_to_cover(disk: FaultyDisk) -> None:
     async def case() -> None:
-        file = filled(disk)
+        file, told = filled(disk), list[int]()
+        disk.when_raised = told.append
         await file.sync()
         file.write(b"unsynced", 0)
         disk.left, disk.left_errno = 0, errno.EIO
@@ -192,6 +193,13 @@ def test_a_sync_that_fails_has_lost_what_it_was_to_cover(disk: FaultyDisk) -> No
             await file.sync()
         await file.sync()
         assert file.read(8, 0) == b"x" * 8
+        disk.sync_errno = errno.EIO
+        file.write(b"unsynced", 0)
+        disk.open("other").write(b"no sync", 0)
+        with pytest.raises(OSError, match="by the test's wish"):
+            await file.sync()
+        await file.sync()
+        assert (file.read(8, 0), told) == (b"x" * 8, [errno.EIO] * 2)
 
     asyncio.run(case())
 

@@ -8,6 +8,7 @@ everything, for the operating system may have given its number to another by the
 import asyncio
 import errno
 import os
+from collections.abc import Callable
 
 from topics.disk import Disk, File
 
@@ -25,6 +26,7 @@ class FaultyDisk:
     `room_bytes`     how many more may be written; a write beyond is done as far as it goes, and there is no space left
     `slow_s`         what each synced write and each sync takes longer
     `hang`, `go_on`  from the one to the other synced writes and syncs do not end
+    `when_raised`    is told the number of each error
     """
 
     def __init__(self, inner: Disk) -> None:
@@ -38,6 +40,7 @@ class FaultyDisk:
         self.syncs_failed = 0
         self.room_bytes: int | None = None
         self.slow_s = 0.0
+        self.when_raised: Callable[[int], None] = lambda number: None
         self._may_go_on = asyncio.Event()
         self._may_go_on.set()
 
@@ -56,6 +59,11 @@ class FaultyDisk:
 
     def go_on(self) -> None:
         self._may_go_on.set()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it takes and syncs what comes; some sectors may be bad, or one operation may fail."""
+        return not self.is_broken and self._may_go_on.is_set()
 
     # the port
 
@@ -101,7 +109,7 @@ class FaultyDisk:
     def check(self) -> None:
         """Raises `OSError` where everything fails."""
         if self.is_broken:
-            raise _error(self.broken_errno)
+            raise self.error(self.broken_errno)
 
     def spend(self) -> None:
         """One operation. Raises `OSError` where it is the one to fail."""
@@ -111,21 +119,25 @@ class FaultyDisk:
         self.left -= 1
         if self.left < 0:
             self.left = None
-            raise _error(self.left_errno)
+            raise self.error(self.left_errno)
 
     def fail_sync(self) -> None:
         """Raises `OSError` where it is the one to fail."""
         if self.sync_errno is not None:
             number, self.sync_errno = self.sync_errno, None
-            raise _error(number)
+            raise self.error(number)
 
     def take(self, size: int) -> None:
         """Room. Raises `OSError` where there is not so much."""
         if self.room_bytes is None:
             return
         if size > self.room_bytes:
-            raise _error(errno.ENOSPC)
+            raise self.error(errno.ENOSPC)
         self.room_bytes -= size
+
+    def error(self, number: int) -> OSError:
+        self.when_raised(number)
+        return OSError(number, f"{os.strerror(number)} (by the test's wish)")
 
     async def waited(self) -> None:
         """For a disk that is slow, or hangs."""
@@ -148,7 +160,7 @@ class FaultyFile:
         if self._disk.bad:
             end = min(at + size, self._inner.size())
             if any((self._path, number) in self._disk.bad for number in _sectors(at, end)):
-                raise _error(errno.EIO)
+                raise self._disk.error(errno.EIO)
         return self._inner.read(size, at)
 
     def write(self, data: Data, at: int) -> None:
@@ -200,13 +212,13 @@ class FaultyFile:
 
     def close(self) -> None:
         if self._is_closed:
-            raise _error(errno.EBADF)
+            raise self._disk.error(errno.EBADF)
         self._is_closed = True
         self._inner.close()
 
     def _open(self) -> None:
         if self._is_closed:
-            raise _error(errno.EBADF)
+            raise self._disk.error(errno.EBADF)
 
     def _may_write(self, data: Data, at: int) -> None:
         self._open()
@@ -241,7 +253,3 @@ class FaultyFile:
 
 def _sectors(start: int, end: int) -> range:
     return range(start // SECTOR_BYTES, -(-end // SECTOR_BYTES))
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, f"{os.strerror(number)} (by the test's wish)")

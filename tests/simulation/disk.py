@@ -61,7 +61,8 @@ class SimulatedFile:
         return len(self.data)
 
     def allocated_bytes(self) -> int:
-        return len(self._blocks) * BLOCK
+        ahead = -(-len(self.data) // BLOCK) if self._disk.allocates_ahead else 0
+        return (len(self._blocks) + ahead) * BLOCK
 
     def truncate(self, size: int) -> None:
         for content in (self.data, self.stable):
@@ -122,6 +123,7 @@ class SimulatedDisk:
         self.failures = 0
         self.breaks = False  # whether they are those of a disk that is broken, not of a full one
         self.is_frozen = False
+        self.allocates_ahead = False  # as XFS does for a file that grows: as much again
         self.when_created: Callable[[str], None] = lambda path: None  # a new file: a moment at which a crash does most harm
         self.when_removed: Callable[[str], None] = lambda path: None
         self.capacity_bytes = 1 << 40

@@ -48,6 +48,31 @@ class MembersHaveAll(InvariantBroken):
     """A disk that counts as one with all of the log has its files under names that a power cut leaves."""
 
 
+class HoldersHaveAll(InvariantBroken):
+    """Who counts as a holder of a group has said so, and has all of it that lies below the position that it tells, at every
+    moment."""
+
+
+class WritesStandOnAQuorum(InvariantBroken):
+    """A large payload that was acknowledged is synced on a quorum of the copies that it is to have."""
+
+
+class SettlingGoesOn(InvariantBroken):
+    """A node settles what it has consumed of a group soon, whatever befell the volumes of other groups."""
+
+
+class FailedDisksAreOut(InvariantBroken):
+    """A node whose disk takes and gives nothing is not up in the map for long."""
+
+
+class VolumesRest(InvariantBroken):
+    """Where nothing is written and nothing released, compaction comes to an end."""
+
+
+class StartsTakeLittleMemory(InvariantBroken):
+    """A start without an index makes it anew in steps, however many blobs there are."""
+
+
 class LogIsTrimmed(InvariantBroken):
     """When faults have ended, the log lets go of what nobody needs, in partitions that are idle, too."""
 
@@ -77,12 +102,13 @@ class ViewIsReadLittle(InvariantBroken):
 
 
 class FullNodesTakeNothing(InvariantBroken):
-    """No payload goes to a group with a full target while there are groups without one."""
+    """No payload goes to a group with a full target while there are groups without one, or where full ones leave no group
+    a quorum; and no full node is to have a group that it does not hold."""
 
 
 class BrakesHold(InvariantBroken):
     """No more nodes are out by themselves than a share, no whole rack, and none while an operator has paused it."""
 
 
-class ClocksJudgeNobody(InvariantBroken):
-    """A node whose clock is wrong, and nothing else, is up."""
+class WellNodesAreUp(InvariantBroken):
+    """A node that is heard, and does not say that its disk fails, is up, whatever its clock says and whoever judges it."""

@@ -35,7 +35,22 @@ REACHED = {
         "DeleteBucket refused: BucketNotEmpty",
     ],
     "cluster": ["append landed twice", "append failed, landed in part", "usurped", "leases misread", "audit"],
-    "data": ["drain", "folder wiped", "index lost", "disk full", "rack away", "node added", "wrong clock"],
+    "data": [
+        "drain",
+        "folder wiped",
+        "index lost",
+        "disk full",
+        "rack away",
+        "node added",
+        "node removed",
+        "wrong clock",
+        "judge replaced",
+        "raised EIO",
+        "raised ENOSPC",
+        "volume that cannot be synced",
+        "node out for its disk",
+        "large blob compacted",
+    ],
 }
 SLICES = [(name, first) for name, count in SEEDS.items() for first in range(0, count, SLICE)]
 PLANTED = [

@@ -1,5 +1,6 @@
 """Bugs planted into the data plane, each of which its simulation must catch."""
 
+import errno
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,24 +10,32 @@ from bucketlog.audit import Auditor
 from datanode import layout, orphans, recovery, routing, store
 from datanode.copy import GroupCopy
 from datanode.index import BlobIndex
+from datanode.member import Member
 from datanode.replica import GroupReplica
+from datanode.service import NodeService
 from datanode.volume import Volume
 from processors import liveness
 from processors.liveness import Liveness
-from processors.machine import decide, membership
+from processors.machine import decide, membership, rendezvous
 from processors.view import Readable
 from tests.simulation.invariants import (
     BrakesHold,
-    ClocksJudgeNobody,
     CorruptionIsNeverServed,
+    FailedDisksAreOut,
     FullNodesTakeNothing,
+    HoldersHaveAll,
     ReplicasConverge,
+    SettlingGoesOn,
+    StartsTakeLittleMemory,
+    VolumesRest,
+    WellNodesAreUp,
+    WritesStandOnAQuorum,
 )
 from tests.simulation.plants import Patch, Plant
 from topics import commands, events
 from topics.heartbeats import Heartbeat
 from topics.log import Record
-from topics.placement import Group, Placement
+from topics.placement import Group, Node, Placement, State
 
 
 def quorum_of_one(patch: Patch, world: object) -> None:
@@ -127,20 +136,94 @@ def one_bad_sector_ends_the_work(patch: Patch, world: object) -> None:
     patch.setattr(Volume, "_bytes", lambda volume, size, at: volume._file.read(size, at))
 
 
+def failed_disks_are_not_told(patch: Patch, world: object) -> None:
+    patch.setattr(NodeService, "disk_failure", "")
+
+
+def a_replica_that_failed_stays_ended(patch: Patch, world: object) -> None:
+    async def run(member: Member, replica: GroupReplica) -> None:
+        await replica.run()
+
+    patch.setattr(Member, "_keep_running", run)
+
+
+def one_volume_that_cannot_be_synced_stops_all(patch: Patch, world: object) -> None:
+    honest = store.VolumeStore._unsyncable
+
+    async def unsyncable(volumes: store.VolumeStore, volume: Volume) -> None:
+        if (failed := await honest(volumes, volume)) is not None:
+            raise OSError(errno.EIO, f"volume {failed.number} cannot be synced")
+
+    patch.setattr(store.VolumeStore, "_unsyncable", unsyncable)
+
+
+def full_nodes_are_to_have_groups(patch: Patch, world: object) -> None:
+    def is_candidate(node: Node, holders: object = ()) -> bool:
+        return node.state is not State.OUT and not node.is_draining
+
+    patch.setattr(rendezvous, "is_candidate", is_candidate)
+
+
+def full_disks_take_small_payloads(patch: Patch, world: object) -> None:
+    honest = routing._room_for_small
+
+    def room(placement: Placement, group: Group) -> routing.Room:
+        return honest(placement, group)._replace(has_quorum=True)
+
+    patch.setattr(routing, "_room_for_small", room)
+
+
+def who_judges_anew_judges_at_once(patch: Patch, world: object) -> None:
+    honest = Liveness.noted
+
+    def noted(judge: Liveness, time_ms: int) -> None:
+        honest(judge, time_ms)
+        judge._since_ms = 0
+
+    patch.setattr(Liveness, "noted", noted)
+
+
+def an_index_is_made_anew_in_one_step(patch: Patch, world: object) -> None:
+    honest = recovery.recover
+
+    def recover(*arguments: Any) -> Any:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(recovery, "FOUND_AT_ONCE", 1 << 60)
+            return honest(*arguments)
+
+    patch.setattr(store, "recover", recover)
+
+
+def allocated_blocks_are_garbage(patch: Patch, world: object) -> None:
+    def garbage_bytes(volumes: store.VolumeStore, volume: Volume) -> int:
+        live = volumes.index.live_bytes(volume.number) + volume.open_bytes
+        return max(0, volume._file.allocated_bytes() - live)
+
+    patch.setattr(store.VolumeStore, "garbage_bytes", garbage_bytes)
+
+
 PLANTS = [
-    Plant(quorum_of_one, ReplicasConverge, is_rare=True),
-    Plant(told_before_it_is_settled, ReplicasConverge, is_rare=True),
-    Plant(copy_not_waited_for, ReplicasConverge, is_rare=True),
-    Plant(given_up_before_others_hold_it, ReplicasConverge, is_rare=True),
-    Plant(release_leaves_what_is_wanted, ReplicasConverge, 1),
-    Plant(read_without_verification, CorruptionIsNeverServed, 16),
-    Plant(claim_without_verification, CorruptionIsNeverServed, 8),
-    Plant(referred_blobs_are_orphans, ReplicasConverge),
+    Plant(quorum_of_one, WritesStandOnAQuorum),
+    Plant(told_before_it_is_settled, HoldersHaveAll),
+    Plant(copy_not_waited_for, HoldersHaveAll),
+    Plant(given_up_before_others_hold_it, HoldersHaveAll),
+    Plant(release_leaves_what_is_wanted, ReplicasConverge),
+    Plant(read_without_verification, CorruptionIsNeverServed),
+    Plant(claim_without_verification, CorruptionIsNeverServed),
+    Plant(referred_blobs_are_orphans, HoldersHaveAll),
     Plant(orphans_stay, ReplicasConverge),
-    Plant(loss_forgotten, ReplicasConverge, is_rare=True),
-    Plant(full_nodes_are_targets_like_others, FullNodesTakeNothing, 8),
-    Plant(nobody_audits, ReplicasConverge, 2),
-    Plant(no_brakes, BrakesHold, 3),
-    Plant(wrong_clocks_are_not_heard, ClocksJudgeNobody, 17),
-    Plant(one_bad_sector_ends_the_work, ReplicasConverge, 6),
+    Plant(loss_forgotten, HoldersHaveAll),
+    Plant(full_nodes_are_targets_like_others, FullNodesTakeNothing),
+    Plant(nobody_audits, ReplicasConverge),
+    Plant(no_brakes, BrakesHold),
+    Plant(wrong_clocks_are_not_heard, WellNodesAreUp),
+    Plant(one_bad_sector_ends_the_work, ReplicasConverge),
+    Plant(failed_disks_are_not_told, FailedDisksAreOut),
+    Plant(a_replica_that_failed_stays_ended, ReplicasConverge),
+    Plant(one_volume_that_cannot_be_synced_stops_all, SettlingGoesOn),
+    Plant(full_nodes_are_to_have_groups, FullNodesTakeNothing),
+    Plant(full_disks_take_small_payloads, FullNodesTakeNothing),
+    Plant(who_judges_anew_judges_at_once, WellNodesAreUp),
+    Plant(an_index_is_made_anew_in_one_step, StartsTakeLittleMemory),
+    Plant(allocated_blocks_are_garbage, VolumesRest),
 ]

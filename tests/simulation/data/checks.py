@@ -1,6 +1,7 @@
 """What must hold of data nodes when all is well: why they have not converged yet, if they have not."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from awscrt.checksums import crc32c
 
@@ -10,16 +11,25 @@ from processors.machine import membership, tables
 from processors.memory import MemoryView
 from processors.view import Readable
 from tests.simulation.cluster.checks import replay
-from tests.simulation.data.host import Host
-from tests.simulation.invariants import BrakesHold, ClocksJudgeNobody, CorruptionIsNeverServed, ViewEqualsReplay
-from topics import events, spec
+from tests.simulation.data.host import SECRET, Host
+from tests.simulation.invariants import (
+    BrakesHold,
+    CorruptionIsNeverServed,
+    FullNodesTakeNothing,
+    HoldersHaveAll,
+    ViewEqualsReplay,
+    WellNodesAreUp,
+)
+from topics import events, heartbeats, spec
 from topics.memory import MemoryLog
 from topics.objects import Extent
-from topics.placement import OUT_SHARE, Placement, State
+from topics.placement import OUT_SHARE, Node, Placement, State
 from topics.reader import ReaderState
 from topics.spec import TopicPartition
 
 Blob = tuple[int, bytes]
+HEARTBEATS = TopicPartition("heartbeats", 0)
+JUDGED_MS = 2_000  # within which who judges has heard, decided and said
 CONTROL = TopicPartition("events", spec.CONTROL_PARTITION)
 HEARTBEATS = TopicPartition("heartbeats", 0)
 
@@ -51,6 +61,8 @@ async def _lacks(log: MemoryLog, number: int, host: Host) -> str:
     service = host.service
     if host.machine.is_dead or host.machine.is_paused or service is None or not service.member.is_registered:
         return "not there"
+    if host.table.fails:
+        return "its index fails"
     if (replica := service.member.replicas.get(number)) is None:
         return "not served"
     latest = await log.latest(TopicPartition("writes", number))
@@ -72,9 +84,9 @@ async def _is_sound(store: VolumeStore, group: int, blob: bytes, length: int) ->
 
 async def not_converged(log: MemoryLog, placement: Placement, views: Iterable[Readable], hosts: Sequence[Host]) -> str:
     """Why a node has other blobs than those that metadata refer to, or bytes that differ; if so."""
-    referred: dict[Blob, Extent] = {}
+    wanted: dict[Blob, Extent] = {}
     for view in views:
-        referred |= _referred(view)
+        wanted |= referred(view)
         if next(tables.garbage(view), None) is not None or next(tables.dropped(view), None) is not None:
             return "garbage is not released"
     if why := await not_whole(log, placement, hosts):
@@ -84,28 +96,28 @@ async def not_converged(log: MemoryLog, placement: Placement, views: Iterable[Re
         if await log.earliest(at) < await log.latest(at):
             return f"writes:{number} is not trimmed: {await log.earliest(at)} of {await log.latest(at)}"
     for host in hosts:
-        if why := await _differs(host, placement, referred):
+        if why := await _differs(host, placement, wanted):
             return f"{host.name}: {why}"
     return ""
 
 
-def _referred(view: Readable) -> dict[Blob, Extent]:
+def referred(view: Readable) -> dict[Blob, Extent]:
     """By objects, and by parts of uploads that go on."""
     extents = (extent for _, some in tables.referring(view) for extent in some)
     return {(extent.group, bytes.fromhex(extent.blob)): extent for extent in extents}
 
 
-async def _differs(host: Host, placement: Placement, referred: Mapping[Blob, Extent]) -> str:
+async def _differs(host: Host, placement: Placement, extents: Mapping[Blob, Extent]) -> str:
     service = host.service
     if service is None or host.machine.is_dead:
         return "not there"
-    if service.member.unready() or host.known.current != placement:
-        return "not ready, or behind with the map"
-    wanted = {each for each in referred if host.name in placement.groups[each[0]].members}
+    if (why := service.unready()) or host.known.current != placement or not placement.is_up(host.name):
+        return f"not ready, or behind with the map, or not up: {why}"
+    wanted = {each for each in extents if host.name in placement.groups[each[0]].members}
     for each in wanted ^ set(_held(service.store)):
         return f"blob {each[1].hex()} of group {each[0]} is {'missing' if each in wanted else 'too much'}"
     for group, blob in wanted:
-        extent = referred[group, blob]
+        extent = extents[group, blob]
         if crc32c(await service.store.read(group, blob, 0, extent.length)) != extent.crc32c:
             raise CorruptionIsNeverServed(f"blob {extent.blob} of group {group} at {host.name}")
     return ""
@@ -123,15 +135,19 @@ async def check_views(log: MemoryLog, views: Mapping[int, MemoryView]) -> None:
             raise ViewEqualsReplay(f"partition {number}")
 
 
-async def cluster_events(log: MemoryLog, start: int = 0) -> list[events.ClusterEvent]:
-    """Those that count."""
-    found, state = list[events.ClusterEvent](), ReaderState()
+async def cluster_events(log: MemoryLog) -> list[events.ClusterEvent]:
+    return [event for _, event in await timed_events(log)]
+
+
+async def timed_events(log: MemoryLog) -> list[tuple[int, events.ClusterEvent]]:
+    """Those that count, with the log's times."""
+    found, state = list[tuple[int, events.ClusterEvent]](), ReaderState()
     for record in await log.read(CONTROL, 0, records_max=100_000):
         decision = events.decode(record.value)
         if (after := state.accept(decision)) is not None:
             state = after
-            if record.offset >= start and isinstance(decision.event, events.ClusterEvent):
-                found.append(decision.event)
+            if isinstance(decision.event, events.ClusterEvent):
+                found.append((record.time_ms, decision.event))
     return found
 
 
@@ -152,7 +168,54 @@ async def check_brakes(log: MemoryLog) -> None:
             raise BrakesHold(f"{event.node.name} went out, and all of its rack is away")
 
 
-async def check_nobody_fell(log: MemoryLog, start: int) -> None:
-    for event in await cluster_events(log, start):
-        if isinstance(event, events.NodeChanged) and event.node.state is not State.UP:
-            raise ClocksJudgeNobody(f"{event.node.name} is {event.change}, and nothing is wrong but a clock")
+async def check_new_holders(log: MemoryLog) -> None:
+    """Each has said so, but of a group that nobody holds any more, or ever did."""
+    placement = Placement()
+    for event in await cluster_events(log):
+        before, placement = placement, membership.apply(placement, event)
+        for number, (old, new) in enumerate(zip(before.groups, placement.groups, strict=True)):
+            gone = {event.node.name} if isinstance(event, events.NodeChanged) and _is_emptied(before, event.node) else set()
+            left = set(old.holders or ()) - gone
+            said = {event.node} if isinstance(event, events.GroupHeld) and event.group == number else set()
+            if left and not set(new.holders or ()) <= left | said:
+                raise HoldersHaveAll(f"group {number} had holders {left}, has {new.holders}, of which {said} said so")
+
+
+def _is_emptied(placement: Placement, node: Node) -> bool:
+    return node.name in placement.nodes and placement.nodes[node.name].incarnation != node.incarnation
+
+
+async def check_full_nodes(log: MemoryLog) -> None:
+    placement = Placement()
+    for event in await cluster_events(log):
+        before, placement = placement, membership.apply(placement, event)
+        for number, (old, new) in enumerate(zip(before.groups, placement.groups, strict=True)):
+            for name in set(new.targets).difference(old.targets, old.holders or ()):
+                if placement.nodes[name].is_full:
+                    raise FullNodesTakeNothing(f"{name} is full, and is to have group {number}")
+
+
+async def check_nobody_fell(log: MemoryLog, grace_ms: int) -> None:
+    """Who is down was silent for about the grace just before, or said that its disk fails."""
+    heard = await _heartbeats(log)
+    for time_ms, event in await timed_events(log):
+        if not isinstance(event, events.NodeChanged) or event.change != "down":
+            continue
+        start_ms = time_ms - grace_ms - JUDGED_MS
+        beats = [
+            (at_ms, beat)
+            for at_ms, beat in heard
+            if start_ms <= at_ms <= time_ms and (beat.node, beat.incarnation) == (event.node.name, event.node.incarnation)
+        ]
+        if any(beat.disk_failure for _, beat in beats):
+            continue
+        silent_ms = max(later - former for former, later in pairwise([start_ms, *(at_ms for at_ms, _ in beats), time_ms]))
+        if silent_ms < grace_ms - JUDGED_MS / 2:
+            raise WellNodesAreUp(f"{event.node.name} is down, and was silent for {silent_ms} ms")
+
+
+async def _heartbeats(log: MemoryLog) -> list[tuple[int, heartbeats.Heartbeat]]:
+    """With the log's times."""
+    records = await log.read(HEARTBEATS, 0, records_max=100_000)
+    said = ((record.time_ms, heartbeats.decode(record.value, SECRET)) for record in records)
+    return [(time_ms, beat) for time_ms, beat in said if isinstance(beat, heartbeats.Heartbeat)]

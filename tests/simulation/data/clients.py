@@ -18,6 +18,7 @@ from processors.machine import tables
 from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.data.network import Machine, Network, SimulatedNode
 from tests.simulation.data.owner import BUCKET, PARTITION, Owner
+from tests.simulation.data.watch import Watch
 from tests.simulation.invariants import CorruptionIsNeverServed, FullNodesTakeNothing
 from topics import commands
 from topics.log import LogError
@@ -47,12 +48,13 @@ class Gateways:
 
 
 class GatewayMap(PlacementMap):
-    """Remembers since when each node has been full in the maps that came, and since when there was room elsewhere."""
+    """Remembers since when each node has been full in the maps that came, and since when there was room elsewhere, or
+    none at all."""
 
     def __init__(self) -> None:
         super().__init__()
         self._full_since_s: dict[str, float] = {}
-        self._room_since_s = float("inf")
+        self._room_since_s = self._no_room_since_s = float("inf")
 
     def update(self, found: Placement) -> None:
         super().update(found)
@@ -61,17 +63,28 @@ class GatewayMap(PlacementMap):
         self._full_since_s = {name: self._full_since_s.get(name, now_s) for name in full}
         has_room = any(map(partial(_has_room, self.current), self.current.groups))
         self._room_since_s = min(self._room_since_s, now_s) if has_room else float("inf")
+        has_none = all(map(partial(_is_full, self.current), self.current.groups))
+        self._no_room_since_s = min(self._no_room_since_s, now_s) if has_none else float("inf")
 
     def check_room(self, group: int, begun: Placement, begun_s: float) -> None:
         """Of a group that was chosen for a small payload since then, or a while before."""
         known = {name for name, since_s in self._full_since_s.items() if since_s < begun_s - STICKY_S}
         if known & set(begun.groups[group].targets) and self._room_since_s < begun_s - STICKY_S:
             raise FullNodesTakeNothing(f"{known} are full, and group {group} was chosen")
+        if self._no_room_since_s < begun_s - STICKY_S:
+            raise FullNodesTakeNothing(f"no group has a quorum with room, and group {group} was chosen")
 
 
 def _has_room(placement: Placement, group: Group) -> bool:
     found = [placement.nodes[name] for name in group.targets]
     return len(found) >= placement.quorum and all(each.state is State.UP and not each.is_full for each in found)
+
+
+def _is_full(placement: Placement, group: Group) -> bool:
+    """All targets are up, and too few of them have room."""
+    found = [placement.nodes[name] for name in group.targets]
+    are_up = len(found) >= placement.quorum and all(each.state is State.UP for each in found)
+    return are_up and sum(not each.is_full for each in found) < placement.quorum
 
 
 class Gateway:
@@ -137,12 +150,15 @@ class History:
 
 
 class Client:
-    def __init__(self, number: int, gateway: Gateway, owner: Owner, history: History, network: Network) -> None:
+    def __init__(
+        self, number: int, gateway: Gateway, owner: Owner, history: History, network: Network, watch: Watch
+    ) -> None:
         self._number = number
         self._gateway = gateway
         self._owner = owner
         self._history = history
         self._network = network
+        self._watch = watch
         self._rng: random.Random = network.rng
         self.writing_since_s: float | None = None
 
@@ -208,10 +224,11 @@ class Client:
 
     async def _put(self, key: str, value: int, *, large: bool) -> None:
         data, blobs = content(value, large=large), self._gateway.blobs
+        begun, begun_s = self._gateway.known.current, self._network.loop.time()
         if large:
             extents = await payload.write_extents(blobs, _chunks(data), len(data), PARTITION)
+            self._watch.check_stored(extents, begun_s)
         else:
-            begun, begun_s = self._gateway.known.current, self._network.loop.time()
             extents = await payload.put_inline(blobs, data, PARTITION)
             for extent in extents:
                 self._gateway.known.check_room(extent.group, begun, begun_s)

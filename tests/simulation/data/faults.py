@@ -1,11 +1,12 @@
 """What goes wrong around data nodes: several faults at once, as long as they leave a quorum; or one alone.
 
 Any number of nodes may die, be paused, be cut off or lose what they had not synced. Only one may lose what it had promised
-to keep (by a wiped folder, a cut or damaged file, or because it is away for so long that its groups go elsewhere), until
-all groups are whole again: then another.
+to keep (by a wiped folder, a cut or damaged file, or because it is away, or its disk fails, for so long that its groups go
+elsewhere), until all groups are whole again: then another.
 """
 
 import asyncio
+import errno
 import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -15,6 +16,7 @@ from tests.simulation.cluster.broker import Connection, Weather
 from tests.simulation.data import checks
 from tests.simulation.data.host import ROOM_BYTES, Host
 from tests.simulation.data.network import Machine, Network
+from tests.simulation.invariants import ReplicasConverge
 from tests.simulation.plan import Fault, carry_out, planned
 from topics import commands
 from topics.memory import MemoryLog
@@ -25,6 +27,9 @@ BETWEEN_S = 2.5
 AWAY_S, LONG_AWAY_S = 5.0, 16.0  # the second: longer than it takes to be out
 UNHEARD_S_MAX = 2.5  # of a node that may be away once more without being out
 LEFT_BYTES = 48 << 10  # on a disk that is full
+HUNG_S = 2.5  # shorter than it takes to be out for it
+BROKEN_S = 5.5  # longer
+RETIRED_S = 60.0
 TOPICS = ("writes", "placement")
 
 
@@ -60,6 +65,10 @@ class DataPlane(Protocol):
 
     def add_host(self) -> None: ...
 
+    def replace_judge(self) -> None:
+        """By one that has heard nothing yet."""
+        ...
+
 
 class Faults:
     def __init__(self, world: DataPlane, acts_s: Sequence[float], rng: random.Random) -> None:
@@ -68,6 +77,7 @@ class Faults:
         self._loop = world.network.loop
         self._loser = ""  # who lost what it had promised to keep
         self._lost_s = 0.0
+        self._retiring: asyncio.Task[None] | None = None
         self._alone: list[Callable[[], Awaitable[None]]] = [
             self._crash,
             self._pause,
@@ -79,6 +89,10 @@ class Faults:
             self._lose_sectors,
             self._drain,
             self._wrong_clock,
+            self._fail_sync,
+            self._refuse_room,
+            self._break_disk,
+            self._replace_judge,
         ]
         self._together = [
             *self._alone,
@@ -91,6 +105,7 @@ class Faults:
             self._stall,
             self._lose,
             self._lose,
+            self._lose,
             self._damage,
             self._lose_sectors,
             self._hang,
@@ -101,6 +116,10 @@ class Faults:
             self._pause_cluster,
             self._break_gateway,
             self._join,
+            self._isolate,
+            self._fill_all,
+            self._fail_index,
+            self._retire,
         ]
         self.planned = planned(rng, self._together, acts_s, BETWEEN_S, self._alone)
 
@@ -119,10 +138,15 @@ class Faults:
         network.slow_s.clear()
         for host in self._in.hosts:
             host.disk.capacity_bytes = ROOM_BYTES
+            host.faults.is_broken, host.faults.left, host.faults.sync_errno = False, None, None
             host.faults.go_on()
+            host.table.fails = False
             host.clock_off_s = 0.0
         for each in self._everybody():
             each.connection.stalls.clear()
+        if self._retiring is not None:
+            await self._retiring
+            self._retiring = None
         while any(each.machine.is_dead or each.machine.is_paused for each in self._everybody()):
             await asyncio.sleep(0.1)
         for host in self._in.hosts:
@@ -161,6 +185,14 @@ class Faults:
         self._loop.in_world(self._rng.random() * 6, lambda: network.cut.discard(pair))
         self._in.note("partition")
 
+    async def _isolate(self) -> None:
+        """No other data node reaches one; gateways do."""
+        cut, name = self._in.network.cut, self._rng.choice(self._in.hosts).name
+        pairs = {frozenset((name, each.name)) for each in self._in.hosts if each.name != name}
+        cut |= pairs
+        self._loop.in_world(self._rng.random() * 6, lambda: cut.difference_update(pairs))
+        self._in.note("node isolated")
+
     async def _slow(self) -> None:
         network, name = self._in.network, self._rng.choice(self._in.hosts).name
         network.slow_s[name] = self._rng.choice([0.05, 0.3, 1.0])
@@ -168,18 +200,50 @@ class Faults:
         self._in.note("slow node")
 
     async def _fill(self) -> None:
-        host = self._rng.choice(self._in.hosts)
-        disk = host.disk
-        disk.capacity_bytes += self._rng.randrange(LEFT_BYTES) - disk.free_bytes()
-        self._loop.in_world(1 + self._rng.random() * 5, lambda: setattr(disk, "capacity_bytes", ROOM_BYTES))
+        self._fill_for(self._rng.choice(self._in.hosts), self._rng.randrange(LEFT_BYTES), 1 + self._rng.random() * 7)
         self._in.note("disk full")
+
+    def _fill_for(self, host: Host, left_bytes: int, seconds: float) -> None:
+        disk = host.disk
+        disk.capacity_bytes += left_bytes - disk.free_bytes()
+        self._loop.in_world(seconds, lambda: setattr(disk, "capacity_bytes", ROOM_BYTES))
+
+    async def _fill_all(self) -> None:
+        """So that no group has a quorum with room."""
+        for host in self._in.hosts:
+            self._fill_for(host, self._rng.randrange(LEFT_BYTES // 2), 3 + self._rng.random() * 4)
+        self._in.note("all disks full")
+
+    async def _refuse_room(self) -> None:
+        """The file system has no room for one operation, whatever it said."""
+        faults = self._rng.choice(self._in.hosts).faults
+        faults.left, faults.left_errno = self._rng.randrange(6), errno.ENOSPC
+
+    async def _fail_sync(self) -> None:
+        self._rng.choice(self._in.hosts).faults.sync_errno = errno.EIO
+
+    async def _break_disk(self) -> None:
+        """It takes and gives nothing, so long that it should be out."""
+        host = self._rng.choice(self._in.hosts)
+        if await self._may_lose(host):
+            faults = host.faults
+            faults.is_broken = True
+            self._loop.in_world(BROKEN_S * (1 + self._rng.random()), lambda: setattr(faults, "is_broken", False))
+            self._in.note("disk broken")
+
+    async def _fail_index(self) -> None:
+        """It can be neither read nor written for a while."""
+        table = self._rng.choice(self._in.hosts).table
+        table.fails = True
+        self._loop.in_world(self._rng.random() * 2, lambda: setattr(table, "fails", False))
+        self._in.note("index fails")
 
     async def _lose(self) -> None:
         """A folder is wiped, or a file is gone or cut."""
         if (host := await self._well()) is None or not await self._may_lose(host):
             return
         host.die(power=False)
-        if self._rng.random() < 0.4:
+        if self._rng.random() < 0.3:
             host.wipe()
             self._in.note("folder wiped")
         elif files := host.disk.files("volumes"):
@@ -192,7 +256,7 @@ class Faults:
 
         def start() -> None:
             host.start()
-            if self._rng.random() < 0.3:  # and ends again, perhaps before it could tell
+            if self._rng.random() < 0.6:  # and ends again, perhaps before it could tell
                 self._loop.in_world(self._rng.random(), lambda: host.stop_for(self._rng.random(), power=False))
 
         self._loop.in_world(self._rng.random() * 2, start)
@@ -218,9 +282,10 @@ class Faults:
 
     async def _hang(self) -> None:
         """A disk syncs nothing for a while."""
-        faults = self._rng.choice(self._in.hosts).faults
-        faults.hang()
-        self._loop.in_world(self._rng.random() * AWAY_S, faults.go_on)
+        host = self._rng.choice(self._in.hosts)
+        seconds = self._rng.random() * (2 * HUNG_S if await self._may_lose(host) else HUNG_S)  # out, or not
+        host.faults.hang()
+        self._loop.in_world(seconds, host.faults.go_on)
         self._in.note("disk hangs")
 
     async def _lose_index(self) -> None:
@@ -243,7 +308,7 @@ class Faults:
             return
         store = host.service.store
         for group in sorted(store.groups()):
-            store.release(group, [each.blob for each in store.blobs(group) if self._rng.random() < 0.3])
+            host.mislay(group, [each.blob for each in store.blobs(group) if self._rng.random() < 0.3])
         self._in.note("blobs mislaid")
 
     async def _rack_away(self) -> None:
@@ -269,6 +334,10 @@ class Faults:
         self._loop.in_world(5 + self._rng.random() * 5, lambda: setattr(host, "clock_off_s", 0.0))
         self._in.note("wrong clock")
 
+    async def _replace_judge(self) -> None:
+        self._in.replace_judge()
+        self._in.note("judge replaced")
+
     async def _storm(self) -> None:
         weather = self._in.weather
         weather.is_bad = True
@@ -292,6 +361,34 @@ class Faults:
             await self._say(commands.DrainNode(name, True))
             self._loop.in_world(self._rng.random() * 8, lambda: self._say_soon(commands.DrainNode(name, False)))
             self._in.note("drain")
+
+    async def _retire(self) -> None:
+        """A node is drained, stopped and removed, as by an operator who has no more use for it."""
+        placement = self._in.placement()
+        left = [
+            host for host in self._in.hosts if host.name in placement.nodes and is_candidate(placement.nodes[host.name])
+        ]
+        if self._retiring is None and len(left) > placement.copies:
+            self._retiring = self._loop.create_task(self._take_out(self._rng.choice(left)))
+
+    async def _take_out(self, host: Host) -> None:
+        placement = self._in.placement
+        try:
+            async with asyncio.timeout(RETIRED_S):
+                await self._say(commands.DrainNode(host.name, True))
+                while any(host.name in group.members for group in placement().groups):
+                    await asyncio.sleep(0.1)
+                host.is_retired = True
+                host.die(power=False)
+                while placement().is_up(host.name):
+                    await asyncio.sleep(0.1)
+                await self._say(commands.RemoveNode(host.name))
+                while host.name in placement().nodes:
+                    await asyncio.sleep(0.1)
+        except TimeoutError as error:
+            raise ReplicasConverge(f"{host.name} could not be drained and removed") from error
+        self._in.hosts.remove(host)
+        self._in.note("node removed")
 
     def _everybody(self) -> list[Host | Front]:
         return [*self._in.hosts, *self._in.gateways]

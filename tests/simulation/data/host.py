@@ -1,8 +1,8 @@
 """A data node: its disk, which outlives its processes, and the process of the day, put together as in `bucketlog.roles`."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import errno
+from collections.abc import Awaitable, Callable, Sequence
 
 from datanode.clock import LogClock
 from datanode.heartbeat import Heart, Said
@@ -23,8 +23,8 @@ from topics.sender import CommandSender
 SECRET = ClusterSecret(b"a secret of a simulated cluster")
 VOLUME_BYTES, RESERVE_BYTES = 256 << 10, 32 << 10
 ROOM_BYTES = 1 << 40
-TIMES = Times(orphan_after_s=8.0, sweep_pace_s=1.0, sweep_every_s=5.0, compact_every_s=3.0, scrub_every_s=3.0)
-REPLACED_AGAIN_S = 1.0
+TIMES = Times(orphan_after_s=8.0, sweep_pace_s=1.0, sweep_every_s=5.0, compact_every_s=2.0, scrub_every_s=3.0)
+AGAIN_S = 1.0
 
 
 class Host:
@@ -34,6 +34,11 @@ class Host:
         self.name = f"node-{number}"
         self.rack = rack or self.name
         self.clock_off_s = 0.0
+        self.disturbed_s = 0.0  # when it ended or lost something last
+        self.mislaid: set[tuple[int, bytes]] = set()  # group and blob: what it lost and does not know of
+        self.is_retired = False  # it does not come back
+        self.rows_at_start = 0  # of its index that the last start wrote at once, at most
+        self._allocates_ahead = number % 2 == 1
         self._capacity_bytes = capacity_bytes
         self._network = network
         self._log = log
@@ -56,14 +61,16 @@ class Host:
         self._folders += 1
         self.incarnation = f"{self.name}-folder-{self._folders}"
         self.disk = SimulatedDisk(self._network.rng)
+        self.disk.allocates_ahead = self._allocates_ahead
         self.faults = FaultyDisk(self.disk)
+        self.faults.when_raised = lambda number: self._network.note(f"raised {errno.errorcode[number]}")
         self.lose_index()
 
     def lose_index(self) -> None:
         self.table = MemoryTable()
 
     def start(self) -> None:
-        if not self.machine.is_dead and self.service is not None:
+        if self.is_retired or (not self.machine.is_dead and self.service is not None):
             return
         self._boots += 1
         machine = self.machine = self._machine()
@@ -74,6 +81,7 @@ class Host:
 
     def die(self, *, power: bool) -> None:
         """A dead process writes nothing more: what its coroutines do on their way out reaches no disk."""
+        self.disturbed_s = self._network.loop.time()
         if self.machine.is_dead:
             return
         self.disk.is_frozen = self.table.is_frozen = True
@@ -83,6 +91,13 @@ class Host:
             self.disk.power_cut()
             self.table.lose_last(self._network.rng.randrange(4))
 
+    def mislay(self, group: int, blobs: Sequence[bytes]) -> None:
+        """It lacks them, is said to hold them, and does not know it."""
+        assert self.service is not None
+        self.disturbed_s = self._network.loop.time()
+        self.mislaid.update((group, blob) for blob in blobs)
+        self.service.store.release(group, blobs)
+
     def stop_for(self, seconds: float, *, power: bool) -> None:
         self.die(power=power)
         self._network.loop.in_world(seconds, self.start)
@@ -91,7 +106,12 @@ class Host:
         own = Identity(self.name, self.incarnation, f"{self.name}-boot-{self._boots}")
         log, loop, machine = self.connection, self._network.loop, self.machine
         clock = LogClock(lambda: int((loop.time() + self.clock_off_s) * 1000), loop.time)
-        store = VolumeStore(self.faults, BlobIndex(self.table), volume_bytes=VOLUME_BYTES, reserve_bytes=RESERVE_BYTES)
+        try:
+            store = self._opened()
+        except OSError:
+            self._network.note("no start, for the disk's sake")
+            loop.in_world(AGAIN_S, lambda: self.stop_for(0.0, power=False))
+            return
         submit = CommandSender(log, clock)
         nodes = lambda endpoint: SimulatedNode(self._network, machine, endpoint)  # noqa: E731
         service = self.service = NodeService(own, log, store, self.known, nodes, submit, clock, TIMES)
@@ -99,17 +119,25 @@ class Host:
         self._network.machines[self.endpoint] = machine
         said = Said(self.endpoint, self.rack, self._capacity_bytes)
         await asyncio.gather(
-            self._guarded(self.known.run(log)),
-            self._guarded(service.run()),
-            self._guarded(Heart(log, service, said, SECRET, clock).run()),
+            self._guarded(lambda: self.known.run(log)),
+            self._guarded(service.run),
+            self._guarded(Heart(log, service, said, SECRET, clock).run),
         )
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    def _opened(self) -> VolumeStore:
+        self.table.rows_max = 0
+        index = BlobIndex(self.table)
+        store = VolumeStore(self.faults, index, volume_bytes=VOLUME_BYTES, reserve_bytes=RESERVE_BYTES)
+        self.is_retired = False  # it does not come back
+        self.rows_at_start = self.table.rows_max
+        return store
+
+    async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:
         try:
-            await work
+            await work()
         except NodeReplaced:
             self._network.note("node replaced")
-            self._network.loop.in_world(REPLACED_AGAIN_S, lambda: self.stop_for(0.0, power=False))
+            self._network.loop.in_world(AGAIN_S, lambda: self.stop_for(0.0, power=False))
         except Exception as error:  # noqa: BLE001 - nothing of it may end; told at the end
             self._network.failed(self.machine, error)
 

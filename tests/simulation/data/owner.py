@@ -27,6 +27,7 @@ from topics.sender import CommandSender
 
 LIMITS = Limits(grace_ms=4_000, out_ms=8_000, stall_ms=2_500)
 RELEASE_AFTER_S = 1.0
+JUDGES_OVERLAP_S = 1.5  # one that was replaced is not told at once
 AUDIT_PACE_S, AUDIT_EVERY_S = 0.5, 4.0
 BUCKET, INCARNATION = "alpha", "alpha".ljust(32, "0")
 PARTITION = spec.bucket_partition(BUCKET)
@@ -36,6 +37,7 @@ class Owner:
     def __init__(self, connection: Connection, replies: Replies, nodes: Nodes) -> None:
         self._log = connection
         self._nodes = nodes
+        self._judge_replaced = asyncio.Event()
         self.open_reads = OpenReads()
         self.views = {number: MemoryView() for number in (PARTITION, spec.CONTROL_PARTITION)}
         self._runtimes = {
@@ -52,6 +54,10 @@ class Owner:
     def objects(self) -> dict[str, tables.Object]:
         return {key.decode(): row for key, row in tables.objects(self.views[PARTITION], INCARNATION)}
 
+    def replace_judge(self) -> None:
+        """By one that has heard nothing yet."""
+        self._judge_replaced.set()
+
     async def run(self) -> None:
         def clock_ms() -> int:
             return int(asyncio.get_running_loop().time() * 1000)
@@ -59,7 +65,7 @@ class Owner:
         for runtime in self._runtimes.values():
             await runtime.claim()
         control = self.views[spec.CONTROL_PARTITION]
-        send, liveness = CommandSender(self._log, clock_ms), Liveness(self._log.identity, LIMITS)
+        send = CommandSender(self._log, clock_ms)
         owned = Owned(lambda: {PARTITION: self.views[PARTITION]}, lambda _: True)
         disk = SimulatedDisk(random.Random(0))
         auditor = Auditor(self._log, owned, self.placement, self._nodes, disk, clock_ms, AUDIT_PACE_S, AUDIT_EVERY_S)
@@ -67,6 +73,18 @@ class Owner:
             auditor.run(),
             *(runtime.run_alone() for runtime in self._runtimes.values()),
             keep_house(self._log, lambda: self._runtimes, self.open_reads, clock_ms, RELEASE_AFTER_S),
-            drive(self._log, Judge(self._log, liveness, SECRET, self.placement, send, COPIES), lambda: True),
+            self._judge(send),
             publish_placement(self._log, lambda: control),
         )
+
+    async def _judge(self, send: CommandSender) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            judge = Judge(self._log, Liveness(self._log.identity, LIMITS), SECRET, self.placement, send, COPIES)
+            judging = loop.create_task(drive(self._log, judge, lambda: True))
+            replaced = loop.create_task(self._judge_replaced.wait())
+            await asyncio.wait([judging, replaced], return_when=asyncio.FIRST_COMPLETED)
+            if judging.done():
+                judging.result()
+            self._judge_replaced.clear()
+            loop.call_later(JUDGES_OVERLAP_S, judging.cancel)
