@@ -212,6 +212,10 @@ class NodeService:
             async with self.fetch.repairs.turn():
                 await self.fetch.get(wanted, self.member.sources(group), replace=True)
         except BlobUnavailable as error:
+            if not self.member.holds(group):  # else a copy that is not synced for it would never be whole
+                log_.warning("blob %s of group %d is damaged, and was released, or is lost: %s", blob.hex(), group, error)
+                self.store.release(group, [blob])
+                return
             self.beyond_repair.add((group, blob))
             log_.critical("blob %s of group %d is damaged here and cannot be had elsewhere: %s", blob.hex(), group, error)
         else:

@@ -12,6 +12,7 @@ from datanode.service import NodeService
 from tests.datanode.bench import IDENTITY, OWN, PARTITION, Bench, DeafLog, bench, claim, payload, ref, release
 from tests.datanode.stores import blob
 from tests.virtual import now_ms
+from topics.commands import HoldGroup
 from topics.log import Entry
 from topics.placement import Group
 from topics.spec import TopicPartition
@@ -162,6 +163,23 @@ def test_what_nobody_else_has_is_beyond_repair_and_told(caplog: pytest.LogCaptur
 
     bench(case)
     assert "damaged here and cannot be had elsewhere" in caplog.text
+
+
+def test_what_no_holder_has_is_released_where_the_group_is_not_held() -> None:
+    """In a volume that failed to sync it would keep the copy of its group from its end."""
+
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], ["p"])
+        await large(made, 1, DATA)
+        made.damage()
+        made.store.volumes.all[0].has_failed = True
+        made.store.volumes.all[0].note_unsynced([0])
+        async with serving(made) as service:
+            await asyncio.sleep(60)
+            assert (made.store.has(0, blob(1)), service.beyond_repair) == (False, set())
+            assert HoldGroup(OWN, "boot", 0, holds=True) in made.said
+
+    bench(case)
 
 
 def test_before_the_map_is_known_nothing_is_beyond_repair() -> None:
