@@ -6,12 +6,14 @@ decides in the order of its log what nothing refers to, and its releases come by
 request are asked for (by the time in their id, a UUIDv7), and what is asked for too early is harmless: a later command that
 names it is rejected. A blob is asked for when it has come of age, then once in each slow round over all of them, for what
 was released while the node could not hear of it.
+So is a blob that a claim announced and that is not here. A claim may come behind the release of its blob, as when its
+append was late: nobody can supply that blob, and the log of its group would be kept for it until it is released again.
 """
 
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from datanode.member import Submit
 from datanode.store import Held, VolumeStore
@@ -40,18 +42,24 @@ async def sweep(
     orphan_after_s: float = ORPHAN_AFTER_S,
     pace_s: float = PACE_S,
     every_s: float = EVERY_S,
+    announced: Callable[[int], Iterable[Held]] = lambda group: (),
 ) -> None:
-    """For ever, over the groups that are held."""
+    """For ever, over the groups that are held. `announced`: what the log says is there, and is not here."""
     loop, again_s = asyncio.get_running_loop(), 0.0
     asked: dict[int, bytes] = {}  # group → the blob up to which it was asked for, in this round
+    absent: set[bytes] = set()  # what was announced, and was asked for in this round
     while True:
         await asyncio.sleep(max(pace_s, orphan_after_s * LOOK_SHARE))
         if loop.time() >= again_s:
-            asked, again_s = {}, loop.time() + every_s
+            asked, absent, again_s = {}, set(), loop.time() + every_s
         held = list(groups())
         asked = {group: blob for group, blob in asked.items() if group in held}  # who is no holder may miss releases
         for group in held:
             try:
+                if fresh := _absent(announced(group), absent, clock_ms() - int(orphan_after_s * 1000)):
+                    await _ask(group, fresh, submit)
+                    absent.update(each.blob for each in fresh)
+                    await asyncio.sleep(pace_s)
                 while old := _come_of_age(store, group, asked.get(group, b""), clock_ms() - int(orphan_after_s * 1000)):
                     await _ask(group, old, submit)
                     asked[group] = old[-1].blob
@@ -63,6 +71,10 @@ async def sweep(
 def _come_of_age(store: VolumeStore, group: int, after: bytes, below_ms: int) -> list[Held]:
     """A batch of those that were minted before that: the first ones, as ids rise with time."""
     return [held for held in store.blobs(group, after, BATCH) if minted_ms(held.blob) < below_ms]
+
+
+def _absent(announced: Iterable[Held], asked: Set[bytes], below_ms: int) -> list[Held]:
+    return [each for each in announced if each.blob not in asked and minted_ms(each.blob) < below_ms][:BATCH]
 
 
 async def _ask(group: int, blobs: Iterable[Held], submit: Submit) -> None:

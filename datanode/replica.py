@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from datanode.fetch import CLAIMS_AT_ONCE, Fetch, Wanted
 from datanode.node import BlobUnavailable
-from datanode.store import NewBlob, VolumeStore
+from datanode.store import Held, NewBlob, VolumeStore
 from topics import writes
 from topics.log import Log, LogError, OffsetTrimmed, Record, decoded
 from topics.spec import TopicPartition
@@ -66,6 +66,10 @@ class GroupReplica:
     def wanted(self) -> int:
         """How many blobs it knows that it lacks."""
         return len(self._wanted)
+
+    def announced(self) -> list[Held]:
+        """What claims tell of that is not here. One that came behind the release of its blob is of none that there is."""
+        return [Held(each.blob, each.length, each.partition) for _, each in self._wanted.values() if each is not None]
 
     def wants(self, blob: bytes) -> bool:
         return blob in self._wanted

@@ -21,7 +21,7 @@ from datanode.node import BlobUnavailable, Nodes
 from datanode.orphans import EVERY_S, ORPHAN_AFTER_S, PACE_S, sweep
 from datanode.placement import PlacementMap
 from datanode.scrub import Scrubber
-from datanode.store import VolumeStore
+from datanode.store import Held, VolumeStore
 from datanode.turns import COPY_BYTES_PER_S
 from datanode.verdict import Verdict
 from topics.log import Log, LogError
@@ -227,4 +227,8 @@ class NodeService:
         held = lambda: [number for number in self.member.replicas if self.member.holds(number)]  # noqa: E731
         times = self._times
         paces = times.orphan_after_s, times.sweep_pace_s, times.sweep_every_s
-        await sweep(self.store, held, self._submit, self._clock_ms, *paces)
+        await sweep(self.store, held, self._submit, self._clock_ms, *paces, self._announced)
+
+    def _announced(self, group: int) -> list[Held]:
+        replica = self.member.replicas.get(group)  # none, where it is followed no more since the round began
+        return [] if replica is None else replica.announced()

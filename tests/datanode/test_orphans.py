@@ -5,10 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from datanode.orphans import BATCH, sweep
+from datanode.replica import GroupReplica
 from datanode.store import NewBlob
-from tests.datanode.bench import Bench, bench
+from tests.datanode.bench import OWN, Bench, bench, claim
 from tests.virtual import START_S, now_ms
+from topics import writes
 from topics.commands import ReleaseOrphans
+from topics.log import Entry
+from topics.spec import TopicPartition
 from topics.writes import UNKNOWN_PARTITION
 
 AFTER_S = 1_000.0
@@ -103,6 +107,32 @@ def test_blobs_of_no_bucket_and_of_an_earlier_release_are_left_alone() -> None:
         async with sweeping(made, 0):
             await asyncio.sleep(50)
             assert made.said == []
+
+    bench(case)
+
+
+def test_what_a_late_claim_announces_and_nobody_has_is_asked_for_once_a_round_and_holds_the_log_no_longer() -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"])
+        replica = GroupReplica(made.log, made.store, 0, made.fetch, lambda: ["p"], lambda: None)
+        announced = lambda group: replica.announced()  # noqa: E731
+        times = AFTER_S, PACE_S, EVERY_S
+        sweeping = sweep(made.store, lambda: [0], made.submit, now_ms, *times, announced)
+        running = [asyncio.create_task(each) for each in (replica.run(), sweeping)]
+        old = minted(AFTER_S + 1)
+        given_back, late = Entry(old, writes.RELEASE), Entry(old, claim(1, b"come late", "p")[1])
+        at = TopicPartition("writes", 0)
+        await made.log.append(at, [given_back, late], durable=True)
+        await asyncio.sleep(3 * PACE_S)
+        assert (made.said, replica.settled) == ([asked(old)], 1)
+        await asyncio.sleep(EVERY_S)
+        assert made.said == 2 * [asked(old)]
+        await made.log.append(at, [given_back], durable=True)
+        await asyncio.sleep(EVERY_S)
+        assert (made.said, replica.settled) == (2 * [asked(old)], 3)
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     bench(case)
 
