@@ -36,12 +36,22 @@ FILE = "audit.json"
 log_ = logging.getLogger(__name__)
 
 
+class Pass(msgspec.Struct, frozen=True):
+    """What came of one, as far as it is."""
+
+    ended_ms: int = 0
+    blobs: int = 0  # that were asked for
+    missing: int = 0  # of these at some holder, and claimed again
+
+
 class Place(msgspec.Struct, frozen=True):
     """How far a partition's pass is."""
 
     after: str = ""  # hexadecimal: the key of the last row
     started_ms: int = 0
     is_over: bool = False
+    found: Pass = Pass()
+    last: Pass | None = None  # that went to its end
 
 
 class Owned(NamedTuple):
@@ -84,6 +94,15 @@ class Auditor:
         self._every_ms = int(every_s * 1000)
         self._places: dict[int, Place] = {}
 
+    def last_pass(self) -> Pass | None:
+        """Of all that is owned here, and ended with the first of them; None where some of it had none, yet."""
+        passes = [self._places.get(number, Place()).last for number in self._owned.views()]
+        ended = [each for each in passes if each is not None]
+        if not ended or len(ended) < len(passes):
+            return None
+        first_ms = min(each.ended_ms for each in ended)
+        return Pass(first_ms, sum(each.blobs for each in ended), sum(each.missing for each in ended))
+
     async def run(self) -> None:
         """For ever."""
         self._places = await asyncio.to_thread(self._load)
@@ -100,17 +119,21 @@ class Auditor:
         if place.is_over and now_ms < place.started_ms + self._every_ms:
             return
         if place.is_over:
-            place = Place(started_ms=now_ms)
+            place = Place(started_ms=now_ms, last=place.last)
         rows = list(islice(tables.referring(view, bytes.fromhex(place.after)), ROWS))
         by_group: dict[int, list[_Asked]] = defaultdict(list)
         for key, extents in rows:
             for extent in extents:
                 by_group[extent.group].append(_Asked(key, extent))
+        missing = self.missing
         for group, asked in by_group.items():
             for start in range(0, len(asked), BLOBS):
                 await self._compare(number, view, group, asked[start : start + BLOBS])
         after = rows[-1][0].hex() if rows else ""
-        self._places[number] = Place(after, place.started_ms, is_over=not rows)
+        blobs = sum(len(extents) for _, extents in rows)
+        found = Pass(self._clock_ms(), place.found.blobs + blobs, place.found.missing + self.missing - missing)
+        last = place.last if rows else found
+        self._places[number] = Place(after, place.started_ms, not rows, found, last)
         await asyncio.to_thread(self._disk.store, FILE, msgspec.json.encode(self._places))
 
     async def _compare(self, number: int, view: Readable, group: int, asked: Sequence[_Asked]) -> None:

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from bucketlog import credentials
+from bucketlog.audit import Auditor, Pass
 from bucketlog.folder import usable
 from bucketlog.front import create_front
 from bucketlog.metrics.composed import of_store
 from bucketlog.server import Service, exit_code, serve_role
 from bucketlog.settings import Settings
-from bucketlog.status import Known
+from bucketlog.status import AuditStatus, Known
 from bucketlog.store import Store, open_store
 from gateway.context import Gateway
 
@@ -45,14 +46,20 @@ def serve(settings: Settings, open_: OpenStore) -> None:
         )
         await store.start()
         _greet(settings, root, is_new)
-        known = Known(lambda: store.map.current, store.heard, store.partitions)
-        metrics = of_store(settings, store, gateway)
+        auditor = store.start_audit(settings.audit_pace_s, settings.audit_every_s)
+        known = Known(lambda: store.map.current, store.heard, store.partitions, lambda: _audit(auditor))
+        metrics = of_store(settings, store, gateway, auditor)
         yield Service(create_front(gateway, store.log, known, metrics, store.health))
         await store.stop()
 
     serve_role(settings, whole_store)
     for folder in folders:
         folder.close()
+
+
+def _audit(auditor: Auditor) -> AuditStatus:
+    last = auditor.last_pass() or Pass()
+    return AuditStatus(last.ended_ms, last.blobs, last.missing, len(auditor.lost))
 
 
 def _greet(settings: Settings, root: credentials.RootCredentials, is_new: bool) -> None:

@@ -59,7 +59,9 @@ class Settings(BaseSettings):
     sweep_pace_s: float = Field(default=1, gt=0)  # between two questions for orphans
     sweep_every_s: float = Field(default=86_400, gt=0)  # from one question about all blobs to the next
     scrub_every_s: float = Field(default=14 * 86_400, gt=0)  # from the start of one reading of all blobs to the next
-    audit_pace_s: float = Field(default=1, gt=0)  # between two looks of a processor at what data nodes have of 100 objects
+    audit_pace_s: float = Field(
+        default=1, gt=0
+    )  # between two looks of a processor, or `serve`, at what data nodes have of 100 objects
     audit_every_s: float = Field(default=7 * 86_400, gt=0)  # from the start of one look at all objects to the next
     copy_bytes_per_s: float = Field(
         default=256e6, gt=0

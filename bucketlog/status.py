@@ -64,6 +64,15 @@ class PartitionStatus(msgspec.Struct, frozen=True):
     lag: int | None  # commands that wait for their decision; None: it cannot be had
 
 
+class AuditStatus(msgspec.Struct, frozen=True):
+    """Of the last pass that asked holders for all blobs that objects refer to."""
+
+    ended_ms: int  # 0: there was none
+    blobs: int  # that it asked for
+    missing: int  # at some holder, and fetched anew
+    lost: int  # that no holder has, as far as is known
+
+
 class Status(msgspec.Struct, frozen=True):
     epoch: int  # of the map
     copies: int  # that are wanted of each blob
@@ -72,6 +81,7 @@ class Status(msgspec.Struct, frozen=True):
     partitions: list[PartitionStatus]
     is_paused: bool = False  # no node goes out by itself
     out_share: float = OUT_SHARE  # of the nodes may
+    audit: AuditStatus | None = None  # of a cluster the processors' metrics tell it
 
 
 class Known(NamedTuple):
@@ -80,12 +90,14 @@ class Known(NamedTuple):
     placement: Callable[[], Placement]
     heard: Callable[[], Mapping[str, Heard]]  # node → what it said last
     partitions: Callable[[], Awaitable[Sequence[PartitionStatus]]]
+    audit: Callable[[], AuditStatus | None] = lambda: None
 
 
 def answer_status(known: Known) -> Answer:
     async def answer(_: HttpRequest, request: Request) -> Response:
         del request
-        return json_response(status_of(known.placement(), known.heard(), await known.partitions()))
+        found = status_of(known.placement(), known.heard(), await known.partitions())
+        return json_response(msgspec.structs.replace(found, audit=known.audit()))
 
     return answer
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from bucketlog import identity
+from bucketlog.audit import Auditor, Owned
 from bucketlog.clock import boot_s, now_ms
 from bucketlog.disk_marks import Said, marks
 from bucketlog.health import Health
@@ -172,6 +173,15 @@ class Store:
         lost = [number for number, runtime in self.runtimes.items() if not runtime.is_claimed]
         of_disks = [f"disk {name}: {why}" for name, node in self.nodes.items() for why in node.unready()]
         return [*self._work.ended(), *(f"partition {number} is not claimed" for number in lost), *of_disks]
+
+    def start_audit(self, pace_s: float, every_s: float) -> Auditor:
+        """At the pace of one processor, however many partitions it goes through."""
+        owned = Owned(lambda: dict(enumerate(self._views)), lambda number: self.runtimes[number].is_claimed)
+        pace_s *= len(self._views)
+        where = self._disks[0].disk
+        made = Auditor(self.log, owned, lambda: self.map.current, self._node, where, self._clock_ms, pace_s, every_s)
+        self._work.start("audit", made.run())
+        return made
 
     def heard(self) -> dict[str, Heard]:
         """What the disks say of themselves."""

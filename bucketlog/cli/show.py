@@ -1,6 +1,7 @@
 """The state of a cluster as tables for a person."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Group, RenderableType
@@ -9,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Column, Table
 from rich.text import Text
 
-from bucketlog.status import Condition, NodeStatus, PartitionStatus, Status
+from bucketlog.status import AuditStatus, Condition, NodeStatus, PartitionStatus, Status
 
 BAR = 20  # columns
 SILENT_S = 5.0  # heartbeats come each second
@@ -27,7 +28,8 @@ def status(found: Status) -> RenderableType:
         [Text("paused: no data node goes out by itself (bucketlog cluster resume)", "yellow")] if found.is_paused else []
     )
     warnings = [Text(f"{node.name}: {why}", "red") for node in found.nodes for why in node.warnings]
-    return Group(*paused, _nodes(found.nodes), *warnings, _groups(found), _partitions(found.partitions))
+    audit = [_audit(found.audit)] if found.audit else []
+    return Group(*paused, _nodes(found.nodes), *warnings, _groups(found), _partitions(found.partitions), *audit)
 
 
 def _nodes(nodes: Sequence[NodeStatus]) -> Table:
@@ -79,6 +81,15 @@ def _partitions(partitions: Sequence[PartitionStatus]) -> Table:
         waiting = "?" if any(each.lag is None for each in own) else str(sum(each.lag or 0 for each in own))
         table.add_row(Text(owner or "nobody", "" if owner else "red"), numbers, waiting)
     return table
+
+
+def _audit(found: AuditStatus) -> Text:
+    lost = Text(f"; {found.lost} blobs are lost", "red") if found.lost else Text()
+    if not found.ended_ms:
+        return Text.assemble("Audit: the first pass has not ended yet", lost)
+    ended = datetime.fromtimestamp(found.ended_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M")
+    counts = f"{found.blobs} blobs, {found.missing} were missing at a holder and are fetched anew"
+    return Text.assemble(f"Audit: last ended {ended} UTC, {counts}", lost)
 
 
 def _table(title: str, *columns: Column | str) -> Table:

@@ -130,6 +130,10 @@ class AuditMetrics(Collector):
         yield counter("audited_blobs", "That are with the nodes that are to have them.", [], [((), audit.verified)])
         yield counter("audit_missing_blobs", "At one holder or more: fetched anew.", [], [((), audit.missing)])
         yield gauge("audit_lost_blobs", "That are referred to, and no holder has them.", [], [((), len(audit.lost))])
+        if (last := audit.last_pass()) is not None:
+            yield gauge("audit_pass_end_seconds", "When the last pass over all ended.", [], [((), last.ended_ms / 1000)])
+            yield gauge("audit_pass_blobs", "That it asked for.", [], [((), last.blobs)])
+            yield gauge("audit_pass_missing_blobs", "Of these, at one holder or more.", [], [((), last.missing)])
 
 
 class NodeMetrics(Collector):

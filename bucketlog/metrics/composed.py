@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from prometheus_client.registry import Collector
 from starlette.routing import Route
 
-from bucketlog.metrics.collectors import ClusterMetrics, GatewayMetrics, NodeMetrics, PartitionMetrics
+from bucketlog.metrics.collectors import AuditMetrics, ClusterMetrics, GatewayMetrics, NodeMetrics, PartitionMetrics
 from bucketlog.metrics.endpoint import metrics_route
 from bucketlog.metrics.ends import Ends
 from topics.spec import COMMANDS, EVENTS, TopicPartition
 
 if TYPE_CHECKING:  # a role has its own part alone
+    from bucketlog.audit import Auditor
     from bucketlog.settings import Settings
     from bucketlog.store import Store
     from datanode.service import NodeService
@@ -42,7 +43,7 @@ def of_data_node(settings: Settings, log: Log, node: NodeService) -> Route:
     return metrics_route(settings, ends, [NodeMetrics([node], ends)])
 
 
-def of_store(settings: Settings, store: Store, gateway: Gateway) -> Route:
+def of_store(settings: Settings, store: Store, gateway: Gateway, auditor: Auditor) -> Route:
     nodes = list(store.nodes.values())
 
     def partitions() -> list[TopicPartition]:
@@ -56,5 +57,6 @@ def of_store(settings: Settings, store: Store, gateway: Gateway) -> Route:
         PartitionMetrics(store.replicas, lambda: store.runtimes, is_held, ends),
         ClusterMetrics(lambda: store.map.current, lambda: {node.own.name: node.behind for node in nodes}),
         NodeMetrics(nodes, ends),
+        AuditMetrics(auditor),
     ]
     return metrics_route(settings, ends, collectors)

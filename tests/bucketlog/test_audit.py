@@ -141,3 +141,24 @@ def test_after_a_restart_it_goes_on_where_it_was() -> None:
         assert made.audit.verified == 3 * ROWS
 
     audited(case)
+
+
+def test_what_the_last_pass_found_is_told_when_it_has_ended_and_behind_a_restart() -> None:
+    async def case(made: Audited) -> None:
+        for number in range(ROWS + 1):
+            made.put(number, "pr" if number == 7 else "pqr")
+        await made.passes(1.5)
+        assert made.audit.last_pass() is None
+        began_ms = now_ms()
+        made.audit = made.started()
+        await made.passes(5)
+        last = made.audit.last_pass()
+        assert last is not None
+        assert (last.blobs, last.missing, began_ms < last.ended_ms <= now_ms()) == (ROWS + 1, 1, True)
+        made.audit = made.started()
+        await made.passes(EVERY_S - 20)
+        assert made.audit.last_pass() == last
+        await made.passes(30)
+        assert made.audit.last_pass() not in (None, last)
+
+    audited(case)

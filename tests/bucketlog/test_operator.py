@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import subprocess
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -75,6 +76,42 @@ def test_a_disk_is_drained_emptied_and_forgotten(disks: Server, tmp_path: Path) 
         assert fewer.client().get_object(Bucket="drained", Key=key)["Body"].read() == body
     assert fewer.stop() == 0
     disks.start()  # the disk comes back as one that has nothing
+
+
+def test_a_cluster_is_paused_and_resumed_and_says_so(disks: Server) -> None:
+    for action, is_paused in (("pause", True), ("pause", True), ("resume", False)):
+        done = bucketlog(disks, "cluster", action)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert status(disks)["is_paused"] is is_paused
+        shown = bucketlog(disks, "status", COLUMNS="100").stdout
+        assert ("no data node goes out by itself" in shown) is is_paused
+    client = AdminClient(disks.endpoint, REGION, RootCredentials(ACCESS_KEY, SECRET_KEY))
+    client.ask("POST", "/-/cluster/pause")
+    assert disks.stop() == 0
+    disks.start()
+    assert status(disks)["is_paused"] is True  # it is in the log
+    with pytest.raises(Refused, match="InvalidArgument"):
+        client.ask("POST", "/-/cluster/stop")
+    with pytest.raises(Refused, match="InvalidAccessKeyId"):
+        AdminClient(disks.endpoint, REGION, RootCredentials("nobody", SECRET_KEY)).ask("POST", "/-/cluster/resume")
+    assert status(disks)["is_paused"] is True
+
+
+def test_an_audit_of_all_is_shown_when_it_has_ended(tmp_path: Path) -> None:
+    server = Server(tmp_path, env={"BUCKETLOG_AUDIT_PACE_S": "0.01"}).start()
+    try:
+        s3 = server.client()
+        s3.create_bucket(Bucket="audited")
+        for number in range(5):
+            s3.put_object(Bucket="audited", Key=f"k{number}", Body=b"x")
+        deadline = time.monotonic() + 30
+        while not (found := status(server)["audit"])["ended_ms"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert (found["missing"], found["lost"], found["blobs"] <= 5) == (0, 0, True)
+        assert "Audit: last ended" in bucketlog(server, "status", COLUMNS="100").stdout
+    finally:
+        assert server.stop() == 0
 
 
 def test_a_drain_is_taken_back(disks: Server, tmp_path: Path) -> None:

@@ -91,6 +91,22 @@ def test_a_data_node_is_drained_stopped_and_forgotten(cluster: Cluster) -> None:
     cluster.datanodes[0].start().wait()  # it is welcome, as one that has nothing
 
 
+def test_a_cluster_is_paused_and_resumed_by_an_operator(cluster: Cluster) -> None:
+    for action, is_paused in (("pause", True), ("resume", False)):
+        asked(cluster).ask("POST", f"/-/cluster/{action}")
+        until(cluster, lambda now, is_paused=is_paused: now.is_paused is is_paused)  # type: ignore[misc]
+        scrapes = [scrape(role) for role in cluster.processors]
+        assert [each.sum("bucketlog_cluster_paused") for each in scrapes if each.has("bucketlog_cluster_paused")] == [
+            is_paused
+        ]
+
+
+def test_a_processor_says_that_it_is_well(cluster: Cluster) -> None:
+    for role in cluster.processors:
+        assert get(f"{role.endpoint}/healthz") == (200, "ok\n")
+        assert get(f"{role.endpoint}/readyz") == (200, "ready\n")
+
+
 def test_a_gateway_without_data_nodes_is_not_ready_and_says_why(cluster: Cluster) -> None:
     for role in cluster.datanodes:
         role.kill()
