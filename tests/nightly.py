@@ -39,7 +39,7 @@ def steps(first: int) -> list[Step]:
     seed = f"BUCKETLOG_TEST_FIRST_SEED={first}"
     worlds = [
         Step(f"simulation-{world}", f".venv/bin/python -m tests.simulation {world} --first {first} --seeds {SEEDS}")
-        for world in ("store", "cluster", "data")
+        for world in ("store", "cluster", "data", "whole")
     ]
     return [
         *worlds,

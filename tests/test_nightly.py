@@ -34,5 +34,5 @@ def test_all_long_forms_are_in_it() -> None:
     commands = " ".join(each.command for each in steps(7))
     for long in ("CUTS=200", "KILLS=100", "ROUNDS=10", "make test-cluster", "make test-kafka", "-m nightly"):
         assert long in commands
-    for world in ("store", "cluster", "data"):
+    for world in ("store", "cluster", "data", "whole"):
         assert f"tests.simulation {world} --first 7 --seeds 5000" in commands

@@ -1,4 +1,4 @@
-"""`python -m tests.simulation [store|cluster|data] --seeds N [--first M]`: run seeds and print what they reached."""
+"""`python -m tests.simulation [store|cluster|data|whole] --seeds N [--first M]`: run seeds and print what they reached."""
 
 import argparse
 import logging

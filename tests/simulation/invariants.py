@@ -32,6 +32,10 @@ class CorruptionIsNeverServed(InvariantBroken):
     """Bytes that are read are those that were written."""
 
 
+class ReadsAreWhole(InvariantBroken):
+    """A GET gives one version, whole, or an error that may be tried again: though it be replaced or deleted meanwhile."""
+
+
 class ReplicasConverge(InvariantBroken):
     """When faults have ended, every replica of a group comes to hold the same blobs, and nothing unreferenced stays."""
 

@@ -18,6 +18,7 @@ APART_S = 2 * STEP_S  # what lands in one step of the loop lands in any order
 TOLD_LATE_S = 3.0
 DELAY_S, LONG_DELAY_S = 0.003, 0.4
 REPEATED, AGAIN_S = 0.3, 0.1  # of appends, where nothing else is wrong
+CUT_S = 1.0  # until somebody who is cut off is told so
 LATE_S, VERY_LATE_S = 12.0, 60.0  # when an append lands that was given up
 
 
@@ -85,6 +86,8 @@ class Connection:
         self._process = process
         self._weather = weather
         self._lands: dict[TopicPartition, float] = {}  # when the last append under way arrives: they keep their order
+        self.is_cut = False  # what is sent does not arrive, what is asked is not answered, nothing is heard
+        self.fails = set[str]()  # topics: who follows one is told that it cannot be read, once
         self.stalls: dict[str, float] = {}  # topic → until when nothing of it gets here
         self.is_told_late = False  # of what it appended
         self.misreads_until_s = 0.0  # what other owners say: a newer release's words
@@ -102,7 +105,7 @@ class Connection:
         await self._log.latest(at)  # raises where there is no such partition
         if not entries:
             return []
-        loop, rng, fate = self._process.loop, self._weather.rng, self._weather.fate()
+        loop, rng, fate = self._process.loop, self._weather.rng, Fate.FAILS if self.is_cut else self._weather.fate()
         self._process.reach(f"{at.topic} sent")
         told: asyncio.Future[list[int]] = loop.create_future()
         after_s = self._weather.delay_s()
@@ -157,6 +160,7 @@ class Connection:
         self._process.loop.in_world(after_s, tell)
 
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
+        await self._is_reached()
         records = await self._log.read(at, offset, records_max=records_max)
         await asyncio.sleep(self._weather.delay_s())
         return records
@@ -164,8 +168,11 @@ class Connection:
     async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
         async for batch in self._log.follow(at, offset):
             await asyncio.sleep(self._weather.delay_s())
-            while self.stalls.get(at.topic, 0.0) > self._process.loop.time():
+            while self.is_cut or self.stalls.get(at.topic, 0.0) > self._process.loop.time():
                 await asyncio.sleep(STALLED_S)
+            if at.topic in self.fails:
+                self.fails.discard(at.topic)
+                raise LogError(f"{at.topic}:{at.partition} cannot be read")
             if at.topic == "owners" and self.misreads_until_s > self._process.loop.time():
                 yield [self._misread(each) for each in batch]
             else:
@@ -176,10 +183,18 @@ class Connection:
         return lease if is_own else msgspec.structs.replace(lease, value=b"?")
 
     async def earliest(self, at: TopicPartition) -> int:
+        await self._is_reached()
         return await self._log.earliest(at)
 
     async def latest(self, at: TopicPartition) -> int:
+        await self._is_reached()
         return await self._log.latest(at)
 
     async def trim(self, at: TopicPartition, before: int) -> None:
+        await self._is_reached()
         await self._log.trim(at, before)
+
+    async def _is_reached(self) -> None:
+        if self.is_cut:
+            await asyncio.sleep(CUT_S)
+            raise LogError("the brokers cannot be reached")

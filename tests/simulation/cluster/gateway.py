@@ -61,14 +61,15 @@ class Gateway:
         self._address = replies.address(self._at.partition, name)
         self.commander = Commander(connection, self._address, clock_ms, durable=True)
         self.reads: SimulatedReads
+        self.work: list[asyncio.Task[None]] = []  # that must not end
         self.open_reads = OpenReads(clock_s=process.clock_s, needs_lease=True)
 
     async def start(self) -> None:
         self.reads = SimulatedReads(self.connection, self._find, self._weather)
         start = await self.connection.latest(self._at)
         words = open_reads.say(self.connection, self._address, self.open_reads, self.process.clock_s)
-        for each in (self._listen(start), open_reads.follow(self.connection, self.open_reads), words):
-            asyncio.create_task(each)  # noqa: RUF006 - the loop of the simulation keeps every task
+        work = (self._listen(start), open_reads.follow(self.connection, self.open_reads), words)
+        self.work = [asyncio.create_task(each) for each in work]
 
     async def _listen(self, start: int) -> None:
         async for batch in self.connection.follow(self._at, start):

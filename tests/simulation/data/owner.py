@@ -5,6 +5,8 @@ It is always well: its faults are those of the simulated cluster.
 
 import asyncio
 import random
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
 
 from bucketlog.audit import Auditor, Owned
 from datanode.node import Nodes
@@ -17,6 +19,7 @@ from processors.memory import MemoryView
 from processors.placement import publish_placement
 from processors.replica import Replica
 from processors.runtime import PartitionRuntime, Replies
+from processors.view import Readable
 from tests.simulation.cluster.broker import Connection
 from tests.simulation.data.host import SECRET
 from tests.simulation.disk import SimulatedDisk
@@ -31,6 +34,59 @@ JUDGES_OVERLAP_S = 1.5  # one that was replaced is not told at once
 AUDIT_PACE_S, AUDIT_EVERY_S = 0.5, 4.0
 BUCKET, INCARNATION = "alpha", "alpha".ljust(32, "0")
 PARTITION = spec.bucket_partition(BUCKET)
+
+
+class Care(NamedTuple):
+    """What whoever owns metadata does for data nodes, each for ever."""
+
+    auditing: Coroutine[Any, Any, None]
+    judging: Coroutine[Any, Any, None]
+    publishing: Coroutine[Any, Any, None]
+
+
+def care_for_nodes(
+    log: Connection,
+    owned: Owned,
+    followed: Readable,
+    control: Callable[[], Readable | None],
+    nodes: Nodes,
+    clock_ms: Callable[[], int],
+    is_judge: Callable[[], bool],
+    judge_replaced: asyncio.Event,
+) -> Care:
+    """`followed`: the control partition as it is known here; `control`: while it is owned here.
+
+    `judge_replaced`: when it is set, another judge follows, which has heard nothing yet.
+    """
+
+    def placement() -> Placement:
+        return tables.placement(followed)
+
+    def judge() -> Judge:
+        return Judge(log, Liveness(log.identity, LIMITS), SECRET, placement, CommandSender(log, clock_ms), COPIES)
+
+    disk = SimulatedDisk(random.Random(0))
+    return Care(
+        Auditor(log, owned, placement, nodes, disk, clock_ms, AUDIT_PACE_S, AUDIT_EVERY_S).run(),
+        _judge(log, judge, is_judge, judge_replaced),
+        publish_placement(log, control),
+    )
+
+
+async def _judge(
+    log: Connection, judge: Callable[[], Judge], is_judge: Callable[[], bool], replaced: asyncio.Event
+) -> None:
+    loop = asyncio.get_running_loop()
+    while True:
+        judging, another = loop.create_task(drive(log, judge(), is_judge)), loop.create_task(replaced.wait())
+        try:
+            await asyncio.wait([judging, another], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            another.cancel()
+            loop.call_later(JUDGES_OVERLAP_S, judging.cancel)
+        if judging.done():
+            judging.result()
+        replaced.clear()
 
 
 class Owner:
@@ -65,26 +121,14 @@ class Owner:
         for runtime in self._runtimes.values():
             await runtime.claim()
         control = self.views[spec.CONTROL_PARTITION]
-        send = CommandSender(self._log, clock_ms)
         owned = Owned(lambda: {PARTITION: self.views[PARTITION]}, lambda _: True)
-        disk = SimulatedDisk(random.Random(0))
-        auditor = Auditor(self._log, owned, self.placement, self._nodes, disk, clock_ms, AUDIT_PACE_S, AUDIT_EVERY_S)
+        care = care_for_nodes(
+            self._log, owned, control, lambda: control, self._nodes, clock_ms, lambda: True, self._judge_replaced
+        )
         await asyncio.gather(
-            auditor.run(),
+            care.auditing,
             *(runtime.run_alone() for runtime in self._runtimes.values()),
             keep_house(self._log, lambda: self._runtimes, self.open_reads, clock_ms, RELEASE_AFTER_S),
-            self._judge(send),
-            publish_placement(self._log, lambda: control),
+            care.judging,
+            care.publishing,
         )
-
-    async def _judge(self, send: CommandSender) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            judge = Judge(self._log, Liveness(self._log.identity, LIMITS), SECRET, self.placement, send, COPIES)
-            judging = loop.create_task(drive(self._log, judge, lambda: True))
-            replaced = loop.create_task(self._judge_replaced.wait())
-            await asyncio.wait([judging, replaced], return_when=asyncio.FIRST_COMPLETED)
-            if judging.done():
-                judging.result()
-            self._judge_replaced.clear()
-            loop.call_later(JUDGES_OVERLAP_S, judging.cancel)
