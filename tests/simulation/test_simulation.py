@@ -57,6 +57,8 @@ REACHED = {
         "disk full",
         "gateway killed",
         "a machine is cut off from the brokers",
+        "a gateway is cut off from the brokers while it is read from",
+        "replies lost",
         "read slowly: 206",
         "PUT create: PreconditionFailed",
         "PUT write: no answer",

@@ -23,6 +23,12 @@ TOPICS = ("owners", "replies", "commands", "events")
 MOMENT_S = 1.0  # that a bad moment is waited for
 
 
+class Front(Protocol):
+    """A gateway."""
+
+    connection: Connection
+
+
 class Cluster(Protocol):
     """What faults need of the world."""
 
@@ -31,6 +37,9 @@ class Cluster(Protocol):
     weather: Weather
     owners: Owners
     skews_s: dict[str, float]  # whose wall clock is wrong, by how much
+
+    @property
+    def gateways(self) -> Sequence[Front]: ...
 
     def machines(self) -> list[tuple[Process, Connection]]: ...
 
@@ -255,7 +264,7 @@ class Faults:
         self._in.owners.coordinator.expel(victim[1].member.name)
 
     def _some_gateways(self) -> list[Connection]:
-        first, *others = [each for _, each in self._in.machines()[len(self._in.owners.processors) :]]
+        first, *others = [each.connection for each in self._in.gateways]
         return [first, *(each for each in others if self._rng.random() < 0.5)]
 
     def _misread_by(self, connections: list[Connection], seconds: float) -> None:

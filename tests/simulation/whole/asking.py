@@ -18,7 +18,6 @@ from tests.simulation.whole.gateway import Gateway
 from tests.simulation.whole.http import Answer, Asked, NoAnswer, ask
 
 DAMAGED = "The object's data is damaged or not available."  # as `gateway.errors` has it
-SLOW_S = 0.5  # for a piece of an answer
 LATE = "RequestTimeout"  # behind its deadline, or so late that its payload was an orphan
 
 
@@ -63,7 +62,7 @@ class Asking:
         """None where there is no answer, or it leaves open what was done."""
         told, started_s = self._told, self._told.now_s()
         try:
-            answer = await self._sent(self._rng.choice(self._gateways), asked)
+            answer = await ask(self._rng.choice(self._gateways), asked, told.now_s(), self._rng)
         except NoAnswer as error:
             told.reached[f"{kind}: no answer"] += 1
             if isinstance(error.__cause__, BlobUnavailable):
@@ -81,14 +80,6 @@ class Asking:
             raise (ReadsAreWhole if message == DAMAGED else NodesFailAsTheySay)(f"{asked} was answered {message}")
         told.unanswered.append(f"{asked}: {answer.code}")
         return None
-
-    async def _sent(self, gateway: Gateway, asked: Asked) -> Answer:
-        is_slow = asked.takes_s > SLOW_S
-        gateway.slow_reads += is_slow
-        try:
-            return await ask(gateway, asked, self._told.now_s(), self._rng)
-        finally:
-            gateway.slow_reads -= is_slow
 
     async def write(
         self, kind: Kind, place: Place, value: str | None, asked: Asked, source: Place | None = None

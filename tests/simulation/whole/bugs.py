@@ -8,12 +8,15 @@ from msgspec.structs import replace
 
 from gateway import copy
 from gateway.context import Gateway
+from gateway.errors import S3Error
+from gateway.open_reads import OpenReads
 from gateway.request import Request
 from gateway.submit import Commander
 from processors.machine import apply, tables
 from processors.readers import LogReaders
 from processors.reads import Object
 from processors.view import Overlay
+from tests.simulation.cluster.bugs import lease_ignored
 from tests.simulation.data.bugs import orphans_stay
 from tests.simulation.invariants import (
     NoAcknowledgedWriteIsLost,
@@ -22,15 +25,23 @@ from tests.simulation.invariants import (
     ReplicasConverge,
 )
 from tests.simulation.plants import Patch, Plant
-from topics import commands, events
+from topics import commands, events, writes
+from topics.log import Entry
 from topics.objects import Preconditions
 from topics.replies import Reply
+from topics.spec import TopicPartition
 
 COPIED_S = 5.0  # what a copy of some GiB takes: here objects are small
 
 
 def garbage_waits_for_nobody(patch: Patch, world: object) -> None:
     patch.setattr(LogReaders, "is_past", lambda readers, mark: True)
+
+
+def read_goes_on_without_a_lease(patch: Patch, world: object) -> None:
+    def end_overdue(reads: OpenReads) -> None: ...
+
+    patch.setattr(OpenReads, "_end_overdue", end_overdue)
 
 
 def copy_does_not_hold_its_source(patch: Patch, world: object) -> None:
@@ -48,6 +59,19 @@ def copy_does_not_hold_its_source(patch: Patch, world: object) -> None:
 
     patch.setattr(copy, "source", source)
     patch.setattr(Gateway, "check_read", check_read)
+
+
+def payload_given_back_though_it_may_be_named(patch: Patch, world: object) -> None:
+    async def submit(gateway: Commander, request_id: str, principal: str, body: Any) -> Reply:
+        try:
+            return await gateway.submit(request_id, principal, body)
+        except S3Error:
+            for extent in body.extents:
+                release = [Entry(bytes.fromhex(extent.blob), writes.RELEASE)]
+                await gateway._log.append(TopicPartition("writes", extent.group), release, durable=False)
+            raise
+
+    patch.setattr(Commander, "submit_payload", submit)
 
 
 def acknowledged_before_the_commit(patch: Patch, world: object) -> None:
@@ -86,10 +110,13 @@ def replaced_part_forgotten(patch: Patch, world: object) -> None:
 
 
 PLANTS = [
-    Plant(garbage_waits_for_nobody, ReadsAreWhole, 1),
-    Plant(copy_does_not_hold_its_source, ReadsAreWhole, 1),
-    Plant(acknowledged_before_the_commit, (ReadsAreLinearizable, NoAcknowledgedWriteIsLost), 1),
+    Plant(garbage_waits_for_nobody, ReadsAreWhole),
+    Plant(read_goes_on_without_a_lease, ReadsAreWhole, 21),
+    Plant(payload_given_back_though_it_may_be_named, (ReadsAreWhole, ReplicasConverge)),
+    Plant(copy_does_not_hold_its_source, ReadsAreWhole, 2),
+    Plant(acknowledged_before_the_commit, (ReadsAreLinearizable, NoAcknowledgedWriteIsLost)),
     Plant(conditions_checked_early_alone, ReadsAreLinearizable, 1),
-    Plant(orphans_stay, ReplicasConverge, 1),
-    Plant(replaced_part_forgotten, ReplicasConverge),
+    Plant(lease_ignored, ReadsAreLinearizable, 10),
+    Plant(orphans_stay, ReplicasConverge, 9),
+    Plant(replaced_part_forgotten, ReplicasConverge, 3),
 ]

@@ -16,6 +16,7 @@ from tests.simulation.whole.uploads import Uploads
 from topics import spec
 
 KEYS = ("a", "b", "c")
+SCRATCHED = 4  # times in a row: else too much is in between for a bucket to be full
 ALWAYS = {"put": 6.0, "read": 5.0}
 KINDS = {
     "create": 1,
@@ -31,7 +32,7 @@ KINDS = {
     "scratch": 2,
 }
 SENDS_S = (0.0, 0.0, 0.05, 0.3)  # between two pieces of a body
-TAKES_S = (0.05, 0.2, 0.6, 1.6)  # for a piece of an answer
+TAKES_S = (0.05, 0.2, 0.6, 1.6, 3.0)  # for a piece of an answer
 NO_KEY = ("NoSuchKey", "Not Found")
 PARTS_READ = ("", "", "", "bytes=0-99", "bytes=5000-30000", "bytes=-4000", "head")
 PARTS_READ_SLOWLY = ("", "", "bytes=5000-")
@@ -90,7 +91,7 @@ class Client(Asking):
             case "read":
                 await self.read(place)
             case "read_slowly":
-                await self.read(place, self._rng.choice(TAKES_S))
+                await asyncio.gather(self.read(place, self._rng.choice(TAKES_S)), self._replace_soon(place))
             case "list":
                 await self.list(place.bucket)
             case "upload":
@@ -98,26 +99,31 @@ class Client(Asking):
             case "leave":
                 await self._leave(place)
             case _:
-                await self._scratch()
+                for _ in range(SCRATCHED):
+                    await self._scratch()
 
     def _place(self) -> Place:
         return Place(self._rng.choice(self._buckets), self._rng.choice(KEYS))
 
-    def _payload(self, value: str) -> bytes:
-        draw = self._rng.random()
+    def _payload(self, value: str, is_large: bool) -> bytes:
+        draw = 1.0 if is_large else self._rng.random()
         return b"" if draw < 0.04 else content(int(value), large=draw > 0.5)
 
     # objects
 
-    async def put(self, place: Place, kind: Kind = "write", conditions: Mapping[str, str] = {}) -> bool:
+    async def put(
+        self, place: Place, kind: Kind = "write", conditions: Mapping[str, str] = {}, *, is_large: bool = False
+    ) -> bool:
         """Whether it was done."""
-        asked, value = self._put(place, conditions)
+        asked, value = self._put(place, conditions, is_large=is_large)
         with self.writing():
             return await self.write(kind, place, value, asked) is not None
 
-    def _put(self, place: Place, conditions: Mapping[str, str], leaves_after: int | None = None) -> tuple[Asked, str]:
+    def _put(
+        self, place: Place, conditions: Mapping[str, str], leaves_after: int | None = None, *, is_large: bool = False
+    ) -> tuple[Asked, str]:
         value = f"{self._told.number()}"
-        data, headers = self._payload(value), {"x-amz-meta-value": value, **conditions}
+        data, headers = self._payload(value, is_large), {"x-amz-meta-value": value, **conditions}
         self._told.contents.check(value, self._told.contents.add(data), len(data))
         sends_s = self._rng.choice(SENDS_S)
         return Asked(self.request(), "PUT", f"/{place}", {}, headers, data, sends_s, leaves_after=leaves_after), value
@@ -142,7 +148,7 @@ class Client(Asking):
             self._told.contents.check(value, etag, self._told.contents.size(etag))
 
     async def _replace_soon(self, source: Place) -> None:
-        """What is being copied becomes garbage, often."""
+        """What is being read becomes garbage, often."""
         if self._rng.random() < 0.5:
             await asyncio.sleep(self._rng.random())
             await self.put(source)

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from tests.simulation.cluster import faults as of_owners
+from tests.simulation.cluster.broker import Connection
 from tests.simulation.data import faults as of_nodes
 from tests.simulation.plan import Fault, carry_out, drawn, swarm
 from tests.simulation.whole.gateway import Gateway
 
 BETWEEN_S = 3.0
-MOMENT_S, LOOK_S = 2.0, 0.1  # for a bad moment
+BEGUN_S = 1.0  # until a slow read goes on
 CUT_OFF_S = 14.0  # longer than a gateway's lease, and than owners wait for a silent one
+LOST_S = 12.5  # longer than commands have time
 OWNERS = (
     "crash",
     "crash",
@@ -50,13 +52,31 @@ NODES = (
     "break_gateway",
     "break_gateway",
 )
-BETWEEN = ("cut", "cut", "cut_off", "cut_off", "far", "far", "clocks", "acknowledge_late", "fail_to_follow")
+BETWEEN = (
+    "cut",
+    "cut",
+    "cut_off",
+    "cut_off_reader",
+    "cut_off_reader",
+    "far",
+    "far",
+    "clocks",
+    "acknowledge_late",
+    "fail_to_follow",
+    "lose_replies",
+    "lose_replies",
+)
 
 FOLLOWED = ("owners", "owners", "replies", "commands", "events", "readers", "placement", "writes", "heartbeats")
 
 
 class World(of_owners.Cluster, of_nodes.DataPlane, Protocol):
-    gateways: list[Gateway]
+    @property
+    def gateways(self) -> Sequence[Gateway]: ...
+
+    def read_slowly(self, gateway: Gateway) -> None:
+        """From it, and what is read is replaced by way of the others."""
+        ...
 
     def members(self) -> list[str]:
         """The names of all machines of the time."""
@@ -106,24 +126,21 @@ class Faults:
         self._in.note("two machines are cut off from each other")
 
     async def _cut_off(self) -> None:
-        """A machine does not reach the brokers, mostly a gateway while somebody reads from it slowly."""
-        connection = self._rng.choice([each for _, each in self._in.machines()])
-        if self._rng.random() < 0.7:
-            connection = (await self._read_slowly()).connection
-        connection.is_cut = True
-        self._loop.in_world((0.3 + 0.7 * self._rng.random()) * CUT_OFF_S, lambda: setattr(connection, "is_cut", False))
+        """A machine does not reach the brokers."""
+        self._cut_off_for(self._rng.choice(self._in.machines())[1], (0.3 + 0.7 * self._rng.random()) * CUT_OFF_S)
         self._in.note("a machine is cut off from the brokers")
 
-    async def _read_slowly(self) -> Gateway:
-        """Some gateway, if need be."""
-        gateways = self._rng.sample(self._in.gateways, len(self._in.gateways))
-        until_s = self._loop.time() + MOMENT_S
-        while self._loop.time() < until_s:
-            for each in gateways:
-                if each.slow_reads:
-                    return each
-            await asyncio.sleep(LOOK_S)
-        return gateways[0]
+    async def _cut_off_reader(self) -> None:
+        """A gateway does not reach the brokers while somebody reads from it slowly, and others replace what is read."""
+        gateway = self._rng.choice(self._in.gateways)
+        self._in.read_slowly(gateway)
+        await asyncio.sleep(BEGUN_S)
+        self._cut_off_for(gateway.connection, (0.7 + 0.3 * self._rng.random()) * CUT_OFF_S)
+        self._in.note("a gateway is cut off from the brokers while it is read from")
+
+    def _cut_off_for(self, connection: Connection, seconds: float) -> None:
+        connection.is_cut = True
+        self._loop.in_world(seconds, lambda: setattr(connection, "is_cut", False))
 
     async def _far(self) -> None:
         """All that a gateway asks of data nodes takes long."""
@@ -145,6 +162,12 @@ class Faults:
         _, connection = self._rng.choice(self._in.machines())
         connection.fails.add(self._rng.choice(FOLLOWED))
         self._in.note("a topic cannot be followed")
+
+    async def _lose_replies(self) -> None:
+        """A gateway hears for so long no replies that it gives up what it asked for, and what was done."""
+        connection = self._rng.choice(self._in.gateways).connection
+        connection.stalls["replies"] = self._loop.time() + LOST_S * (1 + self._rng.random() / 2)
+        self._in.note("replies lost")
 
     async def _acknowledge_late(self) -> None:
         """What a machine appends lands, and it is told so much later."""

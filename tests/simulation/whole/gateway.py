@@ -44,7 +44,6 @@ class Gateway:
         self._clock_ms = clock_ms
         self._minted_s = minted_s
         self._boots = 0
-        self.slow_reads = 0  # that go on, as clients know
         self.start()
 
     def start(self) -> None:

@@ -18,7 +18,7 @@ from gateway import open_reads, payload, submit
 from processors import readers, remote
 from processors.machine import apply, complete, decide
 from processors.memory import MemoryView
-from tests.simulation.cluster.broker import Connection, SimulatedLog, Weather
+from tests.simulation.cluster.broker import LONG_DELAY_S, Connection, SimulatedLog, Weather
 from tests.simulation.cluster.checks import (
     Subscriber,
     check_history,
@@ -46,7 +46,7 @@ from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Fault, swarm
 from tests.simulation.plants import Patch
 from tests.simulation.whole.asking import Place, Told
-from tests.simulation.whole.clients import ALWAYS, KEYS, KINDS, Client
+from tests.simulation.whole.clients import ALWAYS, KEYS, KINDS, TAKES_S, Client
 from tests.simulation.whole.faults import Faults
 from tests.simulation.whole.gateway import RESTART_S, Gateway
 from tests.simulation.whole.http import REQUEST, Asked
@@ -63,6 +63,7 @@ READY_S, LIVE_AGAIN_S, CONVERGED_S = 20.0, 25.0, 60.0
 READ_S, READERS_LEASE_S = 2.5, 3.0  # a window of a payload; how long a gateway's word on its reads is good
 ANSWER_S = 3.0  # when all is well, for who reads and writes at once
 AUDIT_EVERY_S = 3.0
+REPLACED_S = 1.5  # since a slow read of it began
 LATENESS_S = (0.1, 6.0)  # shorter than the age of an orphan: nothing is on its way for hours
 MINTED_OFF_S = 2.0  # what a gateway's clock may be off, against the age of an orphan
 BUCKETS = ("alpha", "beta", "gamma", "delta")
@@ -87,6 +88,8 @@ class WholeWorld:
         self.hosts: list[Host] = []
         self.gateways: list[Gateway] = []
         self.clients: list[Client] = []
+        self._faithful: list[Client] = []  # to one gateway each
+        self._slow: list[asyncio.Task[None]] = []
         self._kinds = ALWAYS | swarm(
             random.Random(f"clients {seed}"), KINDS
         )  # a slow read would hold garbage for all others
@@ -159,8 +162,22 @@ class WholeWorld:
             assert isinstance(each, Processor)
             each.judge_replaced.set()
 
+    def read_slowly(self, gateway: Gateway) -> None:
+        number, place = self.gateways.index(gateway), Place(self.rng.choice(self.buckets), self.rng.choice(KEYS))
+        reader, writer = self._faithful[number], self._faithful[number - 1]
+
+        async def replace() -> None:
+            await asyncio.sleep(REPLACED_S)
+            await writer.put(place)
+
+        async def read() -> None:
+            await writer.put(place, is_large=True)
+            await asyncio.gather(reader.read(place, TAKES_S[-1]), replace())
+
+        self._slow.append(self.loop.create_task(read()))
+
     async def is_whole(self, since_s: float) -> bool:
-        if any(each.is_writing(since_s) for each in self.clients):
+        if any(each.is_writing(since_s) for each in [*self.clients, *self._faithful]):
             return False
         placement = self.placement()
         has_all = all(len(group.targets) == placement.copies for group in placement.groups)
@@ -215,7 +232,7 @@ class WholeWorld:
         audit = self.loop.create_task(self._audit(subscribers))
         clients = self._clients(self.loop.time() + TROUBLE_S, THINK_S)
         await self._trouble.run(0)
-        await asyncio.gather(*clients)
+        await asyncio.gather(*clients, *self._slow)
         await self._trouble.end()
         await asyncio.sleep(RESTART_S)  # of what ended just now
         await self._is_live_again()
@@ -242,6 +259,7 @@ class WholeWorld:
         for _ in range(self.rng.choice([3, 3, 4])):
             self.add_host()
         self.gateways += [self._gateway(number) for number in range(GATEWAYS)]
+        self._faithful += [self._client(-3, [gateway]) for gateway in self.gateways]
         subscribers = {number: Subscriber(self.log, number) for number in self.partitions}
         for subscriber in subscribers.values():
             self.loop.create_task(subscriber.follow())
@@ -279,7 +297,7 @@ class WholeWorld:
             self.note("audit")
 
     async def _is_live_again(self) -> None:
-        """Each bucket takes an object and gives it, at each gateway; then groups have all their nodes again."""
+        """Each bucket takes an object and gives it, at each gateway; then nodes are up, and groups have all of them."""
 
         async def use(gateway: Gateway, bucket: str) -> None:
             client = self._client(-1, [gateway])
@@ -294,7 +312,14 @@ class WholeWorld:
             each.result()
         while not self.owners.coordinator.is_settled:  # who died is missed behind a session
             await asyncio.sleep(CHECK_S)
-        await self._becomes(CONVERGED_S, lambda: checks.not_whole(self.log, self.placement(), self.hosts))
+        await self._becomes(CONVERGED_S, self._why_not_whole)
+        await asyncio.sleep(LONG_DELAY_S)  # until gateways know it
+
+    async def _why_not_whole(self) -> str:
+        placement = self.placement()
+        if down := [name for name in placement.nodes if not placement.is_up(name)]:
+            return f"{down} are not up"
+        return await checks.not_whole(self.log, placement, self.hosts)
 
     async def _becomes(self, within_s: float, why_not: Callable[[], Awaitable[str]]) -> None:
         until_s = self.loop.time() + within_s
