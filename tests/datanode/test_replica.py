@@ -1,12 +1,13 @@
 """One group on one node: what it takes from the log, what it fetches, what it forgets, and how far it is."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from datanode.replica import GroupReplica
+from datanode.replica import SLICE_BYTES, GroupReplica
+from datanode.store import NewBlob
 from tests.datanode.bench import OWN, PARTITION, Bench, bench, claim, payload, ref, release
 from tests.datanode.stores import blob, names
 from topics.log import UnknownRecord
@@ -261,5 +262,35 @@ def test_a_claim_that_nobody_can_supply_is_told_loudly_and_in_seconds(caplog: py
             made.peers["p"].has(ref(1), b"large")
             await asyncio.sleep(1)
             assert (replica.held_s, replica.settled) == (0.0, 2)
+
+    bench(case)
+
+
+def test_very_many_bytes_at_once_go_into_the_volumes_by_and_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def case(made: Bench) -> None:
+        honest, sizes, turns = made.store.put_all, list[int](), list[int]()
+        turn = 0
+
+        def put_all(blobs: Sequence[NewBlob]) -> None:
+            sizes.append(sum(len(each.data) for each in blobs))
+            turns.append(turn)
+            honest(blobs)
+
+        async def others() -> None:
+            nonlocal turn
+            while True:
+                turn += 1
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(made.store, "put_all", put_all)
+        data = bytes(128 << 10)
+        end = await made.writes(*(payload(number, data) for number in range(200)))
+        going_on = asyncio.create_task(others())
+        async with following(made) as replica:
+            await replica.reached(end - 1)
+        going_on.cancel()
+        assert (sum(sizes), max(sizes) <= SLICE_BYTES) == (200 * len(data), True)
+        assert len(set(turns)) == len(turns)  # others had their turn between any two
+        assert len(names(made.store)) == 200
 
     bench(case)

@@ -60,9 +60,9 @@ def given_up_before_others_hold_it(patch: Patch, world: object) -> None:
 def release_leaves_what_is_wanted(patch: Patch, world: object) -> None:
     honest = GroupReplica.consume
 
-    def consume(replica: GroupReplica, batch: Sequence[Record]) -> None:
+    async def consume(replica: GroupReplica, batch: Sequence[Record]) -> None:
         wanted = dict(replica._wanted)
-        honest(replica, batch)
+        await honest(replica, batch)
         replica._wanted = wanted | replica._wanted
 
     patch.setattr(GroupReplica, "consume", consume)
