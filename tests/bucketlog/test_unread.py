@@ -30,6 +30,11 @@ class Transport:
     def get_write_buffer_size(self) -> int:
         return self.waiting
 
+    def get_extra_info(self, name: str) -> socket.socket:
+        """One that is connected to nothing, and holds nothing."""
+        with socket.socket() as closed:
+            return closed
+
     def abort(self) -> None:
         self.is_aborted = True
 
@@ -157,6 +162,29 @@ def test_a_reader_that_never_reads_holds_nothing_for_long(pieces: int, monkeypat
             stuck.close()
 
     asyncio.run(asyncio.wait_for(case(), 30))
+
+
+def test_a_slow_reader_gets_all_though_the_transport_stands_still_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(unread, "PERIOD_S", 0.5)
+    size = 8 * len(PIECE)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": bytes(size)})
+
+    async def case() -> int:
+        got = 0
+        async with served(app) as port:
+            reader = await asked(port, b"/")
+            loop, started_s = asyncio.get_running_loop(), asyncio.get_running_loop().time()
+            while data := await loop.sock_recv(reader, 4 << 10 if loop.time() < started_s + 3 else 1 << 20):
+                got += len(data)
+                if loop.time() < started_s + 3:
+                    await asyncio.sleep(0.02)
+            reader.close()
+        return got
+
+    assert asyncio.run(asyncio.wait_for(case(), 30)) >= size
 
 
 def test_an_answer_is_not_read_on_for_a_client_that_is_gone() -> None:
