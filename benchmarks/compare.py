@@ -64,13 +64,13 @@ def main() -> None:
     options = parser.parse_args()
     cases = [case for case in CASES if options.only in case.name]
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-        here, there = (Side(command, Path(folder) / str(at)) for at, command in enumerate((BUCKETLOG, options.other)))
-        for _ in range(options.rounds):
+    for _ in range(options.rounds):  # each with processes of its own: where their memory lies counts for some percent
+        with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+            here, there = (Side(command, Path(folder) / str(at)) for at, command in enumerate((BUCKETLOG, options.other)))
             for case in cases:
                 pairs[case.name].append(compare(here, there, case, options.seconds))
-        here.stop()
-        there.stop()
+            here.stop()
+            there.stop()
     print("| what | here, µs of CPU a request | there | ratio: median, min, max |\n|---|---|---|---|")
     for name, each in pairs.items():
         ratios = sorted(ours / theirs for ours, theirs in each)

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from bucketlog.answer import AnswerTransport
 from bucketlog.linger import LingeringTransport
 from bucketlog.unread import UnreadWatch
 from gateway.tally import IS_GONE
@@ -79,6 +80,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
         if self.cycle is not None:
             self.cycle.default_headers = _HEADERS
+            self.cycle.transport = cast(asyncio.Transport, AnswerTransport(self._closing, self.loop))
 
     def data_received(self, data: bytes) -> None:
         if self._closing.is_lingering:
