@@ -58,6 +58,7 @@ class Body:
         self.trailers: dict[str, str] = {}
         self._data, self._at = b"", 0  # of an aws-chunked body: what came last, and what of it was decoded
         self._ended = False
+        self._received = 0  # bytes, decoded
         self._reader: asyncio.Task[Any] | None = None  # that waits for the next message
         self._waits_since_s = 0.0
         self._is_idle = False
@@ -77,31 +78,31 @@ class Body:
 
         `digests.finish` tells whether the digests hold.
         """
-        received = 0
         async for data in self._decoded() if self._is_chunked else self.raw():
-            received += len(data)
-            if received > self.length:
-                raise S3Error("IncompleteBody", "More bytes than announced were sent.")
-            self.digests.update(data)
+            self._take(data)
             yield data
-        if received != self.length:
-            raise S3Error("IncompleteBody")
+        self._check_length()
 
     async def joined(self) -> bytes:
         """`chunks` of a small body in one piece; without a step for each layer where it comes so."""
         if self._is_chunked:
             return b"".join([chunk async for chunk in self.chunks()])
-        received, parts = 0, []
+        parts = []
         while not self._ended:
             parts.append(await self._more())
-            received += len(parts[-1])
-            if received > self.length:
-                raise S3Error("IncompleteBody", "More bytes than announced were sent.")
-        if received != self.length:
-            raise S3Error("IncompleteBody")
-        data = b"".join(parts)  # of one part that part itself
+            self._take(parts[-1])
+        self._check_length()
+        return b"".join(parts)  # of one part that part itself
+
+    def _take(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > self.length:
+            raise S3Error("IncompleteBody", "More bytes than announced were sent.")
         self.digests.update(data)
-        return data
+
+    def _check_length(self) -> None:
+        if self._received != self.length:
+            raise S3Error("IncompleteBody")
 
     async def whole(self, size_max: int) -> bytes:
         """A small body, verified. Raises MaxMessageLengthExceeded over `size_max` bytes."""

@@ -19,13 +19,10 @@ async def get_object(gateway: Gateway, request: Request) -> Response:
     await gateway.begin_read(request)
     found = await gateway.object(request)
     status, headers, start, size = _answer(request, found)
-    check = gateway.check_read(request)
-    if len(found.extents) == 1 and size <= payload.WINDOW_BYTES:
-        check()
-        return Response(status, headers, await gateway.blobs.read(found.extents[0], start, size))
-    body = payload.read(gateway.blobs, found.extents, start, size, check)
+    where = gateway.blobs, found.extents, start, size, gateway.check_read(request)
     if size <= payload.WINDOW_BYTES:
-        return Response(status, headers, b"".join([chunk async for chunk in body]))
+        return Response(status, headers, await payload.joined(*where))
+    body = payload.read(*where)
     headers.append(("content-length", str(size)))
     return Response(status, headers, await _begun(body))
 

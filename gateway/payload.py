@@ -150,5 +150,13 @@ async def read(
         start = 0
 
 
+async def joined(blobs: Blobs, extents: Sequence[Extent], start: int, size: int, check: Callable[[], None]) -> bytes:
+    """`read` in one piece, of at most a window."""
+    if len(extents) == 1:  # as most are: no generator
+        check()
+        return await blobs.read(extents[0], start, size)
+    return b"".join([chunk async for chunk in read(blobs, extents, start, size, check)])
+
+
 def md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()

@@ -82,12 +82,12 @@ class Request:
             size += len(raw_name) + len(raw_value)
             name = raw_name.decode("latin-1")
             if raw_value.isascii():
-                value = raw_value.decode("ascii").strip(" \t")
+                value = raw_value.decode("ascii")
             else:
                 value = _text(raw_value)
                 if len(value) != len(raw_value):
                     self.in_utf8 |= {name}
-                value = value.strip(" \t")
+            value = value.strip(" \t")
             self.headers[name] = f"{self.headers[name]},{value}" if name in self.headers else value
         self.is_drained = self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers
         if size > HEADER_BYTES_MAX:

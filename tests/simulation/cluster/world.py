@@ -9,25 +9,24 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import pytest
-
 from processors.reads import Bucket
 from tests.simulation.cluster import checks
+from tests.simulation.cluster.base import ProcessWorld
 from tests.simulation.cluster.broker import Connection, SimulatedLog, Weather
 from tests.simulation.cluster.clients import KEYS, REFUSALS, Client, History
 from tests.simulation.cluster.coordinator import CHECK_S, Coordinator
 from tests.simulation.cluster.faults import Faults
 from tests.simulation.cluster.gateway import Gateway
 from tests.simulation.cluster.owners import Owners, Views
-from tests.simulation.cluster.processes import ClusterLoop, Process, current_release
+from tests.simulation.cluster.processes import Process, current_release
 from tests.simulation.cluster.processor import Processor
 from tests.simulation.invariants import EveryRequestIsAnswered, NobodyNotices, Progress, ViewEqualsReplay
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Fault
+from tests.simulation.plants import Patch
 from tests.simulation.releases import REFUSAL, run_releases
 from topics import commands, spec
 
-START_S = 1_700_000_000.0
 GATEWAYS, CLIENTS_EACH = 2, 2
 TROUBLE_S, ALONE_S = 25.0, 14.0
 THINK_S, THINK_ALONE_S = 0.15, 0.4
@@ -40,11 +39,9 @@ CALM_S = 5.0  # nobody writes; what a process does that was away must not take r
 BUCKETS = ("alpha", "beta", "gamma", "delta")
 
 
-class ClusterWorld:
+class ClusterWorld(ProcessWorld[Faults]):
     def __init__(self, seed: int, faults: Sequence[Fault] | None = None) -> None:
-        self.rng = random.Random(seed)
-        self.loop = ClusterLoop(self.rng, START_S)
-        self.reached: Counter[str] = Counter()
+        super().__init__(seed)
         self.skews_s: dict[str, float] = {}
         self.weather = Weather(self.rng, self.note)
         self.log = SimulatedLog("the log", lambda: self._wall_ms("log"))
@@ -57,30 +54,15 @@ class ClusterWorld:
         self._names = names
         self.owners = Owners(self.partitions, self.loop, self.rng, self._processor)
         self.gateways = [self._gateway(number) for number in range(GATEWAYS)]
-        self._trouble = Faults(self, [TROUBLE_S], random.Random(f"faults {seed}"))
-        if faults is not None:
-            self._trouble.planned = list(faults)
+        self._suffer_from(Faults(self, [TROUBLE_S], random.Random(f"faults {seed}")), faults)
 
-    @property
-    def faults(self) -> list[Fault]:
-        return self._trouble.planned
+    def _shrink(self, patch: Patch) -> None:
+        run_releases(patch, current_release)
 
-    def run(self) -> None:
-        """Raises `InvariantBroken`."""
-        asyncio.set_event_loop(self.loop)
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                run_releases(patch, current_release)
-                self.loop.run_until_complete(self._live())
-        finally:
-            self.loop.close()
-            asyncio.set_event_loop(None)
-            self.reached += self.history.reached
+    def _reached_by_clients(self) -> Counter[str]:
+        return self.history.reached
 
     # what faults act on
-
-    def note(self, what: str) -> None:
-        self.reached[what] += 1
 
     def machines(self) -> list[tuple[Process, Connection]]:
         return [(each.process, each.connection) for each in self._roles()]

@@ -31,7 +31,12 @@ Blob = tuple[int, bytes]
 HEARTBEATS = TopicPartition("heartbeats", 0)
 JUDGED_MS = 2_000  # within which who judges has heard, decided and said
 CONTROL = TopicPartition("events", spec.CONTROL_PARTITION)
-HEARTBEATS = TopicPartition("heartbeats", 0)
+
+
+async def is_whole(log: MemoryLog, placement: Placement, hosts: Sequence[Host]) -> bool:
+    """Whether each group has as many holders as it is to have, and they have all."""
+    has_all = all(len(group.targets) == placement.copies for group in placement.groups)
+    return has_all and not await not_whole(log, placement, hosts)
 
 
 async def not_whole(log: MemoryLog, placement: Placement, hosts: Sequence[Host]) -> str:

@@ -128,7 +128,6 @@ class Host:
         self.table.rows_max = 0
         index = BlobIndex(self.table)
         store = VolumeStore(self.faults, index, volume_bytes=VOLUME_BYTES, reserve_bytes=RESERVE_BYTES)
-        self.is_retired = False  # it does not come back
         self.rows_at_start = self.table.rows_max
         return store
 

@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
-import pytest
-
 from datanode.compaction import Compactor
+from tests.simulation.cluster.base import ProcessWorld
 from tests.simulation.cluster.broker import Connection, Weather
-from tests.simulation.cluster.processes import ClusterLoop, Process
+from tests.simulation.cluster.processes import Process
 from tests.simulation.data import checks, scale
 from tests.simulation.data.clients import Client, Gateway, Gateways, History
 from tests.simulation.data.faults import Faults
@@ -31,12 +30,12 @@ from tests.simulation.invariants import (
     VolumesRest,
 )
 from tests.simulation.plan import Fault
+from tests.simulation.plants import Patch
 from topics import commands
 from topics.memory import MemoryLog
 from topics.placement import Placement
 from topics.sender import CommandSender
 
-START_S = 1_700_000_000.0
 GATEWAYS, CLIENTS_EACH = 2, 2
 TROUBLE_S, ALONE_S = (9.0, 9.0), 6.0
 THINK_S, THINK_ALONE_S = 0.35, 0.4
@@ -47,11 +46,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class DataWorld:
+class DataWorld(ProcessWorld[Faults]):
     def __init__(self, seed: int, faults: Sequence[Fault] | None = None) -> None:
-        self.rng = random.Random(seed)
-        self.loop = ClusterLoop(self.rng, START_S)
-        self.reached: Counter[str] = Counter()
+        super().__init__(seed)
         self.weather = Weather(self.rng, self.note, LATENESS_S)
         self.log = MemoryLog("the log", lambda: int(self.loop.time() * 1000))
         self.network = Network(self.loop, self.weather, self.rng, self.note)
@@ -63,31 +60,16 @@ class DataWorld:
         self._numbers = itertools.count()
         self.racks = self.rng.choice([0, 0, 2, 3])  # 0: each node is a failure domain of its own
         self._watch = Watch(self)
-        self._trouble = Faults(self, TROUBLE_S, random.Random(f"faults {seed}"))
-        if faults is not None:
-            self._trouble.planned = list(faults)
+        self._suffer_from(Faults(self, TROUBLE_S, random.Random(f"faults {seed}")), faults)
 
-    @property
-    def faults(self) -> list[Fault]:
-        return self._trouble.planned
+    def _shrink(self, patch: Patch) -> None:
+        scale.shrink(patch)
+        patch.setattr(Compactor, "_copy_large", self._noted(Compactor._copy_large, "large blob compacted"))
 
-    def run(self) -> None:
-        """Raises `InvariantBroken`."""
-        asyncio.set_event_loop(self.loop)
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                scale.shrink(patch)
-                patch.setattr(Compactor, "_copy_large", self._noted(Compactor._copy_large, "large blob compacted"))
-                self.loop.run_until_complete(self._live())
-        finally:
-            self.loop.close()
-            asyncio.set_event_loop(None)
-            self.reached += self.history.reached
+    def _reached_by_clients(self) -> Counter[str]:
+        return self.history.reached
 
     # what faults act on
-
-    def note(self, what: str) -> None:
-        self.reached[what] += 1
 
     def _noted(self, work: Callable[P, T], what: str) -> Callable[P, T]:
         def noted(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -112,9 +94,7 @@ class DataWorld:
     async def is_whole(self, since_s: float) -> bool:
         if any(each.writing_since_s is not None and each.writing_since_s <= since_s for each in self.clients):
             return False
-        placement = self.placement()
-        has_all = all(len(group.targets) == placement.copies for group in placement.groups)
-        return has_all and not await checks.not_whole(self.log, placement, self.hosts)
+        return await checks.is_whole(self.log, self.placement(), self.hosts)
 
     # the acts
 

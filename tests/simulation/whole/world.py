@@ -11,13 +11,12 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 
-import pytest
-
 from datanode import extent, hedge
 from gateway import open_reads, payload, submit
 from processors import readers, remote
 from processors.machine import apply, complete, decide
 from processors.memory import MemoryView
+from tests.simulation.cluster.base import ProcessWorld
 from tests.simulation.cluster.broker import LONG_DELAY_S, Connection, SimulatedLog, Weather
 from tests.simulation.cluster.checks import (
     Subscriber,
@@ -31,7 +30,7 @@ from tests.simulation.cluster.checks import (
 from tests.simulation.cluster.checks import check_views as check_followers
 from tests.simulation.cluster.coordinator import CHECK_S, Coordinator
 from tests.simulation.cluster.owners import Owners, Views
-from tests.simulation.cluster.processes import PROCESS, ClusterLoop, Process
+from tests.simulation.cluster.processes import PROCESS, Process
 from tests.simulation.data import checks, scale
 from tests.simulation.data.host import Host
 from tests.simulation.data.network import Machine, Network
@@ -55,7 +54,6 @@ from topics import spec
 from topics.memory import MemoryLog
 from topics.placement import Placement
 
-START_S = 1_700_000_000.0
 GATEWAYS, CLIENTS = 2, 4
 TROUBLE_S, CALM_S = 18.0, 5.0
 THINK_S, THINK_CALM_S = 0.35, 0.3
@@ -69,11 +67,9 @@ MINTED_OFF_S = 2.0  # what a gateway's clock may be off, against the age of an o
 BUCKETS = ("alpha", "beta", "gamma", "delta")
 
 
-class WholeWorld:
+class WholeWorld(ProcessWorld[Faults]):
     def __init__(self, seed: int, faults: Sequence[Fault] | None = None) -> None:
-        self.rng = random.Random(seed)
-        self.loop = ClusterLoop(self.rng, START_S)
-        self.reached: Counter[str] = Counter()
+        super().__init__(seed)
         self.skews_s: dict[str, float] = {}
         self.weather = Weather(self.rng, self.note, LATENESS_S)
         self._log = SimulatedLog("the log", lambda: int(self._nearly_right_s("log") * 1000))
@@ -93,29 +89,14 @@ class WholeWorld:
         self._kinds = ALWAYS | swarm(
             random.Random(f"clients {seed}"), KINDS
         )  # a slow read would hold garbage for all others
-        self._trouble = Faults(self, [TROUBLE_S], random.Random(f"faults {seed}"))
-        if faults is not None:
-            self._trouble.planned = list(faults)
+        self._suffer_from(Faults(self, [TROUBLE_S], random.Random(f"faults {seed}")), faults)
 
-    @property
-    def faults(self) -> list[Fault]:
-        return self._trouble.planned
-
-    def run(self) -> None:
-        """Raises `InvariantBroken`."""
-        asyncio.set_event_loop(self.loop)
-        try:
-            with pytest.MonkeyPatch.context() as patch:
-                scale.shrink(patch)
-                self._shrink(patch)
-                self.loop.run_until_complete(self._live())
-        finally:
-            self.loop.close()
-            asyncio.set_event_loop(None)
-            self.reached += self.told.reached
+    def _reached_by_clients(self) -> Counter[str]:
+        return self.told.reached
 
     def _shrink(self, patch: Patch) -> None:
         """Smaller, shorter, and by this world's clocks and draws."""
+        scale.shrink(patch)
         patch.setattr(payload, "INLINE_BYTES_MAX", 3_000)
         patch.setattr(payload, "WINDOW_BYTES", 6_000)
         patch.setattr(extent, "RESEND_BYTES_MAX", 30_000)
@@ -134,9 +115,6 @@ class WholeWorld:
         patch.setattr("gateway.authn.time", SimpleNamespace(time=self._gateways_time))
 
     # what faults act on
-
-    def note(self, what: str) -> None:
-        self.reached[what] += 1
 
     def machines(self) -> list[tuple[Process, Connection]]:
         roles = [(each.process, each.connection) for each in self.owners.processors]
@@ -179,9 +157,7 @@ class WholeWorld:
     async def is_whole(self, since_s: float) -> bool:
         if any(each.is_writing(since_s) for each in [*self.clients, *self._faithful]):
             return False
-        placement = self.placement()
-        has_all = all(len(group.targets) == placement.copies for group in placement.groups)
-        return has_all and not await checks.not_whole(self.log, placement, self.hosts)
+        return await checks.is_whole(self.log, self.placement(), self.hosts)
 
     # making it
 
