@@ -40,7 +40,8 @@ async def post_object(gateway: Gateway, request: Request) -> Response:
     policy.check(fields, time.time())
     await gateway.bucket(request)
     headers = _headers(fields)
-    kept, key = attributes.from_headers(headers), _key(fields)
+    in_utf8 = [name for name, value in headers.items() if not value.isascii()]  # as forms are
+    kept, key = attributes.from_headers(headers, in_utf8), _key(fields)
     digests = BodyDigests(headers, "", signed="")
     stored = await payload.store_unsized(gateway.blobs, _within(policy, form.file()), digests, request.partition)
     command = commands.PutObject(request.bucket, key, stored.size, stored.etag, stored.extents, stored.checksum, kept)

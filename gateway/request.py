@@ -123,6 +123,7 @@ class Request:
                     raise invalid_argument(name, value, f"The query parameter {name} cannot stand for a header.")
                 found[lower] = value.strip(" \t")
         self.hoisted = frozenset(found.keys() - self.headers.keys())
+        self.in_utf8 |= {name for name in self.hoisted if not found[name].isascii()}
         self.headers = found | self.headers
 
     @property

@@ -149,6 +149,14 @@ def test_metadata_come_back_over_http(server: Server, s3: Any, bucket: str) -> N
         assert (answer.getheader(name) or "").encode("latin-1") == value
 
 
+@pytest.mark.parametrize("place", ["/é", "/日本"])
+def test_a_header_in_the_query_comes_back_in_the_utf_8_of_the_query(place: str) -> None:
+    query = f"X-Amz-Signature=s&x-amz-website-redirect-location={urllib.parse.quote(place)}"
+    asked = request("PUT", f"/bucket/key?{query}")
+    kept = dict(attributes.to_headers(attributes.from_headers(asked.headers, asked.in_utf8)))
+    assert kept["x-amz-website-redirect-location"].encode("latin-1") == place.encode()
+
+
 @pytest.mark.parametrize("value", ["日本", "a\r\nb: c", "\x7f"])
 def test_an_override_that_no_header_can_hold(s3: Any, server: Server, bucket: str, value: str) -> None:
     s3.put_object(Bucket=bucket, Key="k", Body=b"x")

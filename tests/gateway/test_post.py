@@ -72,6 +72,23 @@ def test_a_form_stores_its_file(server: Server, s3: Any, bucket: str) -> None:
     )
 
 
+def test_system_headers_of_a_form_come_back_as_they_came(server: Server, s3: Any, bucket: str) -> None:
+    """Forms are UTF-8, whether Latin-1 could hold the value or not; metadata are S3's own case."""
+    get = server.client(signature_version="s3v4").generate_presigned_url(
+        "get_object", Params={"Bucket": bucket, "Key": "k"}
+    )
+    for name in ("é", "日本"):
+        wanted = f'attachment; filename="{name}"'
+        fields = signed(server, bucket, {"Content-Disposition": wanted, "x-amz-meta-place": "é"})
+        assert send(server, bucket, form(fields))[0] == 204
+        connection = http.client.HTTPConnection("127.0.0.1", server.port)
+        connection.request("GET", get.removeprefix(server.endpoint))
+        found = {name.lower(): value.encode("latin-1") for name, value in connection.getresponse().getheaders()}
+        connection.close()
+        assert found["content-disposition"] == wanted.encode()
+        assert found["x-amz-meta-place"] == "é".encode("latin-1")
+
+
 @pytest.mark.parametrize("size", [0, 1, 128 << 10, (128 << 10) + 1, 8 << 20, (8 << 20) + 1, (20 << 20) + 7])
 def test_files_of_all_sizes(server: Server, s3: Any, bucket: str, size: int) -> None:
     data = bytes(range(256)) * (size // 256) + b"\r\n--" * 2
