@@ -8,7 +8,9 @@ view/  index/                                           derived: may be deleted,
 import fcntl
 import logging
 import os
+import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 import msgspec
@@ -17,6 +19,7 @@ from topics.disk import OsDisk
 
 FORMAT_VERSION = 1
 _FORMAT = "format.json"
+ANSWER_S = 30.0  # that a disk has to open its folder: it may have to spin up
 log_ = logging.getLogger(__name__)
 
 
@@ -71,13 +74,30 @@ class DataFolder:
         os.close(self._lock)
 
 
+def _opened(path: Path) -> DataFolder:
+    """In a thread that may be left behind: a disk can hang in any call. Raises `FolderRefused`."""
+    found: Future[DataFolder] = Future()
+
+    def open_() -> None:
+        try:
+            found.set_result(DataFolder(path))
+        except Exception as error:  # noqa: BLE001 - handed on
+            found.set_exception(error)
+
+    threading.Thread(target=open_, daemon=True).start()
+    try:
+        return found.result(ANSWER_S)
+    except TimeoutError:
+        raise FolderUnusable(f"data folder {path} cannot be used: its disk gave no answer for {ANSWER_S:g} s") from None
+
+
 def usable(paths: Sequence[Path]) -> list[DataFolder]:
     """Of several those that can be used, in their order; of the others it is told. Raises `FolderRefused`."""
     folders: list[DataFolder] = []
     unusable: list[FolderUnusable] = []
     for path in paths:
         try:
-            folders.append(DataFolder(path))
+            folders.append(_opened(path))
         except FolderUnusable as refusal:
             unusable.append(refusal)
     if not folders:

@@ -1,7 +1,7 @@
 """`bucketlog serve`: the whole store and its HTTP server in one process."""
 
 import sys
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from bucketlog.status import AuditStatus, Known
 from bucketlog.store import Store, open_store
 from gateway.context import Gateway
 
-OpenStore = Callable[[Sequence[Path], Settings], Store]
+OpenStore = Callable[[Sequence[Path], Settings], Awaitable[Store]]
 
 
 def run(settings: Settings, open_: OpenStore = open_store) -> int:
@@ -31,7 +31,7 @@ def serve(settings: Settings, open_: OpenStore) -> None:
 
     @asynccontextmanager
     async def whole_store(settings: Settings) -> AsyncIterator[Service]:
-        store = open_([folder.path for folder in folders], settings)
+        store = await open_([folder.path for folder in folders], settings)
         gateway = Gateway(
             store.reads,
             store.blobs,

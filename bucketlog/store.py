@@ -48,6 +48,7 @@ from topics.disk import Disk, OsDisk
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.journal import SEGMENT_BYTES
 from topics.log import LogError
+from topics.log_disk import OneDisk
 from topics.mirror import MirroredDisk
 from topics.placement import COPIES
 from topics.rocksdb import RocksMap
@@ -73,11 +74,11 @@ class DiskNode(NamedTuple):
     folder: str = ""
 
 
-def open_store(folders: Sequence[Path], settings: Settings) -> "Store":
+async def open_store(folders: Sequence[Path], settings: Settings) -> "Store":
     """The store of data folders, on files and RocksDB. Raises `LogError`, `OSError`, `FolderRefused`."""
     identity.check_same_cluster(folders)
     disks = {folder: OsDisk(folder) for folder in folders}
-    log = open_log({str(folder): disk for folder, disk in disks.items()})
+    log = await open_log({str(folder): disk for folder, disk in disks.items()})
     nodes = list(_of_usable(folders, lambda folder: _disk_node(folder, disks[folder], log.identity)))
     views = next(_of_usable(folders, _views), None)
     if not nodes or views is None:
@@ -93,15 +94,15 @@ def open_store(folders: Sequence[Path], settings: Settings) -> "Store":
     )
 
 
-def open_log(
+async def open_log(
     disks: Mapping[str, Disk], segment_bytes: int = SEGMENT_BYTES, clock_ms: Callable[[], int] = now_ms
 ) -> EmbeddedLog:
     """On up to three disks, by their names; on one alone that never was one of several, without a mirror."""
-    if len(disks) == 1 and (disk := next(iter(disks.values()))).load(LABEL) is None:
-        return EmbeddedLog(disk, clock_ms, segment_bytes=segment_bytes)
-    mirror = MirroredDisk(disks, MANIFEST, mended)
-    log = EmbeddedLog(mirror, clock_ms, segment_bytes=segment_bytes)
-    mirror.admit()
+    if len(disks) == 1 and await (disk := OneDisk(next(iter(disks.values())))).load(LABEL) is None:
+        return await EmbeddedLog.open(disk, clock_ms, segment_bytes=segment_bytes)
+    mirror = await MirroredDisk.open_all(disks, MANIFEST, mended)
+    log = await EmbeddedLog.open(mirror, clock_ms, segment_bytes=segment_bytes)
+    await mirror.admit()
     return log
 
 

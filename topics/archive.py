@@ -5,34 +5,41 @@ name is where the one before ends, so that burned offsets leave no gap between t
 most `FILE_BYTES` long and read only by those who go far back.
 """
 
+import asyncio
 import bisect
 from collections.abc import Sequence
 
-from topics.disk import Disk, File
 from topics.frame import pack, unpack
 from topics.log import LogCorrupt, Record
+from topics.log_disk import LogDisk, LogFile, whole
 
 FILE_BYTES = 4 << 20  # ~6,000 events: what one reader far before the end holds in memory
 WRITE_BYTES = 256 << 10  # at once, so that others run between: framing ~400 events takes ~1 ms
 
 
 class Archive:
-    def __init__(self, disk: Disk, folder: str) -> None:
+    def __init__(self, disk: LogDisk, folder: str, firsts: list[int]) -> None:
         self._disk = disk
         self._folder = folder
-        self._firsts = [int(name.removesuffix(".log")) for name in disk.names(folder)]
+        self._firsts = firsts
         self._cache: tuple[int, list[Record]] | None = None
-        self._file: File | None = None
+        self._file: LogFile | None = None
         self._end = 0
-        self.next_offset = self._firsts[0] if self._firsts else 0
-        if self._firsts:
-            disk.sync_folder(folder)  # a killed process may not have got to it
-            self._recover_last()
+        self._files = asyncio.Lock()  # held by who opens, closes or removes one
+        self.next_offset = firsts[0] if firsts else 0
 
-    def cut_torn_tail(self) -> None:
+    @classmethod
+    async def open(cls, disk: LogDisk, folder: str) -> "Archive":
+        archive = cls(disk, folder, [int(name.removesuffix(".log")) for name in await disk.names(folder)])
+        if archive._firsts:
+            await disk.sync_folder(folder)  # a killed process may not have got to it
+            await archive._recover_last()
+        return archive
+
+    async def cut_torn_tail(self) -> None:
         """To be called before the first use. Whether the journal still has what is cut off is for the caller to know."""
         if self._file is not None:
-            self._file.truncate(self._end)  # syncs, too
+            await self._file.truncate(self._end)  # syncs, too
 
     @property
     def earliest(self) -> int | None:
@@ -48,7 +55,7 @@ class Archive:
         place = bisect.bisect_left(records, self.next_offset, key=_offset)
         while place < len(records):
             if self._file is None or self._end >= FILE_BYTES:
-                self._roll()
+                await self._roll()
             assert self._file is not None
             frames = _frames(records, place, min(WRITE_BYTES, FILE_BYTES - self._end))
             data = b"".join(frames)
@@ -59,57 +66,90 @@ class Archive:
             if self._cache is not None and self._cache[0] == self._firsts[-1]:
                 self._cache = None
 
-    def read(self, offset: int, records_max: int) -> list[Record]:
+    async def read(self, offset: int, records_max: int) -> list[Record]:
         """Records from the first offset >= `offset` on, of one file; empty if none is archived."""
         if offset >= self.next_offset:
             return []
-        records = self._load(max(0, bisect.bisect_right(self._firsts, offset) - 1))
+        records = await self._load(offset)
         start = bisect.bisect_left(records, offset, key=_offset)
         return records[start : start + records_max]
 
-    def trim(self, before: int) -> None:
+    async def trim(self, before: int) -> None:
         """Remove the files that lie wholly below `before`."""
-        while len(self._firsts) > 1 and self._firsts[1] <= before:
-            self._disk.remove(self._path(self._firsts.pop(0)))
+        async with self._files:
+            while len(self._firsts) > 1 and self._firsts[1] <= before:
+                await self._disk.remove(self._path(self._firsts[0]))
+                del self._firsts[0]
 
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+    async def close(self) -> None:
+        async with self._files:
+            if self._file is not None:
+                await self._file.close()
+                self._file = None
 
-    def _load(self, place: int) -> list[Record]:
-        first = self._firsts[place]
-        if self._cache is None or self._cache[0] != first:
-            file = self._disk.open(self._path(first))
-            data = file.read(self._end if place == len(self._firsts) - 1 else file.size(), 0)  # more is being written
-            file.close()
-            frames = list(unpack(data))
-            if (frames[-1].end if frames else 0) < len(data):
-                raise LogCorrupt(f"{self._path(first)} is damaged; restore the file from a copy")
-            self._cache = (first, [frame.record for frame in frames])
-        return self._cache[1]
+    def _first_of(self, offset: int) -> int:
+        """The file where it is, or would be."""
+        return self._firsts[max(0, bisect.bisect_right(self._firsts, offset) - 1)]
 
-    def _roll(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        file = self._disk.open(self._path(self.next_offset))
-        try:
-            self._disk.sync_folder(self._folder)
-        except OSError:
-            file.close()
-            raise
-        self._file, self._end = file, 0
-        self._firsts.append(self.next_offset)
+    async def _load(self, offset: int) -> list[Record]:
+        cache = self._cache
+        if cache is not None and cache[0] == self._first_of(offset):
+            return cache[1]
+        async with self._files:
+            first = self._first_of(offset)
+            if self._cache is not None and self._cache[0] == first:  # by who was before us
+                return self._cache[1]
+            end = self._end
+            records = await self._content(first)
+            if first != self._firsts[-1] or end == self._end:  # else more was written meanwhile
+                self._cache = (first, records)
+            return records
 
-    def _recover_last(self) -> None:
-        self._file = self._disk.open(self._path(self._firsts[-1]))
-        data = self._file.read(self._file.size(), 0)
+    async def _content(self, first: int) -> list[Record]:
+        """Of a file. Raises `LogCorrupt`."""
+        if first == self._firsts[-1] and self._file is not None:
+            end = self._end  # more is being written
+            records = _records(await self._file.read(end, 0))
+            if records is None:
+                records = _records(await self._file.read_checked(end))
+        else:
+            file = await self._disk.open(self._path(first))
+            try:
+                records = _records(await whole(file))
+            finally:
+                await file.close()
+        if records is None:
+            raise LogCorrupt(f"{self._path(first)} is damaged; restore the file from a copy")
+        return records
+
+    async def _roll(self) -> None:
+        async with self._files:
+            if self._file is not None:
+                await self._file.close()
+                self._file = None
+            file = await self._disk.open(self._path(self.next_offset))
+            try:
+                await self._disk.sync_folder(self._folder)
+            except OSError:
+                await file.close()
+                raise
+            self._file, self._end = file, 0
+            self._firsts.append(self.next_offset)
+
+    async def _recover_last(self) -> None:
+        self._file = await self._disk.open(self._path(self._firsts[-1]))
         self.next_offset = self._firsts[-1]
-        for frame in unpack(data):
+        for frame in unpack(await whole(self._file)):
             self._end, self.next_offset = frame.end, frame.record.offset + 1
 
     def _path(self, first: int) -> str:
         return f"{self._folder}/{first:020}.log"
+
+
+def _records(data: bytes) -> list[Record] | None:
+    """None where it is not all frames."""
+    frames = list(unpack(data))
+    return [frame.record for frame in frames] if (frames[-1].end if frames else 0) == len(data) else None
 
 
 def _frames(records: Sequence[Record], start: int, size: int) -> list[bytes]:

@@ -11,19 +11,23 @@ import asyncio
 import errno
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 
 from topics.disk import Disk
 from topics.generation import Found, Generation, Label, standing
+from topics.late import at_once
 from topics.log import LogError
 from topics.seal import sealed, unsealed
 
 LABEL = "mirror.json"
 LOG_COPIES = 3
 LATE_S = 10.0  # that a disk may answer after the first one: less than half of what a client waits
+LATE_AT_START_S = 30.0  # a disk may have to spin up, and is given whole files
+ASK_S = 1.0  # that a read waits before another disk is asked, too
 T = TypeVar("T")
 log_ = logging.getLogger(__name__)
 
@@ -37,99 +41,105 @@ class Copy:
         self.id = label.own if label else uuid.uuid4().hex
         self.knows = label.generation if label else None
 
+    async def run(self, work: "Callable[[Copy], T]") -> T:
+        """In a thread of its disk."""
+        return await self.disk.run(lambda: work(self))
+
 
 class Copies:
-    def __init__(self, disks: Mapping[str, Disk], sign: str) -> None:
+    def __init__(self, mirror: str, generation: Generation, members: list[Copy]) -> None:
+        self._id = mirror
+        self._generation = generation
+        self.members = members
+        self.joining: list[Copy] = []
+        self._is_untold = True  # the labels do not say who is a member
+        self._telling = asyncio.Lock()
+        self._late_s = LATE_AT_START_S
+
+    @classmethod
+    async def open(cls, disks: Mapping[str, Disk], sign: str) -> "Copies":
         """`disks` by name, at most `LOG_COPIES` of which are used; `sign`: the file that a disk with a log has."""
-        found = {name: seen for name, disk in disks.items() if (seen := _look(name, disk, sign))}
+        found = await _look_at(disks, sign)
         if not found:
             raise LogError(f"none of {', '.join(disks)} can be read; mount or replace the disks")
-        copies = {name: Copy(name, disks[name], seen.label) for name, seen in found.items()}
-        self._generation, current = standing(list(found.values()), {name: copy.id for name, copy in copies.items()})
+        by_name = {name: Copy(name, disks[name], seen.label) for name, seen in found.items()}
+        generation, current = standing(list(found.values()), {name: copy.id for name, copy in by_name.items()})
         labels = [seen.label for seen in found.values() if seen.label and seen.label.generation.number]
-        self._id = labels[0].mirror if labels else uuid.uuid4().hex
-        self.members = [copies[name] for name in current][:LOG_COPIES]
-        self.joining: list[Copy] = []
-        others = [copy for copy in copies.values() if copy not in self.members]
-        for name in self._generation.members.values():
+        members = [by_name[name] for name in current][:LOG_COPIES]
+        copies = cls(labels[0].mirror if labels else uuid.uuid4().hex, generation, members)
+        others = [copy for copy in by_name.values() if copy not in members]
+        for name in generation.members.values():
             if name not in disks:
                 _tell(name, "it is missing")
-        self._begin()
-        for copy in others[: LOG_COPIES - len(self.members)]:
-            self._join(copy)
+        async with copies._telling:
+            await copies._begin()
+        await copies._join(others[: LOG_COPIES - len(members)])
+        return copies
 
     @property
     def in_use(self) -> list[Copy]:
         return [*self.members, *self.joining]
 
-    def admit(self) -> None:
-        """Those that join have all, durably."""
+    async def admit(self) -> None:
+        """Those that join have all, durably. The start has ended."""
+        self._late_s = LATE_S
         if self.joining:
             log_.warning("the log is on %s from here on, too", " and ".join(copy.name for copy in self.joining))
             self.members, self.joining = self.in_use, []
-            self._begin()
+            async with self._telling:
+                await self._begin()
 
-    def ask(self, work: Callable[[Copy], T]) -> T:
-        """Of the first member on which it goes well."""
+    async def ask(self, work: Callable[[Copy], T]) -> T:
+        """Of the first member on which it goes well. Who keeps it waiting is asked after the others from then on."""
         failed: dict[Copy, OSError] = {}
-        for copy in list(self.members):
-            try:
-                found = work(copy)
-            except OSError as error:
-                failed[copy] = error
-                continue
-            self._settle(failed)
-            return found
+        asked: dict[asyncio.Future[T], Copy] = {}
+        left = list(self.members)
+        try:
+            while left or asked:
+                if left:
+                    copy = left.pop(0)
+                    asked[asyncio.ensure_future(copy.run(work))] = copy
+                done, _ = await asyncio.wait(asked, timeout=ASK_S if left else None, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    copy = asked.pop(task)
+                    if not isinstance(error := task.exception(), OSError):
+                        self._ask_last(asked.values())
+                        await self._settle(failed)
+                        return task.result()
+                    failed[copy] = error
+        finally:
+            for task in asked:
+                task.cancel()
         raise next(iter(failed.values()))
 
-    def each(self, work: Callable[[Copy], T]) -> dict[Copy, T]:
-        """What it gave, of those on which it went well."""
-        done: dict[Copy, T] = {}
-        failed: dict[Copy, OSError] = {}
-        for copy in self.in_use:
-            try:
-                done[copy] = work(copy)
-            except OSError as error:
-                failed[copy] = error
-        self._settle(failed)
-        return done
+    def _ask_last(self, slow: Collection[Copy]) -> None:
+        self.members.sort(key=lambda copy: copy in slow)
 
-    async def each_at_once(self, work: Callable[[Copy], Awaitable[None]]) -> None:
+    async def each(self, work: Callable[[Copy], T]) -> dict[Copy, T]:
+        """What it gave, of those on which it went well; in threads."""
+        return await self.each_at_once(lambda copy: copy.run(work))
+
+    async def each_at_once(self, work: Callable[[Copy], Coroutine[Any, Any, T]]) -> dict[Copy, T]:
         """A disk that hangs is left out like one that fails: `LATE_S` behind the first member on which it went well.
 
         Before that nobody is: what was given up may still be done, and must not come to a disk that goes on without it.
         """
-        tasks = {copy: asyncio.ensure_future(work(copy)) for copy in self.in_use}
-        pending = set(tasks.values())
-        try:
-            while pending and not any(_went_well(tasks[copy]) for copy in self.members):
-                _, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if pending:
-                _, pending = await asyncio.wait(pending, timeout=LATE_S)
-        finally:
-            for task in pending:
-                task.cancel()
-        failed: dict[Copy, OSError] = {}
-        for copy, task in tasks.items():
-            if task in pending:
-                failed[copy] = OSError(errno.ETIMEDOUT, f"no answer for {LATE_S:g} s")
-            elif isinstance(error := task.exception(), OSError):
-                failed[copy] = error
-            elif error is not None:
-                raise error
-        self._settle(failed)
+        done, failed = await at_once({copy: work(copy) for copy in self.in_use}, set(self.members), self._late_s)
+        await self._settle(failed)
+        return done
 
-    def _settle(self, failed: Mapping[Copy, OSError]) -> None:
+    async def _settle(self, failed: Mapping[Copy, OSError]) -> None:
         """Go on without the disks on which an operation failed. Raises what is for its caller to know."""
         if not failed and not self._is_untold:
             return
-        if all(copy in failed for copy in self.members):
-            raise failed[self.members[0]]
-        for copy in self.in_use:
-            if copy in failed and (copy in self.joining or not _is_full(failed[copy])):
-                self._leave_out(copy, failed[copy])
-        if self._is_untold:
-            self._begin()
+        async with self._telling:  # who comes second finds it told
+            if failed and all(copy in failed for copy in self.members):
+                raise failed[self.members[0]]
+            for copy in self.in_use:
+                if copy in failed and (copy in self.joining or not _is_full(failed[copy])):
+                    self._leave_out(copy, failed[copy])
+            if self._is_untold:
+                await self._begin()
         for copy in self.members:
             if copy in failed:
                 raise failed[copy]
@@ -142,57 +152,58 @@ class Copies:
             self.members.remove(copy)
             self._is_untold = True
 
-    def _begin(self) -> None:
+    async def _begin(self) -> None:
         """A generation of those that are members now, known to each; a member that cannot store it is none."""
         self._is_untold = True
-        while self._is_untold:
-            self._is_untold = False
-            self._label_all()  # with the one before, where that was broken off
-            if not self._is_untold:
-                self._generation = self._generation.following({copy.id: copy.name for copy in self.members})
-                self._label_all()
+        is_told = False
+        await self._label_all()  # with the one before, where that was broken off
+        while not is_told:
+            self._generation = self._generation.following({copy.id: copy.name for copy in self.members})
+            is_told = await self._label_all()
+        self._is_untold = False
 
-    def _label_all(self) -> None:
-        for copy in [each for each in self.members if each.knows != self._generation]:
-            try:
-                self._label(copy, self._generation)
-            except OSError as error:
-                if _is_full(error) or len(self.members) == 1:
-                    self._is_untold = True
-                    raise
-                self._leave_out(copy, error)
+    async def _label_all(self) -> bool:
+        """Whether all members have the label. Those that could not store it are none any more."""
+        lacking = [copy for copy in self.members if copy.knows != self._generation]
+        needed = set(lacking) if len(lacking) == len(self.members) else set[Copy]()
+        stores = {copy: self._label(copy, self._generation) for copy in lacking}
+        _, failed = await at_once(stores, needed, self._late_s)
+        for copy, error in failed.items():
+            if _is_full(error) or len(self.members) == 1:
+                raise error
+            self._leave_out(copy, error)
+        return not failed
 
-    def _label(self, copy: Copy, generation: Generation) -> None:
-        copy.disk.store(LABEL, sealed(msgspec.json.encode(Label(self._id, copy.id, generation))))
+    async def _label(self, copy: Copy, generation: Generation) -> None:
+        label = sealed(msgspec.json.encode(Label(self._id, copy.id, generation)))
+        await copy.run(lambda copy: copy.disk.store(LABEL, label))
         copy.knows = generation
 
-    def _join(self, copy: Copy) -> None:
-        """That its copy is not whole is known before it is touched."""
-        try:
-            self._label(copy, Generation())
-        except OSError as error:
+    async def _join(self, others: Sequence[Copy]) -> None:
+        """That their copies are not whole is known before they are touched."""
+        _, failed = await at_once({copy: self._label(copy, Generation()) for copy in others}, (), self._late_s)
+        for copy, error in failed.items():
             _tell(copy.name, str(error))
-        else:
-            self.joining.append(copy)
-
-
-def _went_well(task: "asyncio.Future[None]") -> bool:
-    return task.done() and task.exception() is None
+        self.joining = [copy for copy in others if copy not in failed]
 
 
 def _is_full(error: OSError) -> bool:
     return error.errno in {errno.ENOSPC, errno.EDQUOT}
 
 
-def _look(name: str, disk: Disk, sign: str) -> Found | None:
-    """What is on a disk; None, and it is told, where it cannot be read."""
-    try:
+async def _look_at(disks: Mapping[str, Disk], sign: str) -> dict[str, Found]:
+    """What is on them; of those that cannot be read it is told."""
+
+    def look(name: str, disk: Disk) -> Found:
         stored = disk.load(LABEL)
         label = None if stored is None else _parsed(name, stored)
         return Found(name, label, has_log=disk.load(sign) is not None)
-    except OSError as error:
+
+    looks = {name: disk.run(partial(look, name, disk)) for name, disk in disks.items()}
+    found, failed = await at_once(looks, disks, LATE_AT_START_S)
+    for name, error in failed.items():
         _tell(name, str(error))
-        return None
+    return {name: found[name] for name in disks if name in found}
 
 
 def _parsed(name: str, stored: bytes) -> Label:

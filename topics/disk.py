@@ -9,15 +9,16 @@ Errors: `OSError`, as the operating system gives it.
 import asyncio
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 KEEP_SIZE_PUNCH_HOLE = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, linux/falloc.h
 STAT_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own blocks are
 SYNC_THREADS = 4  # the journal's and a few volumes' syncs at once
+T = TypeVar("T")
 
 
 class File(Protocol):
@@ -75,6 +76,10 @@ class Disk(Protocol):
 
     def total_bytes(self) -> int:
         """Of the whole file system."""
+        ...
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` gives, which calls this disk: in a thread, for who must not stand still where the disk hangs."""
         ...
 
     def close(self) -> None: ...
@@ -168,6 +173,9 @@ class OsDisk:
     def total_bytes(self) -> int:
         found = os.statvfs(self._root)
         return found.f_blocks * found.f_frsize
+
+    async def run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     def close(self) -> None:
         self._threads.shutdown()

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import msgspec
 
 from topics.archive import Archive
-from topics.disk import Disk
 from topics.frame import merged, pack
 from topics.journal import CHECKPOINT_TOPIC, SEGMENT_BYTES, Checkpoint, Journal
 from topics.log import Entry, LogCorrupt, LogError, Record, check_size
+from topics.log_disk import LogDisk
 from topics.partition import Partition, Partitions, follow
 from topics.seal import sealed, unsealed
 from topics.spec import TopicPartition, TopicSpec
@@ -46,9 +46,10 @@ class _Pending(NamedTuple):
 class EmbeddedLog:
     repeats = False
 
-    def __init__(self, disk: Disk, clock_ms: Callable[[], int], *, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, disk: LogDisk, clock_ms: Callable[[], int], manifest: _Manifest, segment_bytes: int) -> None:
         self._clock_ms = clock_ms
         self._disk = disk
+        self._manifest = manifest
         self._journal = Journal(disk, segment_bytes)
         self._partitions = Partitions()
         self._archives: dict[TopicPartition, Archive] = {}
@@ -59,19 +60,24 @@ class EmbeddedLog:
         self._waiters: list[asyncio.Future[None]] = []
         self._writer: asyncio.Task[None] | None = None
         self._archiving: asyncio.Task[None] | None = None  # once a segment
+        self._removing: asyncio.Task[None] | None = None
         self._is_archived = False  # what the sealed segments have
         self._untold = False  # no checkpoint has the archives as they are
         self._floors: dict[str, int] = {}  # by the last checkpoint: below which nothing is needed in the journal
-        stored = disk.load(MANIFEST)
+
+    @classmethod
+    async def open(cls, disk: LogDisk, clock_ms: Callable[[], int], *, segment_bytes: int = SEGMENT_BYTES) -> "EmbeddedLog":
+        """What is on the disk. Raises `LogCorrupt`, `OSError`."""
+        stored = await disk.load(MANIFEST)
+        manifest = _Manifest(uuid.uuid4().hex) if stored is None else _parsed(stored)
+        log = cls(disk, clock_ms, manifest, segment_bytes)
         if stored is None:
-            self._manifest = _Manifest(uuid.uuid4().hex)
-            self._save_manifest()
-        else:
-            self._manifest = _parsed(stored)
-        for spec in self._manifest.topics:
-            self._numbers[spec.name] = len(self._numbers)
-            self._add_partitions(spec, 0)
-        self._recover()
+            await log._save_manifest()
+        for spec in manifest.topics:
+            log._numbers[spec.name] = len(log._numbers)
+            await log._add_partitions(spec, 0)
+        await log._recover()
+        return log
 
     @property
     def identity(self) -> str:
@@ -83,15 +89,15 @@ class EmbeddedLog:
             if spec.name not in have:
                 self._manifest.topics.append(spec)
                 self._numbers[spec.name] = len(self._numbers)
-                self._add_partitions(spec, 0)
+                await self._add_partitions(spec, 0)
                 continue
             before = self._manifest.topics[have[spec.name]].partitions
             if spec.grows and before < spec.partitions:
                 self._manifest.topics[have[spec.name]] = spec
-                self._add_partitions(spec, before)
+                await self._add_partitions(spec, before)
             elif before != spec.partitions:
                 raise LogError(f"topic {spec.name} has {before} partitions, not {spec.partitions}")
-        self._save_manifest()
+        await self._save_manifest()
 
     async def append(self, at: TopicPartition, entries: Sequence[Entry], *, durable: bool) -> list[int]:
         check_size(entries)
@@ -113,7 +119,7 @@ class EmbeddedLog:
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
         partition, found = self._partitions[at], list[Record]()
         if partition.earliest <= offset < partition.floor:
-            found = self._archives[at].read(offset, records_max)
+            found = await self._archives[at].read(offset, records_max)
         found = found or partition.read(offset, records_max)
         if len(found) == records_max:  # who reads all there is lets others run between
             await asyncio.sleep(0)
@@ -131,18 +137,20 @@ class EmbeddedLog:
     async def trim(self, at: TopicPartition, before: int) -> None:
         self._partitions[at].trim(before)
         if at in self._archives:
-            self._archives[at].trim(before)
+            await self._archives[at].trim(before)
 
     async def close(self) -> None:
         """Write what is still unsynced and let go of the files."""
         if self._buffer:
             await self._synced()
-        for task in (self._writer, self._archiving):
+        if self._writer is not None:
+            await self._writer
+        for task in (self._archiving, self._removing):  # which the writer began
             if task is not None:
                 await task
         await self._journal.close()
         for archive in self._archives.values():
-            archive.close()
+            await archive.close()
 
     @property
     def _is_writing(self) -> bool:
@@ -177,7 +185,8 @@ class EmbeddedLog:
             self._finish(waiters, None)
             if checkpoint is not None:
                 self._told(checkpoint)
-            self._remove_segments()
+            if self._floors and self._removing is None:
+                self._removing = asyncio.create_task(self._remove_segments())
             if not self._is_archived and self._archiving is None:
                 self._archiving = asyncio.create_task(self._archive_beside())
 
@@ -237,19 +246,24 @@ class EmbeddedLog:
             partition.drop_below(archive.next_offset)
         self._is_archived = self._untold = True
 
-    def _remove_segments(self) -> None:
+    async def _remove_segments(self) -> None:
         """Those of which nothing is needed, by the last checkpoint. To be called when a batch is durable in the active
         segment: until then damage to its head could not be told from one that was torn."""
         floors, self._floors = self._floors, {}
-        for number in list(self._journal.sealed) if floors else []:
-            if any(end > floors.get(_name(at), 0) for at, end in self._segment_ends.get(number, {}).items()):
-                break  # segments go in order, so that a start never finds a gap
-            self._journal.remove(number)
-            self._segment_ends.pop(number, None)
+        try:
+            for number in list(self._journal.sealed):
+                if any(end > floors.get(_name(at), 0) for at, end in self._segment_ends.get(number, {}).items()):
+                    break  # segments go in order, so that a start never finds a gap
+                await self._journal.remove(number)
+                self._segment_ends.pop(number, None)
+        except OSError as error:
+            log_.error("a segment of the journal cannot be removed now: %s; check the disk's health", error)
+        finally:
+            self._removing = None
 
-    def _recover(self) -> None:
+    async def _recover(self) -> None:
         topics = [spec.name for spec in self._manifest.topics]
-        for frame in self._journal.recover():
+        async for frame in self._journal.recover():
             if frame.topic == CHECKPOINT_TOPIC:
                 self._restore(msgspec.json.decode(frame.record.value, type=Checkpoint))
                 continue
@@ -265,7 +279,7 @@ class EmbeddedLog:
             partition.made_durable(partition.next_offset)
             partition.trim(partition.earliest)
         for archive in self._archives.values():
-            archive.cut_torn_tail()
+            await archive.cut_torn_tail()
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         for at, partition in self._partitions.items():
@@ -275,17 +289,17 @@ class EmbeddedLog:
             if archive.next_offset < checkpoint.archived.get(_name(at), 0):
                 raise LogCorrupt(f"{archive.last} is damaged or too short; restore the file from a copy")
 
-    def _add_partitions(self, spec: TopicSpec, first: int) -> None:
+    async def _add_partitions(self, spec: TopicSpec, first: int) -> None:
         for number in range(first, spec.partitions):
             at = TopicPartition(spec.name, number)
             partition = self._partitions[at] = Partition(at, spec)
             if spec.kept:
-                archive = self._archives[at] = Archive(self._disk, f"archive/{spec.name}/{number:04}")
+                archive = self._archives[at] = await Archive.open(self._disk, f"archive/{spec.name}/{number:04}")
                 partition.floor = partition.next_offset = archive.next_offset
                 partition.earliest = archive.earliest or 0
 
-    def _save_manifest(self) -> None:
-        self._disk.store(MANIFEST, sealed(msgspec.json.encode(self._manifest)))
+    async def _save_manifest(self) -> None:
+        await self._disk.store(MANIFEST, sealed(msgspec.json.encode(self._manifest)))
 
 
 def mended(path: str, copies: Sequence[bytes]) -> bytes:

@@ -13,18 +13,19 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 
 import msgspec
 
-from topics.disk import Disk, File
 from topics.frame import MARK_TOPIC, Frame, first_end, has_mark, is_end, mark, pack, unpack
 from topics.log import LogCorrupt, Record
+from topics.log_disk import LogDisk, LogFile, whole
 
 SEGMENT_BYTES = 64 << 20  # ~10 s of small PUTs at full speed; what a start has to read again
 CHECKPOINT_TOPIC = 0xFFFF
 _FOLDER = "journal"
 FILL_BYTES = 4 << 20  # of zeros in one synced write
+FRAMES_AT_ONCE = 1_000  # that a start takes before others run
 log_ = logging.getLogger(__name__)
 
 
@@ -38,7 +39,7 @@ class Checkpoint(msgspec.Struct):
 
 
 class Segment:
-    def __init__(self, number: int, file: File, nonce: int, end: int = 0) -> None:
+    def __init__(self, number: int, file: LogFile, nonce: int, end: int = 0) -> None:
         self.number = number
         self.file = file
         self.nonce = nonce
@@ -62,7 +63,7 @@ class Segment:
 
 
 class Journal:
-    def __init__(self, disk: Disk, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, disk: LogDisk, segment_bytes: int = SEGMENT_BYTES) -> None:
         self._disk = disk
         self._segment_bytes = segment_bytes
         self.sealed: list[int] = []
@@ -71,21 +72,23 @@ class Journal:
         self._filling: asyncio.Task[None] | None = None
         self._is_closing = False
 
-    def recover(self) -> Iterator[Frame]:
+    async def recover(self) -> AsyncIterator[Frame]:
         """All frames in order, checkpoints included; cuts the torn tail of the last segment.
 
         Raises `LogCorrupt` for a bad frame in an earlier segment, which was whole when the next began, or before a mark.
         """
-        numbers = [int(name.removesuffix(".log")) for name in self._disk.names(_FOLDER)]
+        numbers = [int(name.removesuffix(".log")) for name in await self._disk.names(_FOLDER)]
         if numbers:
-            self._disk.sync_folder(_FOLDER)  # a killed process may not have got to it
-        self._remove_unbegun(numbers)
+            await self._disk.sync_folder(_FOLDER)  # a killed process may not have got to it
+        await self._remove_unbegun(numbers)
         for number in numbers:
-            file = self._disk.open(_path(number))
-            data = file.read(file.size(), 0)
+            file = await self._disk.open(_path(number))
+            data = await whole(file)
             end = nonce = 0
-            for frame in unpack(data):
+            for place, frame in enumerate(unpack(data)):
                 end = frame.end
+                if place % FRAMES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
                 if frame.topic == CHECKPOINT_TOPIC:
                     nonce = msgspec.json.decode(frame.record.value, type=Checkpoint).nonce
                 if frame.topic != MARK_TOPIC:
@@ -93,7 +96,7 @@ class Journal:
             if number != numbers[-1]:
                 if not is_end(data, end):
                     raise _damaged(number, end)
-                file.close()
+                await file.close()
                 self.sealed.append(number)
             else:
                 is_torn = any(data[end:])
@@ -101,18 +104,20 @@ class Journal:
                     raise _damaged(number, end)
                 self.active = Segment(number, file, nonce, end)
                 # syncs too: what a killed process left unsynced is about to be shown to readers
-                file.truncate(end if is_torn else file.size())
-                _fill(file, self._segment_bytes)  # zeros behind the cut: stale bytes must never look like frames
+                size = end if is_torn else len(data)
+                await file.truncate(size)
+                # zeros behind the cut: stale bytes must never look like frames
+                await _fill(file, size, self._segment_bytes)
 
-    def _remove_unbegun(self, numbers: list[int]) -> None:
+    async def _remove_unbegun(self, numbers: list[int]) -> None:
         """Segments at the end that have no whole head: they were prepared, and nothing was written to them."""
         while numbers:
-            file = self._disk.open(_path(numbers[-1]))
-            data = file.read(file.size(), 0)
-            file.close()
+            file = await self._disk.open(_path(numbers[-1]))
+            data = await whole(file)
+            await file.close()
             if _is_begun(numbers[-1], data):
                 return
-            self._disk.remove(_path(numbers.pop()))
+            await self._disk.remove(_path(numbers.pop()))
 
     def is_full(self, adding: int) -> bool:
         return self.active is None or self.active.end + adding > self._segment_bytes
@@ -121,7 +126,7 @@ class Journal:
         """Start a new segment, durable with its checkpoint; the one before is sealed. After an error roll again."""
         if self.active is not None:
             await self.active.wipe()
-            self.active.file.close()
+            await self.active.file.close()
             self.sealed.append(self.active.number)
             self.active = None
         if self._filling is not None:
@@ -152,21 +157,21 @@ class Journal:
     async def _filled(self) -> Segment:
         """The next segment, its name and its blocks durable. In steps, so that writes to the active one come between."""
         last = self.active.number if self.active is not None else max(self.sealed, default=-1)
-        file = self._disk.open(_path(last + 1))
+        file = await self._disk.open(_path(last + 1))
         try:
             for start in range(0, self._segment_bytes, FILL_BYTES):
                 if not self._is_closing:
                     await file.write_synced(bytes(min(FILL_BYTES, self._segment_bytes - start)), start)
-            self._disk.sync_folder(_FOLDER)
+            await self._disk.sync_folder(_FOLDER)
         except OSError:
-            file.close()
             with contextlib.suppress(OSError):
-                self._disk.remove(_path(last + 1))
+                await file.close()
+                await self._disk.remove(_path(last + 1))
             raise
         return Segment(last + 1, file, secrets.randbits(63))
 
-    def remove(self, number: int) -> None:
-        self._disk.remove(_path(number))
+    async def remove(self, number: int) -> None:
+        await self._disk.remove(_path(number))
         self.sealed.remove(number)
 
     async def close(self) -> None:
@@ -175,14 +180,14 @@ class Journal:
         if self._filling is not None:
             await self._filling
         if self._next is not None:
-            self._next.file.close()
             with contextlib.suppress(OSError):
-                self._disk.remove(_path(self._next.number))
+                await self._next.file.close()
+                await self._disk.remove(_path(self._next.number))
         if self.active is not None:
             if self.active.nonce:
                 with contextlib.suppress(OSError):
                     await self.write(b"")
-            self.active.file.close()
+            await self.active.file.close()
 
 
 def _head(checkpoint: Checkpoint, nonce: int) -> bytes:
@@ -208,9 +213,6 @@ def _path(number: int) -> str:
     return f"{_FOLDER}/{number:012}.log"
 
 
-def _fill(file: File, size: int) -> None:
-    position = file.size()
-    while position < size:
-        step = min(FILL_BYTES, size - position)
-        file.write(bytes(step), position)
-        position += step
+async def _fill(file: LogFile, start: int, size: int) -> None:
+    for position in range(start, size, FILL_BYTES):
+        await file.write_synced(bytes(min(FILL_BYTES, size - position)), position)

@@ -19,21 +19,27 @@ from tests.virtual import now_ms, run
 from topics import commands, spec
 from topics.commands import Mark
 from topics.embedded import EmbeddedLog
+from topics.log_disk import OneDisk
 from topics.objects import Extent
 from topics.placement import Group, Node, Placement, State
 from topics.spec import TopicPartition
 
 
 class Made:
-    def __init__(self, disks: int) -> None:
+    def __init__(self, log: EmbeddedLog, disks: int) -> None:
+        self.log = log
         self.disks = [FaultyDisk(SimulatedDisk(random.Random(number))) for number in range(disks)]
-        self.log = EmbeddedLog(SimulatedDisk(random.Random(9)), now_ms, segment_bytes=1 << 20)
         nodes = [
             DiskNode(Identity(f"disk{number}", f"i{number}", "boot"), disk, MemoryTable(), 1 << 40)
             for number, disk in enumerate(self.disks)
         ]
         views = [MemoryView() for _ in range(spec.EVENTS.partitions)]
         self.store = Store(self.log, nodes, views, now_ms, volume_bytes=1 << 20, rng=random.Random(3))
+
+    @classmethod
+    async def make(cls, disks: int) -> "Made":
+        log_disk = OneDisk(SimulatedDisk(random.Random(9)))
+        return cls(await EmbeddedLog.open(log_disk, now_ms, segment_bytes=1 << 20), disks)
 
     async def put(self) -> Extent:
         """A small payload, durable."""
@@ -54,7 +60,7 @@ class Made:
 
 def serving(disks: int, case: Callable[[Made], Awaitable[None]]) -> None:
     async def whole() -> None:
-        made = Made(disks)
+        made = await Made.make(disks)
         await made.store.start()
         await case(made)
         await made.store.stop()

@@ -18,6 +18,7 @@ from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.kafka.adapter import KafkaLog
 from topics.kafka.config import KafkaConfig
 from topics.log import VALUE_BYTES_MAX, Entry, Log, LogError, OffsetTrimmed, Record, RecordTooLarge
+from topics.log_disk import OneDisk
 from topics.memory import MemoryLog
 from topics.mirror import MirroredDisk
 from topics.spec import TopicPartition, TopicSpec, Visible
@@ -62,11 +63,11 @@ class Harness:
             return self._open[-1]
         self._disks.append(FaultyDisk(OsDisk(self._root / "0")))
         if self.kind == "embedded":
-            return EmbeddedLog(self._disks[-1], self._clock_ms, segment_bytes=20_000)
+            return await EmbeddedLog.open(OneDisk(self._disks[-1]), self._clock_ms, segment_bytes=20_000)
         disks: dict[str, Disk] = {"whole": OsDisk(self._root / "1"), "full": self._disks[-1]}
-        mirror = MirroredDisk(disks, MANIFEST, mended)
-        log = EmbeddedLog(mirror, self._clock_ms, segment_bytes=20_000)
-        mirror.admit()
+        mirror = await MirroredDisk.open_all(disks, MANIFEST, mended)
+        log = await EmbeddedLog.open(mirror, self._clock_ms, segment_bytes=20_000)
+        await mirror.admit()
         return log
 
     def _clock_ms(self) -> int:

@@ -2,17 +2,21 @@
 
 Rules: an operation that fails has done nothing, but a write, which may have been done in part. A sync that fails has lost
 what it was to cover, as Linux does: a later one says that all is well. Closing always goes well; a closed file refuses
-everything, for the operating system may have given its number to another by then. Only what is awaited can hang or be slow.
+everything, for the operating system may have given its number to another by then. Only what is awaited can hang or be slow;
+`stood_still` has what was called on the loop where the disk hung, of the files that nobody may call so.
 """
 
 import asyncio
 import errno
 import os
 from collections.abc import Callable
+from typing import TypeVar
 
 from topics.disk import Disk, File
 
 SECTOR_BYTES = 4096
+OF_THE_LOG = ("journal", "archive", "log.json", "mirror.json")  # never to be called on the loop
+T = TypeVar("T")
 Data = bytes | bytearray | memoryview
 
 
@@ -25,7 +29,8 @@ class FaultyDisk:
     `sync_errno`     how the next sync of a file fails; None where it does not
     `room_bytes`     how many more may be written; a write beyond is done as far as it goes, and there is no space left
     `slow_s`         what each synced write and each sync takes longer
-    `hang`, `go_on`  from the one to the other synced writes and syncs do not end
+    `hangs_after`    how many synced writes, syncs and runs go well before it hangs; None where it does not
+    `hang`, `go_on`  from the one to the other synced writes, syncs and what is run do not end
     `when_raised`    is told the number of each error
     """
 
@@ -41,6 +46,10 @@ class FaultyDisk:
         self.room_bytes: int | None = None
         self.slow_s = 0.0
         self.when_raised: Callable[[int], None] = lambda number: None
+        self.hangs_after: int | None = None
+        self.waits = 0  # that there were
+        self.stood_still: list[str] = []
+        self._is_running = False
         self._may_go_on = asyncio.Event()
         self._may_go_on.set()
 
@@ -58,6 +67,7 @@ class FaultyDisk:
         self._may_go_on.clear()
 
     def go_on(self) -> None:
+        self.hangs_after = None
         self._may_go_on.set()
 
     @property
@@ -68,27 +78,33 @@ class FaultyDisk:
     # the port
 
     def open(self, path: str) -> File:
+        self.called("open", path)
         self.spend()
         return FaultyFile(self, path, self.inner.open(path))
 
     def names(self, folder: str) -> list[str]:
+        self.called("names", folder)
         self.check()
         return self.inner.names(folder)
 
     def load(self, path: str) -> bytes | None:
+        self.called("load", path)
         self.check()
         return self.inner.load(path)
 
     def store(self, path: str, data: bytes) -> None:
+        self.called("store", path)
         self.spend()
         self.take(len(data))
         self.inner.store(path, data)
 
     def remove(self, path: str) -> None:
+        self.called("remove", path)
         self.check()
         self.inner.remove(path)
 
     def sync_folder(self, folder: str) -> None:
+        self.called("sync_folder", folder)
         self.spend()
         self.inner.sync_folder(folder)
 
@@ -101,6 +117,18 @@ class FaultyDisk:
         self.check()
         return self.inner.total_bytes()
 
+    async def run(self, work: Callable[[], T]) -> T:
+        await self.waited()
+
+        def called() -> T:
+            self._is_running = True
+            try:
+                return work()
+            finally:
+                self._is_running = False
+
+        return await self.inner.run(called)
+
     def close(self) -> None:
         self.inner.close()
 
@@ -110,6 +138,10 @@ class FaultyDisk:
         """Raises `OSError` where everything fails."""
         if self.is_broken:
             raise self.error(self.broken_errno)
+
+    def called(self, what: str, path: str) -> None:
+        if not self._may_go_on.is_set() and not self._is_running and path.startswith(OF_THE_LOG):
+            self.stood_still.append(f"{what} {path}")
 
     def spend(self) -> None:
         """One operation. Raises `OSError` where it is the one to fail."""
@@ -141,6 +173,9 @@ class FaultyDisk:
 
     async def waited(self) -> None:
         """For a disk that is slow, or hangs."""
+        self.waits += 1
+        if self.hangs_after is not None and self.waits > self.hangs_after:
+            self.hang()
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
         await self._may_go_on.wait()
@@ -155,7 +190,7 @@ class FaultyFile:
         self._unsynced: list[tuple[int, bytes]] = []  # where, and what was there before
 
     def read(self, size: int, at: int) -> bytes:
-        self._open()
+        self._open("read")
         self._disk.check()
         if self._disk.bad:
             end = min(at + size, self._inner.size())
@@ -164,6 +199,7 @@ class FaultyFile:
         return self._inner.read(size, at)
 
     def write(self, data: Data, at: int) -> None:
+        self._disk.called("write", self._path)
         self._may_write(data, at)
         self._write(data, at)
 
@@ -190,7 +226,7 @@ class FaultyFile:
         del self._unsynced[:covered]
 
     def size(self) -> int:
-        self._open()
+        self._open("size")
         self._disk.check()
         return self._inner.size()
 
@@ -200,7 +236,7 @@ class FaultyFile:
         return self._inner.allocated_bytes()
 
     def truncate(self, size: int) -> None:
-        self._open()
+        self._open("truncate")
         self._disk.check()
         self._inner.truncate(size)
         self._unsynced.clear()
@@ -213,12 +249,15 @@ class FaultyFile:
     def close(self) -> None:
         if self._is_closed:
             raise self._disk.error(errno.EBADF)
+        self._open("close")
         self._is_closed = True
         self._inner.close()
 
-    def _open(self) -> None:
+    def _open(self, what: str = "") -> None:
         if self._is_closed:
             raise self._disk.error(errno.EBADF)
+        if what:
+            self._disk.called(what, self._path)
 
     def _may_write(self, data: Data, at: int) -> None:
         self._open()

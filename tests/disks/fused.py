@@ -1,8 +1,12 @@
 """A disk behind a fuse: a number of operations go well, and all that come later fail. Closing always goes well."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from topics.disk import Disk, File
 
 Data = bytes | bytearray | memoryview
+T = TypeVar("T")
 
 
 class Fuse:
@@ -95,6 +99,9 @@ class FusedDisk:
 
     def total_bytes(self) -> int:
         return self._disk.total_bytes()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        return await self._disk.run(work)
 
     def close(self) -> None:
         self._disk.close()

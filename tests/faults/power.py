@@ -14,10 +14,10 @@ import random
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from bucketlog import identity, serve, settings
 from bucketlog.clock import now_ms
@@ -26,6 +26,7 @@ from datanode.service import Times
 from topics import spec
 from topics.disk import OsDisk, OsFile
 from topics.embedded import EmbeddedLog
+from topics.log_disk import OneDisk
 from topics.rocksdb import RocksMap
 
 SECTOR = 512
@@ -33,6 +34,7 @@ SEGMENT_BYTES, VOLUME_BYTES = 4 << 20, 64 << 20  # small, so that cuts hit rolls
 KEEP_SECTOR, LOSE_NAME, LOSE_LOG_TAIL = 0.5, 0.5, 0.5  # how often
 _RANGE = struct.Struct("<QQ")
 _STABLE, _DIRTY = "stable", "dirty"
+T = TypeVar("T")
 
 
 class _Written(NamedTuple):
@@ -132,6 +134,9 @@ class PowerDisk:
         self.live.store(path, data)
         self.stable.store(path, data)
 
+    async def run(self, work: Callable[[], T]) -> T:
+        return work()
+
     def remove(self, path: str) -> None:
         self.live.remove(path)
         self.dirty.remove(path)
@@ -225,10 +230,10 @@ def _beside(root: Path, name: str) -> Path:
     return root.with_name(f"{root.name}.{name}")
 
 
-def open_store(folders: Sequence[Path], *, skips_sync: bool = False) -> Store:
+async def open_store(folders: Sequence[Path], *, skips_sync: bool = False) -> Store:
     views = [RocksMap(folders[0] / "view" / f"{number:04}") for number in range(spec.EVENTS.partitions)]
     disks = [PowerDisk(folder, skips_sync=skips_sync) for folder in folders]
-    log = EmbeddedLog(disks[0], now_ms, segment_bytes=SEGMENT_BYTES)
+    log = await EmbeddedLog.open(OneDisk(disks[0]), now_ms, segment_bytes=SEGMENT_BYTES)
     nodes = [
         DiskNode(identity.load(folder, "", log.identity), disk, RocksMap(folder / "index"), disk.total_bytes())
         for folder, disk in zip(folders, disks, strict=True)

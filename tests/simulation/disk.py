@@ -8,11 +8,13 @@ of their folder covered are lost or kept by themselves, too.
 import asyncio
 import random
 from collections.abc import Callable
+from typing import TypeVar
 
 from topics.disk import File
 
 SECTOR = 512
 BLOCK = 4096  # of the file system: what it hands out and takes back
+T = TypeVar("T")
 
 
 class SimulatedFile:
@@ -168,6 +170,10 @@ class SimulatedDisk:
 
     def total_bytes(self) -> int:
         return self.capacity_bytes
+
+    async def run(self, work: Callable[[], T]) -> T:
+        await asyncio.sleep(0)  # a process may end before
+        return work()
 
     def files(self, folder: str) -> dict[str, SimulatedFile]:
         return {path: file for path, file in self._files.items() if path.rpartition("/")[0] == folder}

@@ -97,6 +97,10 @@ class StoreServes(InvariantBroken):
     """A store that has lost nothing of what its disks promised starts, goes on and ends, without one of its own alarms."""
 
 
+class NobodyStandsStill(InvariantBroken):
+    """While a disk hangs, a process calls its log there only where it can go on without an answer."""
+
+
 class NodesFailAsTheySay(InvariantBroken):
     """A part answers with the errors of its port, or in time, and does not end."""
 

@@ -29,6 +29,7 @@ REACHED = {
         "disk failed once",
         "disk hangs",
         "sync failed",
+        "disk hangs at start",
         "derived_removed",
         "zombie append",
         "PutObject refused: InvalidRequest",

@@ -8,25 +8,34 @@ import pytest
 
 from tests.disks.faulty import FaultyDisk
 from topics.archive import FILE_BYTES, Archive
-from topics.disk import OsDisk
+from topics.disk import Disk, OsDisk
 from topics.log import LogCorrupt, Record
+from topics.log_disk import OneDisk
 
 FOLDER = "archive/events/0000"
 IN_A_FILE = 4
 VALUE = bytes(FILE_BYTES // IN_A_FILE)
 
 
+def opened(disk: Disk) -> Archive:
+    return asyncio.run(Archive.open(OneDisk(disk), FOLDER))
+
+
+def closed(archive: Archive) -> None:
+    asyncio.run(archive.close())
+
+
 def archived(root: Path, offsets: list[int]) -> OsDisk:
     disk = OsDisk(root)
-    archive = Archive(disk, FOLDER)
+    archive = opened(disk)
     asyncio.run(archive.append([Record(offset, 1, b"", VALUE) for offset in offsets]))
-    archive.close()
+    closed(archive)
     return disk
 
 
 def offsets_from(archive: Archive, start: int) -> list[int]:
     found: list[int] = []
-    while batch := archive.read(found[-1] + 1 if found else start, 3):
+    while batch := asyncio.run(archive.read(found[-1] + 1 if found else start, 3)):
         found += [each.offset for each in batch]
     return found
 
@@ -43,23 +52,23 @@ def offsets_from(archive: Archive, start: int) -> list[int]:
 def test_every_offset_leads_to_the_next_record(offsets: list[int], tmp_path: Path) -> None:
     disk = archived(tmp_path, offsets)
     assert len(disk.names(FOLDER)) == -(-len(offsets) // IN_A_FILE)
-    archive = Archive(disk, FOLDER)
+    archive = opened(disk)
     assert (archive.earliest, archive.next_offset) == (0, offsets[-1] + 1)
     for start in range(offsets[-1] + 2):
         assert offsets_from(archive, start) == [each for each in offsets if each >= start]
-    archive.close()
+    closed(archive)
     disk.close()
 
 
 def test_trims_whole_files_and_keeps_the_last(tmp_path: Path) -> None:
     disk = archived(tmp_path, list(range(10)))
-    archive = Archive(disk, FOLDER)
+    archive = opened(disk)
     for before, earliest in ((3, 0), (4, 4), (7, 4)):
-        archive.trim(before)
+        asyncio.run(archive.trim(before))
         assert (archive.earliest, offsets_from(archive, earliest)) == (earliest, list(range(earliest, 10)))
-    archive.trim(100)
+    asyncio.run(archive.trim(100))
     assert (archive.earliest, len(disk.names(FOLDER))) == (8, 1)
-    archive.close()
+    closed(archive)
     disk.close()
 
 
@@ -67,7 +76,7 @@ def test_trims_whole_files_and_keeps_the_last(tmp_path: Path) -> None:
 def test_what_a_full_disk_refused_is_archived_by_the_next_append(left: int, tmp_path: Path) -> None:
     records = [Record(offset, 1, b"", VALUE) for offset in range(2 * IN_A_FILE + 1)]
     disk = FaultyDisk(OsDisk(tmp_path))
-    archive = Archive(disk, FOLDER)
+    archive = opened(disk)
     disk.left = left
     with contextlib.suppress(OSError):
         asyncio.run(archive.append(records[:6]))
@@ -75,9 +84,9 @@ def test_what_a_full_disk_refused_is_archived_by_the_next_append(left: int, tmp_
         asyncio.run(archive.append(records))
     assert disk.left is None
     asyncio.run(archive.append(records))
-    for each in (archive, Archive(disk, FOLDER)):
+    for each in (archive, opened(disk)):
         assert offsets_from(each, 0) == list(range(len(records)))
-        each.close()
+        closed(each)
     disk.close()
 
 
@@ -88,19 +97,19 @@ def test_what_is_torn_in_the_last_file_is_archived_again(kept_bytes: int, tmp_pa
     with last.open("r+b") as file:
         file.truncate(kept_bytes)
     disk = archived(tmp_path, [3, 4, 5, 6])
-    archive = Archive(disk, FOLDER)
+    archive = opened(disk)
     assert offsets_from(archive, 0) == [0, 1, 2, 3, 4, 5, 6]
-    archive.close()
+    closed(archive)
     disk.close()
 
 
 def test_what_is_appended_can_be_read_at_once(tmp_path: Path) -> None:
     disk = OsDisk(tmp_path)
-    archive = Archive(disk, FOLDER)
+    archive = opened(disk)
     for offset in range(3):
         asyncio.run(archive.append([Record(offset, 1, b"", VALUE)]))
         assert offsets_from(archive, 0) == list(range(offset + 1))
-    archive.close()
+    closed(archive)
     disk.close()
 
 
@@ -110,8 +119,8 @@ def test_a_damaged_file_before_the_last_is_named(tmp_path: Path) -> None:
     with (tmp_path / FOLDER / first).open("r+b") as file:
         file.seek(FILE_BYTES // 2)
         file.write(b"\xff")
-    archive = Archive(disk, FOLDER)
+    archive = opened(disk)
     with pytest.raises(LogCorrupt, match=first):
-        archive.read(0, 10)
-    archive.close()
+        asyncio.run(archive.read(0, 10))
+    closed(archive)
     disk.close()

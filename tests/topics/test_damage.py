@@ -13,6 +13,7 @@ from tests.topics.two_topics import COMMANDS, EVENTS, SPECS, others_done
 from topics.disk import OsDisk
 from topics.embedded import EmbeddedLog
 from topics.log import Entry, LogCorrupt, LogError, Record
+from topics.log_disk import OneDisk
 from topics.spec import TopicPartition
 
 FLIPS = int(os.environ.get("BUCKETLOG_TEST_FLIPS", "200"))
@@ -20,8 +21,8 @@ SEGMENT_BYTES = 20_000
 Contents = dict[TopicPartition, list[Record]]
 
 
-def opened(folder: Path) -> EmbeddedLog:
-    return EmbeddedLog(OsDisk(folder), lambda: 1, segment_bytes=SEGMENT_BYTES)
+async def opened(folder: Path) -> EmbeddedLog:
+    return await EmbeddedLog.open(OneDisk(OsDisk(folder)), lambda: 1, segment_bytes=SEGMENT_BYTES)
 
 
 async def contents(log: EmbeddedLog) -> Contents:
@@ -36,7 +37,7 @@ async def contents(log: EmbeddedLog) -> Contents:
 
 
 async def fill(folder: Path, rounds: int) -> Contents:
-    log = opened(folder)
+    log = await opened(folder)
     await log.create_topics(SPECS)
     rng = random.Random(rounds)
     for _ in range(rounds):
@@ -49,7 +50,7 @@ async def fill(folder: Path, rounds: int) -> Contents:
 
 
 async def reopened(folder: Path) -> Contents:
-    log = opened(folder)
+    log = await opened(folder)
     await log.create_topics(SPECS)
     try:
         return await contents(log)
@@ -100,7 +101,7 @@ def test_a_torn_last_batch_is_cut(tmp_path: Path) -> None:
     whole = asyncio.run(fill(tmp_path, 100))
 
     async def crash() -> None:
-        log = opened(tmp_path)
+        log = await opened(tmp_path)
         await log.append(COMMANDS, [Entry(b"c", b"")], durable=True)
         await others_done()  # what the segments before hold is archived
         await log.append(EVENTS, [Entry(b"e", b"v" * 500) for _ in range(3)], durable=True)

@@ -10,6 +10,7 @@ from tests.topics.two_topics import COMMANDS, EVENTS, SPECS, others_done
 from topics.disk import Disk, OsDisk
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.log import Entry, LogError
+from topics.log_disk import OneDisk
 from topics.mirror import MirroredDisk
 from topics.spec import TopicPartition
 
@@ -17,15 +18,15 @@ ROUNDS = 12
 SEGMENT_BYTES = 4_000  # a roll each third round
 
 
-def opened(disk: Disk, root: Path, others: int) -> EmbeddedLog:
+async def opened(disk: Disk, root: Path, others: int) -> EmbeddedLog:
     """On it alone, or as a mirror with others, which are never full."""
     if not others:
-        return EmbeddedLog(disk, lambda: 1, segment_bytes=SEGMENT_BYTES)
-    mirror = MirroredDisk(
+        return await EmbeddedLog.open(OneDisk(disk), lambda: 1, segment_bytes=SEGMENT_BYTES)
+    mirror = await MirroredDisk.open_all(
         {"full": disk} | {str(each): OsDisk(root / str(each)) for each in range(others)}, MANIFEST, mended
     )
-    log = EmbeddedLog(mirror, lambda: 1, segment_bytes=SEGMENT_BYTES)
-    mirror.admit()
+    log = await EmbeddedLog.open(mirror, lambda: 1, segment_bytes=SEGMENT_BYTES)
+    await mirror.admit()
     return log
 
 
@@ -60,7 +61,7 @@ async def fill(log: EmbeddedLog) -> tuple[list[bytes], list[bytes]]:
 def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, others: int, tmp_path: Path) -> None:
     async def run() -> None:
         disk = FaultyDisk(OsDisk(tmp_path / "full"))
-        log = opened(disk, tmp_path, others)
+        log = await opened(disk, tmp_path, others)
         await log.create_topics(SPECS)
         disk.left = left
         sent, taken = await fill(log)
@@ -72,7 +73,7 @@ def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, others: int, 
         disk.close()
 
         disk_again = OsDisk(tmp_path / "full")
-        again = opened(disk_again, tmp_path, others)
+        again = await opened(disk_again, tmp_path, others)
         assert (await values(again, COMMANDS), await values(again, EVENTS)) == (sent, taken)
         await again.append(EVENTS, [Entry(b"", b"zz")], durable=True)
         assert await values(again, EVENTS) == [*taken, b"zz"]
@@ -87,7 +88,7 @@ def test_where_all_is_durable_a_sync_writes_nothing(tmp_path: Path) -> None:
         return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
     async def case() -> None:
-        log = EmbeddedLog(OsDisk(tmp_path), lambda: 1)
+        log = await EmbeddedLog.open(OneDisk(OsDisk(tmp_path)), lambda: 1)
         await log.create_topics(SPECS)
         await log.append(EVENTS, [Entry(b"", b"event")], durable=True)
         before = written()
@@ -113,7 +114,7 @@ def test_who_reads_all_there_is_lets_others_run(tmp_path: Path) -> None:
                 turns += 1
                 await asyncio.sleep(0)
 
-        log = EmbeddedLog(OsDisk(tmp_path), lambda: 1, segment_bytes=1 << 20)
+        log = await EmbeddedLog.open(OneDisk(OsDisk(tmp_path)), lambda: 1, segment_bytes=1 << 20)
         await log.create_topics(SPECS)
         for _ in range(10):
             await log.append(EVENTS, [Entry(b"", bytes(200))] * 1_000, durable=True)

@@ -13,14 +13,15 @@ from tests.virtual import run
 from topics.disk import Disk, File
 from topics.embedded import EmbeddedLog
 from topics.log import Entry, LogError
+from topics.log_disk import OneDisk
 
 SEGMENT_BYTES = 4_000
 ROUNDS = 10  # some rolls
 TORN = b"torn"
 
 
-def opened(disk: Disk) -> EmbeddedLog:
-    return EmbeddedLog(disk, lambda: 1, segment_bytes=SEGMENT_BYTES)
+async def opened(disk: Disk) -> EmbeddedLog:
+    return await EmbeddedLog.open(OneDisk(disk), lambda: 1, segment_bytes=SEGMENT_BYTES)
 
 
 def filled(disk: Disk) -> list[bytes]:
@@ -28,7 +29,7 @@ def filled(disk: Disk) -> list[bytes]:
     taken: list[bytes] = []
 
     async def fill() -> None:
-        log = opened(disk)
+        log = await opened(disk)
         await log.create_topics(SPECS)
         for number in range(ROUNDS):
             await log.append(COMMANDS, [Entry(b"", bytes(200))], durable=False)
@@ -62,7 +63,7 @@ def broken_off(disk: Disk) -> None:
     """A process ends in the middle of its first batch."""
 
     async def write() -> None:
-        log = opened(TearingDisk(disk, Fuse()))
+        log = await opened(TearingDisk(disk, Fuse()))
         await log.create_topics(SPECS)
         with pytest.raises(LogError):
             await log.append(EVENTS, [Entry(b"", TORN + b"x" * 600)] * 3, durable=True)
@@ -72,7 +73,7 @@ def broken_off(disk: Disk) -> None:
 
 def seen(disk: Disk) -> list[bytes]:
     async def read() -> list[bytes]:
-        log = opened(disk)
+        log = await opened(disk)
         await log.create_topics(SPECS)
         found, offset = list[bytes](), 0
         while batch := await log.read(EVENTS, offset):
@@ -118,13 +119,13 @@ def test_what_a_failed_write_left_never_comes_back() -> None:
 
     async def case() -> list[bytes]:
         disk = FaultyDisk(SimulatedDisk(random.Random(0)))
-        log = opened(disk)
+        log = await opened(disk)
         await log.create_topics(SPECS)
         await log.append(EVENTS, [Entry(b"", b"00" + bytes(100))], durable=True)
         disk.left = 0  # the next write is done by half
         with pytest.raises(LogError):
             await log.append(EVENTS, [Entry(b"", b"01" + bytes(100))] * 8, durable=True)
         await log.append(EVENTS, [Entry(b"", b"02" + bytes(100))], durable=True)
-        return [record.value[:2] for record in await opened(disk.inner).read(EVENTS, 0)]
+        return [record.value[:2] for record in await (await opened(disk.inner)).read(EVENTS, 0)]
 
     assert run(case()) == [b"00", b"02"]

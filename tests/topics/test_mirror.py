@@ -5,31 +5,43 @@ import contextlib
 import logging
 import random
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import TypeVar
 
 import pytest
 
+from tests import virtual
+from tests.disks.faulty import SECTOR_BYTES, FaultyDisk
 from tests.disks.fused import Data, Fuse, FusedDisk, FusedFile
 from tests.simulation.disk import SimulatedDisk
 from tests.topics.two_topics import COMMANDS, EVENTS, SPECS, others_done
+from topics.copies import ASK_S, LATE_AT_START_S, LATE_S
 from topics.disk import Disk, File
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.log import Entry, LogCorrupt, LogError
+from topics.log_disk import OneDisk
 from topics.mirror import MirroredDisk
 
 SEGMENT_BYTES = 4_000  # a roll each third round
 FOLDERS = ("journal", "archive/events/0000")
 FULL = OSError(28, "No space left on device")
 Disks = dict[str, SimulatedDisk]
+T = TypeVar("T")
 
 
 class Store:
     """A log on a mirror, and the values that it acknowledged."""
 
-    def __init__(self, disks: Mapping[str, Disk]) -> None:
-        self.disk = MirroredDisk(disks, MANIFEST, mended)
-        self.log = EmbeddedLog(self.disk, lambda: 1, segment_bytes=SEGMENT_BYTES)
-        self.disk.admit()
+    def __init__(self, disk: MirroredDisk, log: EmbeddedLog) -> None:
+        self.disk = disk
+        self.log = log
+
+    @classmethod
+    async def open(cls, disks: Mapping[str, Disk]) -> "Store":
+        mirror = await MirroredDisk.open_all(disks, MANIFEST, mended)
+        log = await EmbeddedLog.open(mirror, lambda: 1, segment_bytes=SEGMENT_BYTES)
+        await mirror.admit()
+        return cls(mirror, log)
 
     async def fill(self, first: int, rounds: int = 12) -> list[bytes]:
         """Those that it took."""
@@ -55,7 +67,7 @@ class Store:
 
     async def values(self) -> list[bytes]:
         found: list[bytes] = []
-        offset = 0
+        offset = await self.log.earliest(EVENTS)
         while batch := await self.log.read(EVENTS, offset):
             found += [each.value[:2] for each in batch]
             offset = batch[-1].offset + 1
@@ -70,7 +82,7 @@ def filled(disks: Mapping[str, Disk], first: int = 0, rounds: int = 12) -> list[
     """A process that writes, and ends without a word when nothing is left to do beside the writes."""
 
     async def run() -> list[bytes]:
-        taken = await Store(disks).fill(first, rounds)
+        taken = await (await Store.open(disks)).fill(first, rounds)
         await others_done()
         return taken
 
@@ -79,7 +91,7 @@ def filled(disks: Mapping[str, Disk], first: int = 0, rounds: int = 12) -> list[
 
 def seen(disks: Mapping[str, Disk]) -> list[bytes]:
     async def run() -> list[bytes]:
-        store = Store(disks)
+        store = await Store.open(disks)
         await store.log.create_topics(SPECS)
         found = await store.values()
         await store.log.close()
@@ -88,13 +100,20 @@ def seen(disks: Mapping[str, Disk]) -> list[bytes]:
     return asyncio.run(run())
 
 
+def started_and_stopped(disks: Mapping[str, Disk]) -> None:
+    async def run() -> None:
+        await (await Store.open(disks)).log.close()
+
+    asyncio.run(run())
+
+
 def contents(disk: SimulatedDisk) -> dict[str, bytes]:
     return {path: bytes(file.data) for folder in FOLDERS for path, file in disk.files(folder).items()}
 
 
 def members(disks: Mapping[str, Disk]) -> list[str]:
     """Of a start without any new disk."""
-    return MirroredDisk(disks, MANIFEST, mended).members
+    return asyncio.run(MirroredDisk.open_all(disks, MANIFEST, mended)).members
 
 
 @pytest.fixture(autouse=True)
@@ -123,7 +142,7 @@ def test_a_disk_that_was_left_out_has_all_when_it_is_admitted() -> None:
     filled(disks, rounds=8)
     filled({"a": disks["a"], "b": FusedDisk(disks["b"], Fuse(0))}, 8, 16)
     assert contents(disks["a"]) != contents(disks["b"])
-    asyncio.run(Store(disks).log.close())
+    started_and_stopped(disks)
     assert contents(disks["a"]) == contents(disks["b"])
 
 
@@ -164,7 +183,7 @@ def test_a_process_that_ends_at_any_moment_of_a_copy_leaves_it_stale() -> None:
 
     disks, taken = prepared()
     unbroken = Fuse()
-    asyncio.run(Store({name: FusedDisk(disk, unbroken) for name, disk in disks.items()}).log.close())
+    started_and_stopped({name: FusedDisk(disk, unbroken) for name, disk in disks.items()})
     for left in range(unbroken.spent):
         disks, taken = prepared()
         fuse = Fuse(left, RuntimeError("the process ended"))
@@ -173,7 +192,7 @@ def test_a_process_that_ends_at_any_moment_of_a_copy_leaves_it_stale() -> None:
         for disk in disks.values():
             disk.power_cut()
         with pytest.raises(LogError, match=r"may lack|never whole"):
-            Store({"b": disks["b"]})
+            asyncio.run(Store.open({"b": disks["b"]}))
         some = ("abc", "ab", "bc")[left % 3]
         assert seen({name: disks[name] for name in some}) == taken, left
         assert contents(disks[some[0]]) == contents(disks[some[-1]])
@@ -187,7 +206,7 @@ def test_a_copy_that_is_not_whole_is_not_taken_for_one_of_two() -> None:
 
     disks, *_ = prepared()
     unbroken = Fuse()
-    asyncio.run(Store({name: FusedDisk(disk, unbroken) for name, disk in disks.items()}).log.close())
+    started_and_stopped({name: FusedDisk(disk, unbroken) for name, disk in disks.items()})
     refused = 0
     for left in range(unbroken.spent):
         disks, before, taken = prepared()
@@ -243,7 +262,7 @@ def test_what_only_one_disk_has_of_the_last_batch_comes_to_all() -> None:
         slow = {name: disk if name == first else FusedDisk(disk, fuse) for name, disk in disks.items()}
 
         async def run(slow: Mapping[str, Disk] = slow, fuse: Fuse = fuse) -> None:
-            store = Store(slow)
+            store = await Store.open(slow)
             await store.log.create_topics(SPECS)
             fuse.left = 0
             await store.log.append(EVENTS, [Entry(b"", b"xx" + bytes(100))], durable=True)
@@ -300,7 +319,7 @@ def test_damage_to_both_in_different_places_is_mended() -> None:
 def test_a_flipped_bit_is_mended_when_an_archive_is_read() -> None:
     async def run() -> None:
         disks = new_disks()
-        store = Store(disks)
+        store = await Store.open(disks)
         taken = await store.fill(0)
         path = min(disks["a"].files(FOLDERS[1]))
         disks["a"].files(FOLDERS[1])[path].flip(100, 1)
@@ -331,7 +350,9 @@ def test_a_full_disk_is_not_left_out() -> None:
 
         async def run(disks: Disks = disks, full: str = full) -> list[bytes]:
             fuse = Fuse(error=FULL)
-            store = Store({name: FusedDisk(disk, fuse if name == full else Fuse()) for name, disk in disks.items()})
+            store = await Store.open(
+                {name: FusedDisk(disk, fuse if name == full else Fuse()) for name, disk in disks.items()}
+            )
             taken = await store.fill(0, 4)
             fuse.left = 0
             assert not await store.takes()
@@ -350,7 +371,7 @@ def test_the_last_disk_is_not_left_out() -> None:
     fused = {name: FusedDisk(disk, fuse) for name, disk in disks.items()}
 
     async def run() -> None:
-        store = Store(fused)
+        store = await Store.open(fused)
         await store.fill(0, 4)
         fuse.left = 0
         assert not await store.takes()
@@ -361,7 +382,7 @@ def test_the_last_disk_is_not_left_out() -> None:
 
     async def run_one_after_the_other() -> None:
         first, second = Fuse(), Fuse()
-        store = Store({"a": FusedDisk(disks["a"], first), "b": FusedDisk(disks["b"], second)})
+        store = await Store.open({"a": FusedDisk(disks["a"], first), "b": FusedDisk(disks["b"], second)})
         await store.fill(0, 4)
         first.left = 0
         assert await store.fill(4, 4)
@@ -380,14 +401,14 @@ def test_what_cannot_be_known_is_refused_and_left_as_it_is() -> None:
     before = [contents(disk) for disk in (*disks.values(), *others.values())]
     for wrong in ({"c": disks["c"]}, {"c": disks["c"]} | new_disks("n"), disks | others):
         with pytest.raises(LogError, match=r"may lack the end of the log|logs of their own"):
-            Store(wrong)
+            asyncio.run(Store.open(wrong))
     assert [contents(disk) for disk in (*disks.values(), *others.values())] == before
     assert seen(disks) == taken
 
 
 def test_a_log_of_one_disk_comes_to_others() -> None:
     disks = new_disks("a")
-    log = EmbeddedLog(disks["a"], lambda: 1, segment_bytes=SEGMENT_BYTES)
+    log = asyncio.run(EmbeddedLog.open(OneDisk(disks["a"]), lambda: 1, segment_bytes=SEGMENT_BYTES))
     asyncio.run(log.create_topics(SPECS))
     asyncio.run(log.append(EVENTS, [Entry(b"", b"00")], durable=True))
     disks |= new_disks("bc")
@@ -423,7 +444,7 @@ def test_a_disk_that_hangs_is_left_out_and_what_it_writes_late_makes_it_no_membe
 
     async def run() -> list[bytes]:
         hanging = HangingDisk(disks["b"])
-        store = Store({"a": disks["a"], "b": hanging})
+        store = await Store.open({"a": disks["a"], "b": hanging})
         taken = await store.fill(0, 4)
         hanging.may_go_on.clear()
         taken += await store.fill(4, 4)
@@ -446,7 +467,7 @@ def test_where_all_disks_hang_they_are_waited_for(monkeypatch: pytest.MonkeyPatc
 
     async def run() -> list[bytes]:
         hanging = {name: HangingDisk(disk) for name, disk in disks.items()}
-        store = Store(hanging)
+        store = await Store.open(hanging)
         taken = await store.fill(0, 4)
         for disk in hanging.values():
             disk.may_go_on.clear()
@@ -461,3 +482,131 @@ def test_where_all_disks_hang_they_are_waited_for(monkeypatch: pytest.MonkeyPatc
 
     taken = asyncio.run(run())
     assert seen(disks) == taken
+
+
+class Hung:
+    """Two disks in virtual time, one of which hangs at some call: what the log took, and what it cost."""
+
+    def __init__(self, hanging: str, *, before_start: bool) -> None:
+        self.disks = new_disks()
+        self.faulty = {name: FaultyDisk(disk) for name, disk in self.disks.items()}
+        self.hanging = self.faulty[hanging]
+        self._before_start = before_start
+        self.slowest_s = 0.0
+
+    def run(self, hangs_after: int | None) -> list[bytes]:
+        """Of a log that has something already; `hangs_after` calls."""
+        filled(self.disks, rounds=6)
+        return virtual.run(self._run(hangs_after))
+
+    async def _run(self, hangs_after: int | None) -> list[bytes]:
+        if self._before_start:
+            self.hanging.hangs_after = hangs_after
+        store = await self._timed(Store.open(self.faulty))
+        if not self._before_start:
+            self.hanging.waits, self.hanging.hangs_after = 0, hangs_after
+        taken = [b"%02d" % number for number in range(6)]
+        for first in range(6, 18, 2):
+            taken += await self._timed(store.fill(first, 2))
+        await self._timed(others_done())
+        assert await self._timed(store.values()) == taken
+        await self._timed(store.log.trim(EVENTS, 12))
+        await self._timed(store.log.close())
+        return taken
+
+    async def _timed(self, work: Awaitable[T]) -> T:
+        loop = asyncio.get_running_loop()
+        begun_s = loop.time()
+        found = await work
+        self.slowest_s = max(self.slowest_s, loop.time() - begun_s)
+        return found
+
+
+@pytest.mark.parametrize("hanging", "ab")
+@pytest.mark.parametrize("before_start", [True, False], ids=["start", "work"])
+def test_a_disk_that_hangs_at_any_call_is_left_out(
+    hanging: str, before_start: bool, told: pytest.LogCaptureFixture
+) -> None:
+    whole = Hung(hanging, before_start=before_start)
+    whole.run(None)
+    assert whole.hanging.waits > 60
+    [other] = set(whole.disks) - {hanging}
+    left_out = 0
+    for calls in range("ab".index(hanging), whole.hanging.waits, 2):
+        told.clear()
+        hung = Hung(hanging, before_start=before_start)
+        taken = hung.run(calls)
+        assert len(taken) == 18, calls
+        assert hung.hanging.stood_still == []
+        assert hung.slowest_s < LATE_AT_START_S + LATE_S, calls
+        if any(f"without its copy on {hanging}: " in line and "no answer" in line for line in told.messages):
+            left_out += 1
+            assert members(hung.disks) == [other], calls
+        assert seen({other: hung.disks[other]})[-6:] == taken[-6:], calls
+    assert left_out > whole.hanging.waits * 0.4  # of a read another disk is asked, and that is all
+
+
+def test_what_hangs_beside_the_writes_keeps_no_write_waiting() -> None:
+    """The removal of a segment and the fill of the next: here the disk hangs for them alone."""
+
+    class HangsBeside(FaultyDisk):
+        async def run(self, work: Callable[[], T]) -> T:
+            if self.hangs_after is not None:
+                await asyncio.sleep(3_600)
+            return await super().run(work)
+
+    async def case() -> float:
+        hanging = HangsBeside(SimulatedDisk(random.Random(2)))
+        store = await Store.open({"a": SimulatedDisk(random.Random(1)), "b": hanging})
+        await store.fill(0, 2)
+        hanging.hangs_after = 1_000_000
+        loop, slowest_s = asyncio.get_running_loop(), 0.0
+        removing = asyncio.create_task(store.disk.remove("journal/000000000099.log"))
+        for _ in range(8):
+            begun_s = loop.time()
+            await store.log.append(COMMANDS, [Entry(b"", b"x")], durable=True)
+            slowest_s = max(slowest_s, loop.time() - begun_s)
+        assert not removing.done()
+        await removing
+        assert store.disk.members == ["a"]
+        return slowest_s
+
+    assert virtual.run(case()) < 0.1
+
+
+def test_an_archive_is_read_from_a_disk_that_answers() -> None:
+    async def case() -> list[float]:
+        faulty = {name: FaultyDisk(disk) for name, disk in new_disks().items()}
+        store = await Store.open(faulty)
+        taken = await store.fill(0)
+        await others_done()
+        file = await store.disk.open(f"{FOLDERS[1]}/{0:020}.log")
+        faulty["a"].hang()
+        loop, took_s = asyncio.get_running_loop(), list[float]()
+        for _ in range(2):
+            begun_s = loop.time()
+            assert taken[0] in await file.read(1_000, 0)
+            took_s.append(loop.time() - begun_s)
+        assert store.disk.members == ["b", "a"]  # which says nothing of its writes
+        return took_s
+
+    first_s, second_s = virtual.run(case())
+    assert ASK_S <= first_s < ASK_S + 0.1
+    assert second_s < 0.1
+
+
+@pytest.mark.parametrize("harmed", "ab")
+def test_a_sector_that_cannot_be_read_is_written_again(harmed: str) -> None:
+    disks = new_disks()
+    taken = filled(disks)
+    for folder in FOLDERS:
+        for path, content in contents(disks[harmed]).items():
+            if not path.startswith(folder) or len(content) <= SECTOR_BYTES:
+                continue  # of one with a single sector nothing could be read
+            faulty = {name: FaultyDisk(disk) for name, disk in disks.items()}
+            faulty[harmed].break_sector(path, len(content) // 2)
+            assert seen(faulty) == taken
+            if any(content):
+                assert faulty[harmed].bad == set(), path
+            assert contents(disks["a"]) == contents(disks["b"])
+    assert sorted(members(disks)) == ["a", "b"]

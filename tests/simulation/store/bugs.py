@@ -25,6 +25,7 @@ from tests.simulation.invariants import (
     LogKeepsWhatItTook,
     MembersHaveAll,
     NoAcknowledgedWriteIsLost,
+    NobodyStandsStill,
     PositionsAreInTheLog,
     Progress,
     ReadsAreLinearizable,
@@ -38,12 +39,13 @@ from tests.simulation.plants import Patch, Plant
 from tests.simulation.store.world import World
 from topics import commands, copies, events, generation
 from topics.commands import Command
-from topics.disk import Disk
+from topics.copies import Copy
 from topics.embedded import EmbeddedLog
 from topics.events import Claimed, Decision
 from topics.generation import Found, Standing
 from topics.journal import Journal
 from topics.log import Entry
+from topics.log_disk import LogDisk
 from topics.mirror import MirroredFile
 from topics.reader import ReaderState
 from topics.spec import TopicPartition
@@ -140,11 +142,12 @@ def former_process_not_synced(patch: Patch, world: World) -> None:
 def journal_folder_not_synced_at_start(patch: Patch, world: World) -> None:
     honest = Journal.recover
 
-    def recover(journal: Journal) -> Any:
+    async def recover(journal: Journal) -> Any:
         with pytest.MonkeyPatch.context() as inner:
             for disk in world.disks:
                 inner.setattr(disk, "sync_folder", lambda folder: None)
-            yield from honest(journal)
+            async for frame in honest(journal):
+                yield frame
 
     patch.setattr(Journal, "recover", recover)
 
@@ -166,9 +169,16 @@ def durable_on_the_first_disk_alone(patch: Patch, world: World) -> None:
         first, *others = file._copies.in_use
         await file._files[first].write_synced(data, at)
         for copy in others:
-            file._files[copy].write(data, at)
+            await copy.run(lambda copy: file._files[copy].write(data, at))
 
     patch.setattr(MirroredFile, "write_synced", write_synced)
+
+
+def disks_called_on_the_loop(patch: Patch, world: World) -> None:
+    async def run(copy: Copy, work: Callable[[Copy], Any]) -> Any:
+        return work(copy)
+
+    patch.setattr(Copy, "run", run)
 
 
 def positions_ahead_of_the_log(patch: Patch, world: object) -> None:
@@ -264,13 +274,13 @@ def log_times_never_go_back(patch: Patch, world: World) -> None:
     honest = EmbeddedLog.__init__
     latest_ms = 0
 
-    def init(log: EmbeddedLog, disk: Disk, clock_ms: Callable[[], int], **options: Any) -> None:
+    def init(log: EmbeddedLog, disk: LogDisk, clock_ms: Callable[[], int], *more: Any) -> None:
         def rising_ms() -> int:
             nonlocal latest_ms
             latest_ms = max(latest_ms, clock_ms())
             return latest_ms
 
-        honest(log, disk, rising_ms, **options)
+        honest(log, disk, rising_ms, *more)
 
     patch.setattr(EmbeddedLog, "__init__", init)
 
@@ -349,6 +359,7 @@ PLANTS = [
     Plant(journal_folder_not_synced_at_start, (MembersHaveAll, StoreServes)),
     Plant(stale_disk_wins, (PositionsAreInTheLog, NoAcknowledgedWriteIsLost, StreamIsComplete, StoreServes)),
     Plant(durable_on_the_first_disk_alone, StoreServes),
+    Plant(disks_called_on_the_loop, NobodyStandsStill),
     Plant(positions_ahead_of_the_log, (PositionsAreInTheLog, NoAcknowledgedWriteIsLost)),
     Plant(lost_sync_not_made_good, NoAcknowledgedWriteIsLost),
     Plant(hole_rounded_up, NoAcknowledgedWriteIsLost),

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import errno
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bucketlog.store import Store
@@ -32,10 +32,13 @@ TROUBLE = {
 TROUBLE_OF_SEVERAL = {"error_once": 1.0}
 ENDS = {"crash": 7.0, "crash_at_start": 3.0, "crash_at_a_new_file": 3.0, "crash_when_settled": 3.0, "stop": 1.0}
 POWER_CUT, DERIVED_REMOVED = 0.7, 0.15  # shares of the ends of lives
+HANGS_AT_START = 0.1  # of lives
 BETWEEN_S = 0.15
 FAULTS_MAX = 60  # in one life, on average
 OPERATIONS = 30  # at most, until the one of a disk that fails
 NAP_S = 1.0
+HANGS_S = (0.5, 30.0)  # about: shorter and longer than the log waits for a disk
+HANGS_IN_START = 60  # calls at most, until the one that hangs
 STEPS, STEPS_AT_START, STEPS_AT_A_NEW_FILE, STEPS_WHEN_SETTLED = 60, 150, 6, 8
 
 
@@ -52,6 +55,8 @@ def planned(rng: random.Random, lives_s: Sequence[float], disks: int) -> list[Fa
             found.append(one(rng, life, end))
         if rng.random() < POWER_CUT:
             found.append(one(rng, life, "power_cut"))
+        if rng.random() < HANGS_AT_START:
+            found.append(one(rng, life, "hang_at_start"))
         if rng.random() < DERIVED_REMOVED:
             found.append(one(rng, life, "derived_removed"))
         if life == lost_in:
@@ -112,11 +117,11 @@ class Trouble:
     async def hang(self) -> None:
         disk = self._rng.choice(self._in.faulty)
         disk.hang()
-        self._later(disk.go_on)
+        self._later(disk.go_on, 2 * self._rng.choice(HANGS_S))
         self._in.note("disk hangs")
 
-    def _later(self, call: "object") -> None:
-        asyncio.get_running_loop().call_later(self._rng.random() * NAP_S, call)  # type: ignore[arg-type]
+    def _later(self, call: Callable[[], None], within_s: float = NAP_S) -> None:
+        asyncio.get_running_loop().call_later(self._rng.random() * within_s, call)
 
     async def zombie(self) -> None:
         """A late or repeated append of a former owner: an earlier decision again, or a new one under an old epoch."""
@@ -141,6 +146,14 @@ class Trouble:
         with contextlib.suppress(LogError, OSError):
             await self._store.settle()
             self._in.note("trim")
+
+
+def hang_at_start(fault: Fault, loop: asyncio.AbstractEventLoop, disks: Sequence[FaultyDisk]) -> None:
+    """One of them, at any call of the log."""
+    rng = fault.choices()
+    disk = rng.choice(disks)
+    disk.hangs_after = rng.randrange(HANGS_IN_START)
+    loop.call_later(rng.random() * 2 * rng.choice(HANGS_S), disk.go_on)
 
 
 def arm(fault: Fault, loop: SimulatedLoop, disks: Sequence[SimulatedDisk], *, at_start: bool) -> None:

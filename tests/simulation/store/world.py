@@ -33,6 +33,7 @@ from tests.simulation.invariants import (
     LogIsTrimmed,
     LogKeepsWhatItTook,
     MembersHaveAll,
+    NobodyStandsStill,
     PositionsAreInTheLog,
     Progress,
     StoreServes,
@@ -45,14 +46,16 @@ from tests.simulation.plan import Fault, carry_out
 from tests.simulation.releases import REFUSAL, run_releases
 from tests.simulation.scratch import ScratchBucket
 from tests.simulation.store.clients import BUCKETS, CLIENTS, FAILURES, Client, check_last
-from tests.simulation.store.faults import ENDS, Trouble, arm, planned
+from tests.simulation.store.faults import ENDS, Trouble, arm, hang_at_start, planned
 from tests.simulation.store.histories import Histories
 from tests.simulation.store.metered import MeteredView, metered
 from tests.simulation.store.promises import Promises
 from tests.simulation.table import MemoryTable
 from topics import archive, events, spec
+from topics.disk import Disk
 from topics.embedded import MANIFEST, EmbeddedLog, mended
 from topics.log import LogError, Record, UnknownRecord
+from topics.log_disk import OneDisk
 from topics.mirror import MirroredDisk
 from topics.placement import Placement
 from topics.reader import ReaderState
@@ -159,6 +162,9 @@ class World:
             self.now_s = loop.now_s + self.rng.random() * 2
             self._abandon(loop)
         self.reached["sync failed"] += sum(disk.syncs_failed for disk in self.faulty)
+        for disk in self.faulty:
+            if disk.stood_still:
+                raise NobodyStandsStill(f"called on the loop while the disk hung: {disk.stood_still[0]}")
         self.placement = tables.placement(self.views[spec.CONTROL_PARTITION])
         for fault in faults:
             self._befall(fault)
@@ -206,7 +212,7 @@ class World:
             disk.when_created, disk.when_removed = self._created, self._removed
         if end is not None:
             arm(end, loop, self.disks, at_start=True)
-        store, subscribers = await self._start(loop)
+        store, subscribers = await self._start(loop, [each for each in faults if each.kind == "hang_at_start"])
         trouble = asyncio.create_task(
             carry_out((each for each in faults if hasattr(Trouble, each.kind)), Trouble(self, store).befall)
         )
@@ -249,8 +255,12 @@ class World:
         await self._stop(store, subscribers)
         await self._are_kept(loop, kept)
 
-    async def _start(self, loop: SimulatedLoop) -> tuple[Store, list[asyncio.Task[None]]]:
-        store = self._open(partial(self._clock_ms, loop))
+    async def _start(self, loop: SimulatedLoop, hangs: Sequence[Fault] = ()) -> tuple[Store, list[asyncio.Task[None]]]:
+        self.faulty = [FaultyDisk(disk) for disk in self.disks]
+        for fault in hangs:
+            hang_at_start(fault, loop, self.faulty)
+            self.note("disk hangs at start")
+        store = await self._open(partial(self._clock_ms, loop))
         for runtime, view in zip(store.runtimes.values(), self.views, strict=True):
             metered(runtime, view, self.read_too_much)
         self.promises = Promises(store.log)
@@ -291,15 +301,15 @@ class World:
         kind = path.partition("/")[0]
         self.note(f"file removed: {kind}")
 
-    def _open(self, clock_ms: Callable[[], int]) -> Store:
+    async def _open(self, clock_ms: Callable[[], int]) -> Store:
         self.boots += 1
-        self.faulty = [FaultyDisk(disk) for disk in self.disks]
+        log = await self._open_log(clock_ms)
         nodes = [
             DiskNode(self._identity(number), disk, index, 1 << 40)
             for number, (disk, index) in enumerate(zip(self.faulty, self.indexes, strict=True))
         ]
         return Store(
-            self._open_log(clock_ms),
+            log,
             nodes,
             self.views,
             clock_ms,
@@ -315,12 +325,13 @@ class World:
         name = f"spare{number}" if self.replaced == number + 1 else f"disk{number}"
         return Identity(name, f"i-{name}", f"b{self.boots}")
 
-    def _open_log(self, clock_ms: Callable[[], int]) -> EmbeddedLog:
+    async def _open_log(self, clock_ms: Callable[[], int]) -> EmbeddedLog:
         if len(self.faulty) == 1:
-            return EmbeddedLog(self.faulty[0], clock_ms, segment_bytes=SEGMENT_BYTES)
-        self.mirror = MirroredDisk({str(number): disk for number, disk in enumerate(self.faulty)}, MANIFEST, mended)
-        log = EmbeddedLog(self.mirror, clock_ms, segment_bytes=SEGMENT_BYTES)
-        self.mirror.admit()
+            return await EmbeddedLog.open(OneDisk(self.faulty[0]), clock_ms, segment_bytes=SEGMENT_BYTES)
+        disks: dict[str, Disk] = {str(number): disk for number, disk in enumerate(self.faulty)}
+        self.mirror = await MirroredDisk.open_all(disks, MANIFEST, mended)
+        log = await EmbeddedLog.open(self.mirror, clock_ms, segment_bytes=SEGMENT_BYTES)
+        await self.mirror.admit()
         for name in self.mirror.members:
             if unsynced := self.disks[int(name)].unsynced_names("journal"):
                 raise MembersHaveAll(f"a power cut may take {sorted(unsynced)} from disk {name}")
@@ -408,7 +419,7 @@ class World:
 
     async def _are_kept(self, loop: SimulatedLoop, kept: Mapping[TopicPartition, list[Record]]) -> None:
         """By a new process; it may have some that were trimmed, too."""
-        log = self._open_log(partial(self._clock_ms, loop))
+        log = await self._open_log(partial(self._clock_ms, loop))
         for at, records in kept.items():
             found = await _all_records(log, at)
             if found[len(found) - len(records) :] != records:
