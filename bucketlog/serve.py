@@ -47,7 +47,13 @@ def serve(settings: Settings, open_: OpenStore) -> None:
         await store.start()
         _greet(settings, root, is_new)
         auditor = store.start_audit(settings.audit_pace_s, settings.audit_every_s)
-        known = Known(lambda: store.map.current, store.heard, store.partitions, lambda: _audit(auditor))
+        known = Known(
+            lambda: store.map.current,
+            store.heard,
+            store.partitions,
+            lambda: _audit(auditor),
+            lambda: store.log_scrub.damaged,
+        )
         metrics = of_store(settings, store, gateway, auditor)
         yield Service(create_front(gateway, store.log, known, metrics, store.health))
         await store.stop()

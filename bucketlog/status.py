@@ -5,7 +5,7 @@ the wanted copies are up; `copying` where there are enough, but a node that is t
 """
 
 import enum
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -81,6 +81,7 @@ class Status(msgspec.Struct, frozen=True):
     partitions: list[PartitionStatus]
     is_paused: bool = False  # no node goes out by itself
     out_share: float = OUT_SHARE  # of the nodes may
+    log_damaged: list[str] = []  # files of the embedded log of which no copy is whole: to be restored from a backup
     audit: AuditStatus | None = None  # of a cluster the processors' metrics tell it
 
 
@@ -91,13 +92,15 @@ class Known(NamedTuple):
     heard: Callable[[], Mapping[str, Heard]]  # node → what it said last
     partitions: Callable[[], Awaitable[Sequence[PartitionStatus]]]
     audit: Callable[[], AuditStatus | None] = lambda: None
+    log_damaged: Callable[[], Iterable[str]] = tuple
 
 
 def answer_status(known: Known) -> Answer:
     async def answer(_: HttpRequest, request: Request) -> Response:
         del request
         found = status_of(known.placement(), known.heard(), await known.partitions())
-        return json_response(msgspec.structs.replace(found, audit=known.audit()))
+        found = msgspec.structs.replace(found, audit=known.audit(), log_damaged=sorted(known.log_damaged()))
+        return json_response(found)
 
     return answer
 

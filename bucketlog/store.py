@@ -52,6 +52,7 @@ from topics.log_disk import OneDisk
 from topics.mirror import MirroredDisk
 from topics.placement import COPIES
 from topics.rocksdb import RocksMap
+from topics.scrub import LogScrub
 from topics.sender import CommandSender
 from topics.spec import CONTROL_PARTITION, TopicPartition
 
@@ -161,6 +162,8 @@ class Store:
         self.runtimes = {
             number: PartitionRuntime(log, replica, owner, self.commander) for number, replica in self.replicas.items()
         }
+        self.log_scrub = LogScrub(log)
+        self._scrub_every_s = times.scrub_every_s
         self._work = Work()
 
     @property
@@ -207,6 +210,7 @@ class Store:
         for name, node in self.nodes.items():
             self._work.start(f"data node {name}", node.run())
         await self._register()
+        self._work.start("scrub of the log", self.log_scrub.run(self._scrub_every_s))
         self._work.start("trim", self._keep_trimmed())
         self._work.start("marks of disks", self._keep_marked())
         house = keep_house(self.log, lambda: self.runtimes, self.open_reads, self._clock_ms, self._release_after_s)

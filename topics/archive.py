@@ -81,6 +81,25 @@ class Archive:
                 await self._disk.remove(self._path(self._firsts[0]))
                 del self._firsts[0]
 
+    @property
+    def files(self) -> list[str]:
+        """The paths of all."""
+        return [self._path(first) for first in self._firsts]
+
+    async def check(self, path: str) -> int:
+        """Read all copies of a file, which are made the same; its size, 0 where it is gone.
+
+        Raises `LogCorrupt`, `OSError` where none is whole.
+        """
+        async with self._files:
+            found = [first for first in self._firsts if self._path(first) == path]
+            if not found:
+                return 0
+            if found[0] == self._firsts[-1] and self._file is not None:
+                await self._file.read_checked(self._end)
+            records = await self._content(found[0])
+            return sum(len(each.value) for each in records)
+
     async def close(self) -> None:
         async with self._files:
             if self._file is not None:

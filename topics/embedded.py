@@ -25,6 +25,7 @@ from topics.seal import sealed, unsealed
 from topics.spec import TopicPartition, TopicSpec
 
 MANIFEST = "log.json"
+SCRUBBED = "log.scrubbed"
 UNSYNCED_BYTES_MAX = 8 << 20  # beyond this an append waits for a sync first
 log_ = logging.getLogger(__name__)
 
@@ -138,6 +139,28 @@ class EmbeddedLog:
         self._partitions[at].trim(before)
         if at in self._archives:
             await self._archives[at].trim(before)
+
+    def files(self) -> list[str]:
+        """All that is not written any more, but the last of each archive; in the order of their paths."""
+        return sorted([*self._journal.files, *(path for archive in self._archives.values() for path in archive.files)])
+
+    async def check(self, path: str) -> int:
+        """Read all copies of one of the files, which are made the same; its size, 0 where it is gone.
+
+        Raises `LogCorrupt`, `OSError` where none is whole.
+        """
+        folder, _, _ = path.rpartition("/")
+        for at, archive in self._archives.items():
+            if folder == _folder(at):
+                return await archive.check(path)
+        return await self._journal.check(path)
+
+    async def scrubbed(self) -> str:
+        """The last file that was checked in this pass."""
+        return (await self._disk.load(SCRUBBED) or b"").decode(errors="replace")
+
+    async def put_scrubbed(self, path: str) -> None:
+        await self._disk.store(SCRUBBED, path.encode())
 
     async def close(self) -> None:
         """Write what is still unsynced and let go of the files."""
@@ -294,7 +317,7 @@ class EmbeddedLog:
             at = TopicPartition(spec.name, number)
             partition = self._partitions[at] = Partition(at, spec)
             if spec.kept:
-                archive = self._archives[at] = await Archive.open(self._disk, f"archive/{spec.name}/{number:04}")
+                archive = self._archives[at] = await Archive.open(self._disk, _folder(at))
                 partition.floor = partition.next_offset = archive.next_offset
                 partition.earliest = archive.earliest or 0
 
@@ -326,6 +349,10 @@ def _parsed(stored: bytes) -> _Manifest:
         return msgspec.json.decode(unsealed(stored), type=_Manifest)
     except ValueError as error:
         raise LogCorrupt(f"{MANIFEST} is damaged ({error}); restore the file from a copy") from error
+
+
+def _folder(at: TopicPartition) -> str:
+    return f"archive/{at.topic}/{at.partition:04}"
 
 
 def _name(at: TopicPartition) -> str:

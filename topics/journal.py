@@ -71,6 +71,7 @@ class Journal:
         self._next: Segment | None = None  # filled, without a head
         self._filling: asyncio.Task[None] | None = None
         self._is_closing = False
+        self._files = asyncio.Lock()  # held by who opens a sealed one, or removes it
 
     async def recover(self) -> AsyncIterator[Frame]:
         """All frames in order, checkpoints included; cuts the torn tail of the last segment.
@@ -171,8 +172,37 @@ class Journal:
         return Segment(last + 1, file, secrets.randbits(63))
 
     async def remove(self, number: int) -> None:
-        await self._disk.remove(_path(number))
-        self.sealed.remove(number)
+        async with self._files:
+            await self._disk.remove(_path(number))
+            self.sealed.remove(number)
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of those that are sealed."""
+        return [_path(number) for number in self.sealed]
+
+    async def check(self, path: str) -> int:
+        """Read all copies of a file, which are made the same; its size, 0 where it is gone.
+
+        Raises `LogCorrupt`, `OSError` where none is whole.
+        """
+        async with self._files:
+            found = [number for number in self.sealed if _path(number) == path]
+            if not found:
+                return 0
+            file = await self._disk.open(path)
+            try:
+                data = await whole(file)
+            finally:
+                await file.close()
+        end = 0
+        for place, frame in enumerate(unpack(data)):
+            end = frame.end
+            if place % FRAMES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        if not is_end(data, end):
+            raise _damaged(found[0], end)
+        return len(data)
 
     async def close(self) -> None:
         """With a mark behind the last batch: then damage to it is told from a torn one, too."""

@@ -8,6 +8,7 @@ Assumptions: who uses it asks, at its start, for the names of all its folders, a
 """
 
 import contextlib
+import errno
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -64,14 +65,17 @@ class MirroredFile:
         if len(set(states.values())) == 1 and not any(state.lacks for state in states.values()):
             return
         of_members = {states[copy] for copy in self._copies.members if copy in states}
-        if len(of_members) == 1 and not next(iter(of_members)).lacks:
+        if lost := frozenset.intersection(*(state.lacks for state in of_members)):
+            at = min(lost) * SECTOR_BYTES
+            raise OSError(errno.EIO, f"{self._path} cannot be read at byte {at} on any disk")
+        if len(of_members) == 1:
             size = next(iter(of_members)).size
             best = await self.read(size, 0)
         else:
             log_.warning("the copies of %s differ and are made the same: a power cut, or damage to one of them", self._path)
             contents = await self._copies.each(lambda copy: _readable(self._files[copy], below)[0])
             best = self._mend(self._path, [contents[copy] for copy in self._copies.members if copy in contents])
-        state = State(len(best), crc32c(best), lacks=False)
+        state = State(len(best), crc32c(best), frozenset())
         wrong = {copy for copy, found in states.items() if found != state}
         await self._copies.each_at_once(lambda copy: self._rewrite(copy, best, below) if copy in wrong else _nothing())
 
@@ -87,7 +91,7 @@ class State(NamedTuple):
 
     size: int
     checksum: int
-    lacks: bool  # sectors that cannot be read
+    lacks: frozenset[int]  # sectors that cannot be read
 
 
 class MirroredDisk:
@@ -160,24 +164,22 @@ def _state(file: File, below: int | None) -> State:
     return State(len(data), crc32c(data), lacks)
 
 
-def _readable(file: File, below: int | None) -> tuple[bytes, bool]:
-    """What can be read, zeros for the rest; whether there is such. Raises `OSError` where nothing can be."""
+def _readable(file: File, below: int | None) -> tuple[bytes, frozenset[int]]:
+    """What can be read, zeros for the rest; the sectors that cannot."""
     size = file.size() if below is None else below
     try:
-        return file.read(size, 0), False
-    except OSError as error:
+        return file.read(size, 0), frozenset()
+    except OSError:
         pieces: list[bytes] = []
-        lacking = 0
+        lacks: set[int] = set()
         for at in range(0, size, SECTOR_BYTES):
             step = min(SECTOR_BYTES, size - at)
             try:
                 pieces.append(file.read(step, at))
             except OSError:
                 pieces.append(bytes(step))
-                lacking += 1
-        if lacking == len(pieces):
-            raise error from None
-        return b"".join(pieces), True
+                lacks.add(at // SECTOR_BYTES)
+        return b"".join(pieces), frozenset(lacks)
 
 
 async def _nothing() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # a role has its own part alone
     from gateway.submit import Commander
     from processors.replica import Replica
     from processors.runtime import PartitionRuntime
+    from topics.scrub import LogScrub
 
 
 class GatewayMetrics(Collector):
@@ -48,6 +49,18 @@ class GatewayMetrics(Collector):
             buckets = list(zip(bounds, accumulate(found.counts), strict=True))
             family.add_metric([operation or "none"], buckets, found.sum_s)
         return family
+
+
+class LogMetrics(Collector):
+    """Of the embedded log."""
+
+    def __init__(self, scrub: LogScrub) -> None:
+        self._scrub = scrub
+
+    def collect(self) -> Iterator[Metric]:
+        damaged, verified = [((), len(self._scrub.damaged))], [((), self._scrub.verified)]
+        yield gauge("log_damaged_files", "Of the log, of which no copy is whole.", [], damaged)
+        yield counter("log_scrubbed_files", "Of the log that were read from all disks, and are whole.", [], verified)
 
 
 class PartitionMetrics(Collector):

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from prometheus_client.registry import Collector
 from starlette.routing import Route
 
-from bucketlog.metrics.collectors import AuditMetrics, ClusterMetrics, GatewayMetrics, NodeMetrics, PartitionMetrics
+from bucketlog.metrics.collectors import (
+    AuditMetrics,
+    ClusterMetrics,
+    GatewayMetrics,
+    LogMetrics,
+    NodeMetrics,
+    PartitionMetrics,
+)
 from bucketlog.metrics.endpoint import metrics_route
 from bucketlog.metrics.ends import Ends
 from topics.spec import COMMANDS, EVENTS, TopicPartition
@@ -57,6 +64,7 @@ def of_store(settings: Settings, store: Store, gateway: Gateway, auditor: Audito
         PartitionMetrics(store.replicas, lambda: store.runtimes, is_held, ends),
         ClusterMetrics(lambda: store.map.current, lambda: {node.own.name: node.behind for node in nodes}),
         NodeMetrics(nodes, ends),
+        LogMetrics(store.log_scrub),
         AuditMetrics(auditor),
     ]
     return metrics_route(settings, ends, collectors)

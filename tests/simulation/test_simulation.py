@@ -30,6 +30,7 @@ REACHED = {
         "disk hangs",
         "sync failed",
         "disk hangs at start",
+        "log scrubbed",
         "derived_removed",
         "zombie append",
         "PutObject refused: InvalidRequest",

@@ -21,6 +21,7 @@ from processors.reads import ViewReads
 from processors.runtime import PartitionRuntime
 from processors.view import Overlay, Readable
 from tests.simulation.invariants import (
+    CorruptionIsNeverServed,
     LogIsTrimmed,
     LogKeepsWhatItTook,
     MembersHaveAll,
@@ -48,6 +49,7 @@ from topics.log import Entry
 from topics.log_disk import LogDisk
 from topics.mirror import MirroredFile
 from topics.reader import ReaderState
+from topics.scrub import LogScrub
 from topics.spec import TopicPartition
 
 
@@ -179,6 +181,19 @@ def disks_called_on_the_loop(patch: Patch, world: World) -> None:
         return work(copy)
 
     patch.setattr(Copy, "run", run)
+
+
+def scrub_reads_one_copy(patch: Patch, world: World) -> None:
+    async def even_out(file: MirroredFile, below: int | None = None) -> None:
+        del file, below
+
+    async def scrub(log_scrub: LogScrub) -> None:
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(MirroredFile, "_even_out", even_out)
+            await honest(log_scrub)
+
+    honest = LogScrub.scrub
+    patch.setattr(LogScrub, "scrub", scrub)
 
 
 def positions_ahead_of_the_log(patch: Patch, world: object) -> None:
@@ -360,6 +375,7 @@ PLANTS = [
     Plant(stale_disk_wins, (PositionsAreInTheLog, NoAcknowledgedWriteIsLost, StreamIsComplete, StoreServes)),
     Plant(durable_on_the_first_disk_alone, StoreServes),
     Plant(disks_called_on_the_loop, NobodyStandsStill),
+    Plant(scrub_reads_one_copy, CorruptionIsNeverServed),
     Plant(positions_ahead_of_the_log, (PositionsAreInTheLog, NoAcknowledgedWriteIsLost)),
     Plant(lost_sync_not_made_good, NoAcknowledgedWriteIsLost),
     Plant(hole_rounded_up, NoAcknowledgedWriteIsLost),

@@ -30,6 +30,7 @@ from tests.disks.faulty import FaultyDisk
 from tests.simulation.clock import SetClock
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.invariants import (
+    CorruptionIsNeverServed,
     LogIsTrimmed,
     LogKeepsWhatItTook,
     MembersHaveAll,
@@ -251,6 +252,7 @@ class World:
         await self._caught_up(store)
         await self._audit(store)
         await self._check_stream(store)
+        await self._mends_its_log(store)
         kept = await self._trims_events(store)
         await self._stop(store, subscribers)
         await self._are_kept(loop, kept)
@@ -406,6 +408,22 @@ class World:
             if loop.time() > until_s:
                 raise LogIsTrimmed(f"{TRIMMED_S} s after the last write {left} are kept")
             await asyncio.sleep(0.5)
+
+    async def _mends_its_log(self, store: Store) -> None:
+        """Bits that flip on one disk after the other are set right by a scrub."""
+        members = self.mirror.members if self.mirror is not None else []
+        for name in members if len(members) > 1 else []:
+            path = self.rng.choice(store.log.files() or [""])
+            if not path or not await store.log.check(path):
+                continue
+            file = self.disks[int(name)].files(path.rpartition("/")[0])[path]
+            at = self.rng.randrange(50)  # in the first frame
+            before = file.data[at]
+            file.flip(at, 1 << self.rng.randrange(8))
+            await store.log_scrub.scrub()
+            if file.data[at] != before or store.log_scrub.damaged:
+                raise CorruptionIsNeverServed(f"{path} is not mended on disk {name}: {store.log_scrub.damaged}")
+            self.note("log scrubbed")
 
     async def _trims_events(self, store: Store) -> dict[TopicPartition, list[Record]]:
         """An operator wants the last ones only, which are returned."""
