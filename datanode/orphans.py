@@ -3,9 +3,10 @@ away kept although it was released.
 
 Nothing is removed here. A node asks the partition that a blob's header names, by a command that lists many; the partition
 decides in the order of its log what nothing refers to, and its releases come by `writes`. Only blobs older than any
-request are asked for (by the time in their id, a UUIDv7), and what is asked for too early is harmless: a later command that
-names it is rejected. A blob is asked for when it has come of age, then once in each slow round over all of them, for what
-was released while the node could not hear of it.
+request are asked for: by the time in their id, a UUIDv7, and by a clock that makes nothing older where it is set ahead.
+What is asked for too early costs its request, and no more: a later command that names it is rejected. A blob is asked for
+when it has come of age, then once in each slow round over all of them, for what was released while the node could not
+hear of it.
 So is a blob that a claim announced and that is not here. A claim may come behind the release of its blob, as when its
 append was late: nobody can supply that blob, and the log of its group would be kept for it until it is released again.
 """
@@ -15,6 +16,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Set
 
+from datanode.clock import AgeClock
 from datanode.member import Submit
 from datanode.store import Held, VolumeStore
 from topics import commands
@@ -46,6 +48,12 @@ async def sweep(
 ) -> None:
     """For ever, over the groups that are held. `announced`: what the log says is there, and is not here."""
     loop, again_s = asyncio.get_running_loop(), 0.0
+    age_clock_ms = AgeClock(clock_ms, loop.time, orphan_after_s)
+
+    def below_ms() -> int:
+        return age_clock_ms() - int(orphan_after_s * 1000)
+
+    below_ms()  # the clock is known from here on
     asked: dict[int, bytes] = {}  # group → the blob up to which it was asked for, in this round
     absent: set[bytes] = set()  # what was announced, and was asked for in this round
     while True:
@@ -56,11 +64,11 @@ async def sweep(
         asked = {group: blob for group, blob in asked.items() if group in held}  # who is no holder may miss releases
         for group in held:
             try:
-                if fresh := _absent(announced(group), absent, clock_ms() - int(orphan_after_s * 1000)):
+                if fresh := _absent(announced(group), absent, below_ms()):
                     await _ask(group, fresh, submit)
                     absent.update(each.blob for each in fresh)
                     await asyncio.sleep(pace_s)
-                while old := _come_of_age(store, group, asked.get(group, b""), clock_ms() - int(orphan_after_s * 1000)):
+                while old := _come_of_age(store, group, asked.get(group, b""), below_ms()):
                     await _ask(group, old, submit)
                     asked[group] = old[-1].blob
                     await asyncio.sleep(pace_s)

@@ -1,6 +1,9 @@
 """A store whose machine's clock is set while it runs: what was written stays, and writes go on."""
 
 import datetime
+import http.client
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,13 @@ import botocore.auth
 import botocore.crt.auth
 import pytest
 
+from gateway.payload import EXTENT_BYTES_MAX
 from tests.bucketlog.set_clock import CLOCK
 from tests.server import Server
 
 HOUR_S, YEAR_S = 3_600, 365 * 86_400
+ORPHAN_AFTER_S = 120
+SWEPT_S = 4.0  # and who looks for orphans has looked
 
 
 class Machine:
@@ -22,7 +28,8 @@ class Machine:
         self._file = folder / "clock"
         self._patch = patch
         self.set(0)
-        self.server = Server(folder / "data", module="tests.bucketlog.set_clock", env={CLOCK: str(self._file)})
+        env = {CLOCK: str(self._file), "BUCKETLOG_ORPHAN_AFTER_S": str(ORPHAN_AFTER_S)}
+        self.server = Server(folder / "data", module="tests.bucketlog.set_clock", env=env)
         self.written: dict[str, bytes] = {}
 
     def set(self, off_s: int) -> None:
@@ -94,3 +101,24 @@ def test_a_clock_that_is_behind_at_a_start_costs_nothing(machine: Machine) -> No
     machine.set(0)
     machine.write("after")
     machine.check()
+
+
+def test_an_upload_that_goes_on_while_the_clock_is_set_ahead_is_no_orphan(machine: Machine) -> None:
+    """Its first extent is in the volumes already. A machine without a clock of its own starts so, until it asks another."""
+    s3 = machine.server.client(signature_version="s3v4")
+    s3.create_bucket(Bucket="clocks")
+    first, rest = os.urandom(EXTENT_BYTES_MAX + 1), b"the rest"
+    url = s3.generate_presigned_url("put_object", Params={"Bucket": "clocks", "Key": "k"})
+    connection = http.client.HTTPConnection("127.0.0.1", machine.server.port)
+    connection.putrequest("PUT", url.removeprefix(machine.server.endpoint))
+    connection.putheader("content-length", str(len(first) + len(rest)))
+    connection.endheaders()
+    connection.send(first)
+    time.sleep(SWEPT_S)
+    machine.set(YEAR_S)
+    time.sleep(SWEPT_S)
+    connection.send(rest)
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (200, b"")
+    connection.close()
+    assert _read(machine.server.client(), "k") == first + rest

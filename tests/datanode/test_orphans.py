@@ -137,6 +137,32 @@ def test_what_a_late_claim_announces_and_nobody_has_is_asked_for_once_a_round_an
     bench(case)
 
 
+def test_a_clock_that_is_set_ahead_makes_nobody_old() -> None:
+    """What was minted before is as old as it is; what is old by any clock is asked for."""
+
+    async def case(made: Bench) -> None:
+        ahead_s = 0.0
+        clock_ms = lambda: now_ms() + int(ahead_s * 1000)  # noqa: E731
+        old, young = minted(AFTER_S + 1), minted(0)
+        put(made, old, young)
+        running = asyncio.create_task(sweep(made.store, lambda: [0], made.submit, clock_ms, AFTER_S, PACE_S, 1e9))
+        await asyncio.sleep(PACE_S / 2)
+        ahead_s = 365 * 86_400.0
+        await asyncio.sleep(AFTER_S / 2)
+        assert made.said == [asked(old)]
+        ahead_s = 0.0
+        await asyncio.sleep(AFTER_S / 4)
+        ahead_s = 365 * 86_400.0
+        await asyncio.sleep(AFTER_S / 4 - PACE_S)
+        assert made.said == [asked(old)]
+        await asyncio.sleep(2 * PACE_S)
+        assert made.said == [asked(old), asked(young)]
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    bench(case)
+
+
 def test_many_are_asked_for_slowly() -> None:
     async def case(made: Bench) -> None:
         put(made, *(minted(AFTER_S + 1, number) for number in range(2 * BATCH + 1)))
