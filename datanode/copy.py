@@ -1,9 +1,11 @@
-"""A group's blobs from a node that has all of them: what a new member does before it counts as a holder.
+"""A group's blobs from the nodes that have all of them: what a new member does before it counts as a holder.
 
-It follows `writes` already; so all that is older than where it started is in a holder's list. Blobs that are here with the
-holder's bytes are passed over, so that a copy that was broken off goes on where it was; one with others came damaged
-ahead of its claim, which this node has missed, and is fetched anew. A blob that no holder has any more, of those that are
-down neither, was released meanwhile, or is lost; it is told and passed over.
+It follows `writes` already; so all that is older than where it started is in a holder's list. Each holder that is up
+lists what it has: one may have lost something and not know it, and a holder that has it still may leave the group for
+the new one. Blobs that are here with the holder's bytes are passed over, so that a copy that was broken off goes on
+where it was; one with others came damaged ahead of its claim, which this node has missed, and is fetched anew. A blob
+that no holder has any more, of those that are down neither, was released meanwhile, or is lost; it is told and passed
+over.
 """
 
 import asyncio
@@ -39,7 +41,7 @@ class GroupCopy:
         self.remaining = 0  # of the page under way
 
     async def run(self) -> None:
-        """Returns when all that a holder has is here. Raises `OSError` where no holder can be asked, or not to its end."""
+        """Returns when all that the holders have is here. Raises `OSError` where none can be asked, or not to its end."""
         begins = -1
         while begins != (begins := await self._replica.started()):  # once more if the log was trimmed under the replica
             after: bytes | None = b""
@@ -76,10 +78,20 @@ class GroupCopy:
             log_.warning("of group %d something was released, or is lost: %s", self._replica.group, failure)
 
     async def _page(self, after: bytes, position: int) -> list[Held]:
-        failure = OSError(f"group {self._replica.group}: no node that has all of it is up")
-        for name in self._holders():
+        """What any holder lists, up to where the shortest of their pages ends; empty after the last blob of all."""
+        placement, holders = self._map.current, self._holders()
+
+        async def ask(name: str) -> list[Held] | OSError:
             try:
-                return await self._nodes(self._map.current.endpoint(name)).blobs(self._replica.group, after, position)
+                return await self._nodes(placement.endpoint(name)).blobs(self._replica.group, after, position)
             except OSError as error:
-                failure = error
-        raise failure
+                return error
+
+        answers = await asyncio.gather(*map(ask, [each for each in holders if placement.is_up(each)] or holders))
+        pages = [each for each in answers if isinstance(each, list)]
+        if not pages:
+            failures = (each for each in answers if isinstance(each, OSError))
+            raise next(failures, OSError(f"group {self._replica.group}: no node that has all of it is up"))
+        last = min((page[-1].blob for page in pages if page), default=b"")
+        listed = {held.blob: held for page in reversed(pages) for held in page if held.blob <= last}
+        return [listed[blob] for blob in sorted(listed)]

@@ -45,7 +45,21 @@ def test_all_pages_are_taken() -> None:
             await copy.run()
             assert names(made.store) == [blob(number) for number in range(1, 36)]
             assert (await made.has(35, b"data of 35"), copy.remaining) == (True, 0)
-            assert made.peers["q"].asked == []
+            assert made.peers["q"].given == []
+
+    bench(case)
+
+
+def test_what_one_holder_has_lost_and_another_has_is_taken() -> None:
+    """Whoever has it still may leave the group for the new member."""
+
+    async def case(made: Bench) -> None:
+        made.peers["p"].page, made.peers["q"].page = 2, 3
+        hold(made, "p", 1, 2, 4, 5, 7)
+        hold(made, "q", 2, 3, 6, 8, 9)
+        async with copying(made) as (copy, _):
+            await copy.run()
+            assert names(made.store) == [blob(number) for number in range(1, 10)]
 
     bench(case)
 
