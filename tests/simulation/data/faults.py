@@ -304,7 +304,7 @@ class Faults:
     async def _mislay(self) -> None:
         """A node lacks blobs that it is said to hold, and does not know it."""
         host = await self._well()
-        if host is None or host.service is None or not await self._may_lose(host):
+        if host is None or host.service is None or not await self._may_lose(host) or host.table.fails:
             return
         store = host.service.store
         for group in sorted(store.groups()):
