@@ -12,6 +12,7 @@ length): its records are of group 0 and an unknown partition.
 """
 
 import struct
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -96,9 +97,14 @@ def block_crcs(payload: bytes | memoryview) -> list[int]:
 
 @lru_cache(maxsize=64)  # whoever reads a large blob in pieces asks for each of them: 1 ms for 64 MiB
 def payload_crc32c(blob: bytes, footer: bytes, length: int) -> int:
-    """Of a payload of `length` bytes, from the crcs of its blocks. Raises `BlobCorrupt`."""
+    """Of a payload of `length` bytes, from its footer. Raises `BlobCorrupt`."""
+    return combined_crc32c(parse_footer(blob, footer), length)
+
+
+def combined_crc32c(crcs: Sequence[int], length: int) -> int:
+    """Of a payload of `length` bytes, from the crcs of its blocks."""
     crc = 0
-    for number, each in enumerate(parse_footer(blob, footer)):
+    for number, each in enumerate(crcs):
         crc = combine_crc32c(crc, each, min(BLOCK_BYTES, length - number * BLOCK_BYTES))
     return crc
 

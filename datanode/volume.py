@@ -84,7 +84,7 @@ class Volume:
         self._open_regions[at] = size
         return at
 
-    def write_payload(self, data: bytes | memoryview, region: int, position: int) -> None:
+    def write_payload(self, data: bytes | bytearray | memoryview, region: int, position: int) -> None:
         """May run in a thread; `finish`, which counts, comes behind it."""
         self._file.write(data, region + layout.HEADER_BYTES + position)
 

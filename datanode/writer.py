@@ -2,8 +2,6 @@
 
 import asyncio
 
-from awscrt.checksums import crc32c
-
 from datanode import layout
 from datanode.volume import Volume
 
@@ -21,7 +19,7 @@ class RecordWriter:
         self._pending = bytearray()
         self._crcs: list[int] = []
         self._position = 0
-        self.crc32c = 0
+        self.crc32c = 0  # of all bytes, once `commit` returned
 
     async def write(self, data: bytes) -> None:
         self._pending += data
@@ -36,6 +34,7 @@ class RecordWriter:
         await self._flush(len(self._pending))
         if self._position != self._length:
             raise ValueError(f"{self._position} bytes of {self._length} arrived")
+        self.crc32c = layout.combined_crc32c(self._crcs, self._length)
         await self._volume.finish(self._region, self._length, layout.footer(self._blob, self._crcs))
         return self._region
 
@@ -44,14 +43,14 @@ class RecordWriter:
         self._volume.abandon(self._region, self._blob, self._length)
 
     async def _flush(self, size: int) -> None:
-        data, self._pending = bytes(self._pending[:size]), self._pending[size:]
+        data, self._pending = self._pending, self._pending[size:]  # most is not copied
+        del data[size:]
         if self._position + size > self._length:
             raise ValueError("more bytes than announced")
         position, self._position = self._position, self._position + size
         await asyncio.to_thread(self._write_out, data, position)
 
-    def _write_out(self, data: bytes, position: int) -> None:
+    def _write_out(self, data: bytearray, position: int) -> None:
         self._crcs += layout.block_crcs(memoryview(data))
-        self.crc32c = crc32c(data, self.crc32c)
         with self._volume.held():
             self._volume.write_payload(data, self._region, position)
