@@ -5,7 +5,7 @@ import asyncio
 from datanode import layout
 from datanode.volume import Volume
 
-FLUSH_BYTES = 256 << 10  # a hand-over to a thread costs more than writing less
+FLUSH_BYTES = 512 << 10  # a hand-over to a thread costs more than writing less
 
 
 class RecordWriter:
