@@ -8,14 +8,17 @@ window. So does one that takes longer than an operator allows.
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable
 
 from gateway.errors import S3Error
 from topics import readers
-from topics.log import Entry, Log, LogError
+from topics.following import followed
+from topics.log import Entry, Log, LogError, OffsetTrimmed
 from topics.readers import AT, LEASE_S, SAY_EVERY_S, Reading
+from topics.spec import TopicPartition
 
 READ_MAX_S = 6 * 3600.0
 PATIENCE_S = 10.0  # for a lease after brokers were away
@@ -100,9 +103,21 @@ class OpenReads:
 
 
 async def follow(log: Log, reads: OpenReads) -> None:
-    """The topic, for ever. Raises `LogError`."""
-    async for batch in log.follow(AT, await log.latest(AT)):
-        reads.moment = max(reads.moment, batch[-1].offset + 1)
+    """The topic, for ever. What is gone before it was read matters not: until then reads are stamped with less.
+
+    Raises `LogError`, also where the log has lost its end: what reads are stamped with would come again.
+    """
+
+    async def end(at: TopicPartition) -> int:
+        if (found := await log.latest(at)) < reads.moment:
+            raise LogError(f"{at.topic} ends at {found}, before what was read of it: the log has lost its end")
+        reads.moment = found
+        return found
+
+    while True:
+        with contextlib.suppress(OffsetTrimmed):
+            async for batch in followed(log, AT, end):
+                reads.moment = max(reads.moment, batch[-1].offset + 1)
 
 
 async def say(log: Log, gateway: str, reads: OpenReads, clock_s: Callable[[], float] = time.monotonic) -> None:

@@ -5,17 +5,20 @@ A timeout is ServiceUnavailable with an unknown outcome. More than `WAITING_MAX`
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 
 from gateway.errors import S3Error
-from topics import commands
-from topics.log import Entry, Log, LogError
+from topics import commands, replies
+from topics.following import Start, followed
+from topics.log import Entry, Log, LogError, OffsetTrimmed, Record, UnknownRecord, decoded
 from topics.replies import Reply
 from topics.sender import CommandSender
 from topics.spec import TopicPartition
 
 DEADLINE_MS = 30_000  # as long as SDKs wait for an answer at most, half of it
 WAITING_MAX = 4096
+log_ = logging.getLogger(__name__)
 OUTCOME_UNKNOWN = ("ServiceUnavailable", "InternalError")
 
 
@@ -79,6 +82,30 @@ class Commander:
                 with contextlib.suppress(LogError):
                     await self._tell(commands.ReleaseOrphans(commands.partition_of(body), blobs))
             raise
+
+
+async def listen(log: Log, at: TopicPartition, start: int, commander: Commander, address: str) -> None:
+    """Replies to the requests that wait for them, for ever. Raises `LogError` as `followed` does.
+
+    A reply that no codec knows, or that is gone before it was read, lets its request run into its deadline.
+    """
+    begin: int | Start = start
+    while True:
+        try:
+            async for batch in followed(log, at, begin):
+                for record in batch:
+                    if record.key == address.encode():
+                        _take(at, record, commander, address)
+        except OffsetTrimmed as error:
+            log_.error("replies are lost: %s", error)
+            begin = log.earliest
+
+
+def _take(at: TopicPartition, record: Record, commander: Commander, address: str) -> None:
+    try:
+        commander.send(address, decoded(at, record, replies.decode))
+    except UnknownRecord as error:
+        log_.error("a reply is lost: %s", error)
 
 
 def _expire(waiter: asyncio.Future[Reply | None]) -> None:

@@ -9,7 +9,7 @@ nothing" from before a claim is no leave to take over.
 A lease that no codec knows may be a newer release's, and may speak for any partition with any epoch. Whoever reads it
 takes it for both that matter: for the word of a later owner, so that nothing is held by a claim that was made before it was
 read (one made after that comes after whatever it spoke for); and for the word of an earlier one, which is waited for. So
-skipping it is safe; it costs each owner a claim and `LEASE_S`.
+skipping it is safe; it costs each owner a claim and `LEASE_S`. So is a word that is gone before it was read.
 A partition for which nobody spoke for `LEASE_S` is answered by nobody, and another stands in for its owner; sooner where
 that one let go of it. Silence counts only while what is said here comes through: a topic that stood still is none.
 Clocks: only differences of one machine's own clock are used, one that goes on while the machine sleeps.
@@ -24,7 +24,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import NamedTuple
 
 from topics import owners
-from topics.log import Entry, Log, LogError, UnknownRecord, decoded
+from topics.following import Start, followed
+from topics.log import Entry, Log, LogError, OffsetTrimmed, UnknownRecord, decoded
 from topics.owners import LEASE_S, RENEW_S, Lease
 from topics.spec import EVENTS, TopicPartition
 
@@ -185,7 +186,7 @@ class Leases:
         return max([*there, self._owner], key=lambda owner: _weight(partition, owner)) == self._owner
 
     async def run(self) -> None:
-        """Renew and follow for ever. Raises `LogError` where the topic cannot be followed."""
+        """Renew and follow for ever. Raises `LogError` where the topic cannot be followed for longer than a moment."""
         following, renewing = asyncio.create_task(self._follow()), asyncio.create_task(self._renew())
         try:
             done, _ = await asyncio.wait({following, renewing}, return_when=asyncio.FIRST_COMPLETED)
@@ -220,17 +221,25 @@ class Leases:
             await self._moved.wait_for(lambda: self._reached >= below)
 
     async def _follow(self) -> None:
-        await self._move(await self._log.earliest(AT))
-        async for offset, lease in leases(self._log, self._reached):
-            if lease is None:
+        while True:
+            try:
+                async for offset, lease in leases(self._log, self._log.earliest):
+                    self._take(offset, lease)
+                    await self._move(offset + 1)
+            except OffsetTrimmed as error:
+                log_.error("what owners said is gone before it was read, every partition is claimed again: %s", error)
                 self._note_unknown()
-            elif lease.owner == self._owner:
-                counted = self.map.fold(lease)
-                self._counted[offset] = counted - self._overtaken
-                self._note_own(counted)
-            elif not self.map.is_late(lease):
-                self._note(lease, self.map.fold(lease))
-            await self._move(offset + 1)
+                await self._move(self._reached)
+
+    def _take(self, offset: int, lease: Lease | None) -> None:
+        if lease is None:
+            self._note_unknown()
+        elif lease.owner == self._owner:
+            counted = self.map.fold(lease)
+            self._counted[offset] = counted - self._overtaken
+            self._note_own(counted)
+        elif not self.map.is_late(lease):
+            self._note(lease, self.map.fold(lease))
 
     def _note(self, lease: Lease, counted: set[int]) -> None:
         """What another owner said: when it has lapsed, and that what is held here may be held no more."""
@@ -266,9 +275,9 @@ class Leases:
             self._moved.notify_all()
 
 
-async def leases(log: Log, start: int) -> AsyncIterator[tuple[int, Lease | None]]:
-    """(offset, lease) of all that is said, for ever; None is told of a lease that no codec knows. Raises `LogError`."""
-    async for batch in log.follow(AT, start):
+async def leases(log: Log, start: int | Start) -> AsyncIterator[tuple[int, Lease | None]]:
+    """(offset, lease) of all that is said, for ever; None is told of a lease that no codec knows. Raises as `followed`."""
+    async for batch in followed(log, AT, start):
         for record in batch:
             try:
                 lease = decoded(AT, record, owners.decode)

@@ -11,6 +11,7 @@ Once a second, and at its end, an owner appends `CommandsDecided` where commands
 trimmed then, and no later owner decides them again.
 Commands that are gone before they were decided here were decided by a later owner, or deleted by an operator: which, the
 events tell. A command that the log has twice is decided once (`processors.dedup`).
+Nor are commands read that came where others were which the log has lost.
 Errors: `Fenced` when another owner has claimed the partition, `UnknownRecord`, and those of `Replica`. Each stops this
 partition and no other.
 """
@@ -36,6 +37,7 @@ from topics.spec import TopicPartition
 BATCH_COMMANDS_MAX = 256  # one append stays below the log's record and batch bounds
 BATCH_S = 0.01  # of deciding in one turn of the event loop
 CLAIM_ATTEMPTS, CLAIM_AGAIN_S = 8, 0.1  # the pause doubles: 13 s in all, for a disk that is full for a moment
+FILLERS_MAX = 1_000  # in one append
 TOLD_AGAIN_MS = 60_000  # longer than any gateway waits
 TRIM_EVERY_MS = 1_000
 TELL_EVERY_S = 1.0  # that commands were decided without an event
@@ -111,9 +113,22 @@ class PartitionRuntime:
         if self.meta.epoch != epoch or self._replica.claimant != self._owner:
             raise Fenced(f"{self._events.partition}: another owner has claimed epoch {self.meta.epoch}")
         self._decided_below = self.meta.cause + 1
+        await self._fill_up()
         self.is_claimed = True
         self.epoch = epoch
         self._replica.counts.claims += 1
+
+    async def _fill_up(self) -> int:
+        """The end of the commands. Where the log has lost some that were decided, their offsets would come again, and pass
+        for decided: so these are taken by commands that are too late, which whoever reads them refuses.
+        """
+        while (lost := self._decided_below - (end := await self._log.latest(self._commands))) > 0:
+            where = f"{self._commands.topic}:{self._commands.partition}"
+            log_.critical("%s lost %d records that were decided; see that brokers keep what they acknowledge", where, lost)
+            late = commands.Command(self._owner, "", "", 0, commands.DiscardParts(self._commands.partition))
+            fillers = [Entry(b"", commands.encode(late))] * min(lost, FILLERS_MAX)
+            await self._log.append(self._commands, fillers, durable=True)
+        return end
 
     async def run(self) -> None:
         """Decide commands as they come, after a claim; ends with an exception only.
@@ -139,8 +154,8 @@ class PartitionRuntime:
                 await self._decide_from(start)
             except OffsetTrimmed:
                 before, start = start, await self._start()
-                if start == before:  # nothing was trimmed: the log has lost its end
-                    raise
+                if start == before or await self._log.latest(self._commands) < self._decided_below:
+                    raise  # the log has lost its end, which a claim makes up for
 
     async def run_alone(self) -> None:
         """`run`, and a new claim whenever the log failed, where no other process may own the partition."""
@@ -205,7 +220,7 @@ class PartitionRuntime:
         """Let the log drop commands that nobody needs any more; to be called once a second."""
         below = self.meta.cause + 1
         is_idle, self._trimmed_at = self._decided_below == self._trimmed_at, self._decided_below
-        if self._dedup is not None and is_idle and await self._log.latest(self._commands) <= self._decided_below:
+        if self._dedup is not None and is_idle and await self._fill_up() <= self._decided_below:
             self._dedup.rest(TRIM_EVERY_MS)
         await self._log.trim(self._commands, below if self._dedup is None else self._dedup.needed_from(below))
 

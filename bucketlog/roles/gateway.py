@@ -1,7 +1,6 @@
 """The role of a gateway: S3 in, commands and payloads out. It keeps nothing."""
 
 import asyncio
-import logging
 import random
 import uuid
 from collections.abc import AsyncIterator
@@ -26,15 +25,11 @@ from datanode.routing import has_quorum
 from gateway import open_reads
 from gateway.context import Gateway
 from gateway.open_reads import OpenReads
-from gateway.submit import Commander
+from gateway.submit import Commander, listen
 from processors.remote import RemoteReads
 from topics import replies, spec
-from topics.kafka.adapter import KafkaLog
-from topics.log import UnknownRecord, decoded
 from topics.placement import Placement
 from topics.spec import TopicPartition
-
-log_ = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -53,7 +48,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
         address = replies.address(own, uuid.uuid4().hex)
         commander = Commander(log, address, now_ms, durable=True)
         start = await log.latest(TopicPartition("replies", own))
-        listening = _listen(log, TopicPartition("replies", own), start, commander, address)
+        listening = listen(log, TopicPartition("replies", own), start, commander, address)
         heartbeats = Heartbeats(secret)
         work = Work()
         work.start("replies", listening)
@@ -92,13 +87,3 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
 
 def _unwritable(placement: Placement) -> list[str]:
     return [] if has_quorum(placement) else ["no replication group has a quorum of data nodes that are up"]
-
-
-async def _listen(log: KafkaLog, at: TopicPartition, start: int, commander: Commander, address: str) -> None:
-    async for batch in log.follow(at, start):
-        for record in batch:
-            if record.key == address.encode():
-                try:
-                    commander.send(address, decoded(at, record, replies.decode))
-                except UnknownRecord as error:  # one request runs into its deadline, as with a reply that is lost
-                    log_.error("a reply is lost: %s", error)

@@ -10,9 +10,11 @@ from gateway import open_reads
 from gateway.errors import S3Error
 from gateway.open_reads import OpenReads, ReadEnded
 from processors.readers import GONE_S, LogReaders
-from tests.virtual import run
+from tests.unread import Unread
+from tests.virtual import now_ms, run
 from topics import readers, spec
-from topics.log import Entry
+from topics.following import AGAIN_S, FAILURES_MAX
+from topics.log import Entry, LogError
 from topics.memory import MemoryLog
 from topics.readers import AT, LEASE_S, Reading
 
@@ -231,3 +233,39 @@ def test_a_word_that_no_codec_knows_may_be_of_a_reader() -> None:
         assert made.owner.is_past(mark)
 
     cluster(case)
+
+
+def test_a_gateway_that_could_not_hear_of_marks_hears_of_them_again() -> None:
+    async def case() -> None:
+        log, reads = Unread("the log", now_ms), OpenReads()
+        await log.create_topics(spec.CLUSTER)
+        owner = LogReaders(log, "owner", asyncio.get_running_loop().time)
+        following = asyncio.create_task(open_reads.follow(log, reads))
+        await asyncio.sleep(0.1)
+        for is_trimmed in (False, True):
+            before = reads.moment
+            log.fails = True
+            mark = await owner.mark()
+            await asyncio.sleep(AGAIN_S)
+            assert reads.moment == before  # so that what is read meanwhile is stamped with less
+            log.fails = False
+            if is_trimmed:
+                await log.trim(AT, mark + 1)
+                mark = await owner.mark()
+            await asyncio.sleep(2 * AGAIN_S)
+            assert reads.moment == mark + 1
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+    run(case())
+
+
+def test_moments_that_would_come_again_end_a_gateway() -> None:
+    async def case() -> None:
+        log, reads = MemoryLog("the log", lambda: 1), OpenReads()
+        await log.create_topics(spec.CLUSTER)
+        reads.moment = 1  # as it was read of a log that has lost its end since
+        with pytest.raises(LogError, match="lost its end"):
+            await asyncio.wait_for(open_reads.follow(log, reads), 2 * FAILURES_MAX * AGAIN_S)
+
+    run(case())

@@ -8,8 +8,11 @@ import pytest
 from gateway import submit
 from gateway.errors import S3Error
 from gateway.submit import WAITING_MAX, Commander
-from topics import commands, spec
-from topics.log import LogError
+from tests import virtual
+from tests.unread import Unread
+from topics import commands, replies, spec
+from topics.following import AGAIN_S
+from topics.log import Entry, LogError
 from topics.memory import MemoryLog
 from topics.objects import Attributes, Extent
 from topics.replies import Reply
@@ -139,3 +142,31 @@ def test_the_partition_is_asked_to_give_back_the_payload_of_a_rejected_command(e
         assert await log.latest(TopicPartition("writes", 7)) == 0
 
     with_commander(case)
+
+
+REPLIES = TopicPartition("replies", 0)
+
+
+@pytest.mark.parametrize("is_trimmed", [False, True])
+def test_replies_are_heard_again_after_what_could_not_be_read(is_trimmed: bool) -> None:
+    async def case() -> None:
+        log = Unread("the log", virtual.now_ms)
+        await log.create_topics(spec.CLUSTER)
+        commander = Commander(log, "here", virtual.now_ms, durable=True)
+        listening = asyncio.create_task(submit.listen(log, REPLIES, 0, commander, "here"))
+        waiting = [asyncio.create_task(commander.submit(name, "someone", BODY)) for name in ("R", "S")]
+        await asyncio.sleep(0.1)
+        log.fails = True
+        for value in (replies.encode(Reply("R", etag="1")), b"?", replies.encode(Reply("S", etag="2"))):
+            await log.append(REPLIES, [Entry(b"here", value)], durable=True)
+            await asyncio.sleep(AGAIN_S)
+        if is_trimmed:
+            await log.trim(REPLIES, 2)
+        log.fails = False
+        assert (await asyncio.wait_for(waiting[1], 2 * AGAIN_S)).etag == "2"
+        assert waiting[0].done() is not is_trimmed
+        for each in (listening, *waiting):
+            each.cancel()
+        await asyncio.gather(listening, *waiting, return_exceptions=True)
+
+    virtual.run(case())

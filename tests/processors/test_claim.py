@@ -10,6 +10,7 @@ from processors.memory import MemoryView
 from processors.replica import Replica, ViewMismatch
 from processors.runtime import CLAIM_ATTEMPTS, TOLD_AGAIN_MS, Fenced, PartitionRuntime
 from tests.processors.bench import COMMANDS, EVENTS, Bench, bench, bucket
+from tests.simulation.cluster.broker import SimulatedLog
 from topics import events, spec
 from topics.log import Entry, LogError, OffsetTrimmed
 from topics.memory import MemoryLog
@@ -59,6 +60,38 @@ def test_a_log_that_lost_its_tail_is_refused(lost: int, monkeypatch: pytest.Monk
         await shorter.append(EVENTS, [Entry(b"", records[0].value)] * lost, durable=True)  # as long, with other content
         with pytest.raises(ViewMismatch, match="lost records"):
             await at.runtime().claim()
+
+    bench(case)
+
+
+@pytest.mark.parametrize("lost", [1, 3])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_the_places_of_lost_commands_that_were_decided_are_given_to_no_others(lost: int, is_new: bool) -> None:
+    """Kafka acknowledges from memory: a power cut may leave the events and take commands, whose offsets come again."""
+
+    async def case(at: Bench) -> None:
+        at.log = log = SimulatedLog("the log", lambda: 1_000, lambda: 0.0)
+        log.repeats = True
+        await log.create_topics(spec.ALL)
+        runtime = at.runtime()
+        await runtime.claim()
+        for number in range(3):
+            await at.ask(f"R{number}", bucket(f"x{number}"))
+        await runtime.handle(await log.read(COMMANDS, 0))
+        await runtime.trim()
+        log.lose_end(COMMANDS, lost)
+        if is_new:
+            runtime = at.runtime("b")
+            await runtime.claim()
+        else:
+            await runtime.trim()
+        running = asyncio.create_task(runtime.run())
+        await at.ask("R9", bucket("x9"))
+        await at.sent.told("R9")
+        assert at.errors()["R9"] == ""
+        assert await log.latest(COMMANDS) == 4
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     bench(case)
 

@@ -1,7 +1,8 @@
 """Leases: who may answer reads, when owners race, pause and let go."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -9,6 +10,7 @@ from processors.leases import AT, Leases, OwnerMap
 from tests import virtual
 from tests.unread import Unread
 from topics import owners, spec
+from topics.following import AGAIN_S, FAILURES_MAX
 from topics.log import Entry, LogError
 from topics.memory import MemoryLog
 from topics.owners import LEASE_S, RENEW_S, Lease
@@ -301,20 +303,65 @@ def test_an_owner_is_waited_for_though_its_earlier_word_comes_late(monkeypatch: 
     assert bench(case, monkeypatch) == [LEASE_S]
 
 
+@asynccontextmanager
+async def holding(log: MemoryLog) -> AsyncIterator[tuple[Leases, "asyncio.Task[None]"]]:
+    """One that holds partition 3, and its work; to be used in virtual time."""
+    await log.create_topics(spec.CLUSTER)
+    leases = Leases(log, "a", "http://a", asyncio.get_running_loop().time)
+    running = asyncio.create_task(leases.run())
+    assert await leases.take(3, epoch=1)
+    yield leases, running
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
 def test_who_cannot_hear_what_it_said_ends() -> None:
     """The words that fail to come are its own, mostly: it must not wait for them for ever, or nobody restarts it."""
 
     async def case() -> None:
         log = Unread("the log", virtual.now_ms)
-        await log.create_topics(spec.CLUSTER)
-        leases = Leases(log, "a", "http://a", asyncio.get_running_loop().time)
-        running = asyncio.create_task(leases.run())
-        assert await leases.take(3, epoch=1)
-        log.fails = True
-        with pytest.raises(LogError):
-            await asyncio.wait_for(running, 2 * RENEW_S)
-        assert leases.is_held(3)
-        await asyncio.sleep(LEASE_S)
-        assert not leases.is_held(3)
+        async with holding(log) as (leases, running):
+            log.fails = True
+            await asyncio.sleep(2 * RENEW_S)
+            assert leases.is_held(3)
+            with pytest.raises(LogError):
+                await asyncio.wait_for(running, (FAILURES_MAX + 1) * AGAIN_S)
+            await asyncio.sleep(LEASE_S)
+            assert not leases.is_held(3)
+
+    virtual.run(case())
+
+
+def test_who_hears_again_in_time_holds_what_it_held() -> None:
+    async def case() -> None:
+        log = Unread("the log", virtual.now_ms)
+        async with holding(log) as (leases, running):
+            for _ in range(2 * FAILURES_MAX):
+                log.fails = True
+                await asyncio.sleep(2 * AGAIN_S)
+                log.fails = False
+                await asyncio.sleep(RENEW_S + AGAIN_S)
+                assert leases.is_held(3)
+            assert not running.done()
+
+    virtual.run(case())
+
+
+def test_what_is_gone_before_it_was_read_may_have_been_said_by_a_later_owner() -> None:
+    async def case() -> None:
+        log = Unread("the log", virtual.now_ms)
+        async with holding(log) as (leases, running):
+            log.fails = True
+            await asyncio.sleep(2 * RENEW_S)
+            later = Lease("b", "http://b", {3: 2}, number=1)
+            await log.append(AT, [Entry(b"", owners.encode(later))], durable=True)
+            await log.trim(AT, await log.latest(AT))
+            log.fails = False
+            await asyncio.wait_for(leases.displaced(3), RENEW_S)
+            assert not leases.is_held(3)
+            assert not running.done()
+            leases.before_claim(3)
+            assert await leases.take(3, epoch=3)
+            assert leases.is_held(3)
 
     virtual.run(case())

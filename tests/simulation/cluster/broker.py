@@ -9,8 +9,9 @@ import msgspec
 
 from tests.simulation.cluster.processes import STEP_S, Process
 from topics import commands, owners
-from topics.log import Entry, LogError, Record, check_size
+from topics.log import Entry, LogError, OffsetTrimmed, Record, check_size
 from topics.memory import MemoryLog
+from topics.partition import follow
 from topics.spec import TopicPartition, TopicSpec
 
 STALLED_S = 0.05
@@ -19,6 +20,7 @@ TOLD_LATE_S = 3.0
 DELAY_S, LONG_DELAY_S = 0.003, 0.4
 REPEATED, AGAIN_S = 0.3, 0.1  # of appends, where nothing else is wrong
 CUT_S = 1.0  # until somebody who is cut off is told so
+UNREAD, ANSWERED_LATE_S = 0.5, 2.0
 LATE_S, VERY_LATE_S = 12.0, 60.0  # when an append lands that was given up
 
 
@@ -59,12 +61,16 @@ class Weather:
 
 
 class SimulatedLog(MemoryLog):
-    """Notes which commands reached it before their deadline."""
+    """Notes which commands reached it before their deadline. Forgets what is old, or loses its end, as the world wants."""
 
-    def __init__(self, identity: str, clock_ms: Callable[[], int]) -> None:
+    def __init__(self, identity: str, clock_ms: Callable[[], int], now_s: Callable[[], float]) -> None:
+        """`now_s`: the world's time, whatever the clock says."""
         super().__init__(identity, clock_ms)
+        self._now_s = now_s
+        self._landed: dict[TopicPartition, list[tuple[float, int]]] = {}  # when, and where
         self.in_time: set[str] = set()  # by their first copies: a command that comes again is not decided again
         self._asked: set[str] = set()
+        self._lost: dict[TopicPartition, int] = {}  # how often its end was
 
     def land(self, at: TopicPartition, entries: Sequence[Entry]) -> list[int]:
         if at.topic == "commands":
@@ -72,7 +78,33 @@ class SimulatedLog(MemoryLog):
                 if command.request_id not in self._asked and self._clock_ms() <= command.deadline_ms:
                     self.in_time.add(command.request_id)
                 self._asked.add(command.request_id)
-        return super().land(at, entries)
+        offsets = super().land(at, entries)
+        self._landed.setdefault(at, []).append((self._now_s(), offsets[0]))
+        return offsets
+
+    def forget(self, at: TopicPartition, age_s: float) -> None:
+        """What is older goes, whoever still follows it: as the brokers do by themselves."""
+        young = (offset for landed_s, offset in self._landed.get(at, ()) if landed_s >= self._now_s() - age_s)
+        self._partitions[at].trim(next(young, self._partitions[at].next_offset))
+
+    def lose_end(self, at: TopicPartition, records: int) -> None:
+        """What all brokers had in memory only; their offsets come again, and who follows from behind is told."""
+        partition = self._partitions[at]
+        end = max(partition.earliest, partition.next_offset - records)
+        partition.drop_between(end, partition.next_offset)
+        partition.next_offset = partition.durable_below = end
+        self._lost[at] = self._lost.get(at, 0) + 1
+        partition.wake()
+
+    def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
+        lost = self._lost.get(at, 0)
+
+        async def read(at: TopicPartition, offset: int) -> list[Record]:
+            if self._lost.get(at, 0) != lost and offset > self._partitions[at].next_offset:
+                raise OffsetTrimmed(f"{at.topic}:{at.partition} ends before {offset}")
+            return await self.read(at, offset)
+
+        return follow(self._partitions[at], offset, read)
 
 
 class Connection:
@@ -91,6 +123,8 @@ class Connection:
         self.stalls: dict[str, float] = {}  # topic → until when nothing of it gets here
         self.is_told_late = False  # of what it appended
         self.misreads_until_s = 0.0  # what other owners say: a newer release's words
+        self.unread_until_s = 0.0  # half of what is asked is answered with an error
+        self.answers_late_until_s = 0.0  # with what was so when it was asked
 
     @property
     def identity(self) -> str:
@@ -162,7 +196,7 @@ class Connection:
     async def read(self, at: TopicPartition, offset: int, *, records_max: int = 1_000) -> list[Record]:
         await self._is_reached()
         records = await self._log.read(at, offset, records_max=records_max)
-        await asyncio.sleep(self._weather.delay_s())
+        await self._answered()
         return records
 
     async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
@@ -184,11 +218,15 @@ class Connection:
 
     async def earliest(self, at: TopicPartition) -> int:
         await self._is_reached()
-        return await self._log.earliest(at)
+        found = await self._log.earliest(at)
+        await self._answered()
+        return found
 
     async def latest(self, at: TopicPartition) -> int:
         await self._is_reached()
-        return await self._log.latest(at)
+        found = await self._log.latest(at)
+        await self._answered()
+        return found
 
     async def trim(self, at: TopicPartition, before: int) -> None:
         await self._is_reached()
@@ -198,3 +236,10 @@ class Connection:
         if self.is_cut:
             await asyncio.sleep(CUT_S)
             raise LogError("the brokers cannot be reached")
+        if self.unread_until_s > self._process.loop.time() and self._weather.rng.random() < UNREAD:
+            await asyncio.sleep(self._weather.delay_s())
+            raise LogError("the log cannot be read")
+
+    async def _answered(self) -> None:
+        is_late = self.answers_late_until_s > self._process.loop.time()
+        await asyncio.sleep(self._weather.rng.random() * ANSWERED_LATE_S if is_late else self._weather.delay_s())

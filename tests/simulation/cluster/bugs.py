@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -13,10 +14,13 @@ from processors.machine import decide
 from processors.machine.rejection import Rejected
 from processors.runtime import Fenced, PartitionRuntime
 from processors.view import Readable
+from tests.simulation.cluster.broker import Connection
 from tests.simulation.invariants import (
     EveryRequestIsAnswered,
+    LogIsTrimmed,
     NoAcknowledgedWriteIsLost,
     NobodyNotices,
+    NodesFailAsTheySay,
     Progress,
     ReadsAreLinearizable,
     RefusalsAreTrue,
@@ -25,8 +29,10 @@ from tests.simulation.invariants import (
 )
 from tests.simulation.plants import Patch, Plant
 from tests.simulation.store import bugs
-from topics import commands
+from topics import commands, following
+from topics.log import LogError, Record
 from topics.owners import LEASE_S
+from topics.spec import TopicPartition
 
 
 def lease_ignored(patch: Patch, world: object) -> None:
@@ -141,14 +147,45 @@ def creations_refused_once_in_a_while(patch: Patch, world: object) -> None:
     patch.setattr(decide, "_put_object", put)
 
 
+def commands_not_trimmed(patch: Patch, world: object) -> None:
+    async def trim(runtime: PartitionRuntime) -> None:
+        del runtime
+
+    patch.setattr(PartitionRuntime, "trim", trim)
+
+
+def thread_ends_in_silence(patch: Patch, world: object) -> None:
+    honest = Connection.follow
+
+    async def follow(connection: Connection, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
+        try:
+            async for batch in honest(connection, at, offset):
+                yield batch
+        except LogError:
+            await asyncio.Event().wait()
+
+    patch.setattr(Connection, "follow", follow)
+
+
+def failed_follower_ends_its_part(patch: Patch, world: object) -> None:
+    patch.setattr(following, "FAILURES_MAX", 1)
+
+
+def places_of_lost_commands_given_to_others(patch: Patch, world: object) -> None:
+    async def fill_up(runtime: PartitionRuntime) -> None:
+        del runtime
+
+    patch.setattr(PartitionRuntime, "_fill_up", fill_up)
+
+
 PLANTS = [
     Plant(lease_ignored, ReadsAreLinearizable),
     Plant(lease_counted_from_its_acknowledgement, ReadsAreLinearizable),
     Plant(predecessor_not_waited_for, ReadsAreLinearizable),
-    Plant(reply_of_a_dead_owner_lost, EveryRequestIsAnswered),
+    Plant(reply_of_a_dead_owner_lost, EveryRequestIsAnswered, 49),
     Plant(told_again_while_the_predecessor_answers, ReadsAreLinearizable),
     Plant(deadline_ignored, NoAcknowledgedWriteIsLost),
-    Plant(clock_ahead_held_against_deadlines, Progress),
+    Plant(clock_ahead_held_against_deadlines, Progress, 90),
     Plant(repeated_command_carried_out, StreamIsComplete),
     Plant(asked_before_the_claim_forgotten, (StreamIsComplete, ViewEqualsReplay)),
     Plant(displacement_not_noticed, (NobodyNotices, EveryRequestIsAnswered)),
@@ -156,8 +193,13 @@ PLANTS = [
     Plant(bugs.claim_skipped, (StreamIsComplete, ViewEqualsReplay, ReadsAreLinearizable)),
     Plant(bugs.cause_ignored, (StreamIsComplete, ReadsAreLinearizable)),
     Plant(bugs.void_record_folded_as_ours, ViewEqualsReplay),
-    Plant(decides_under_anothers_epoch, (NoAcknowledgedWriteIsLost, StreamIsComplete, ReadsAreLinearizable)),
-    Plant(second_copy_taken_for_anothers, NobodyNotices),
-    Plant(bugs.other_release_not_settled, RefusalsAreTrue),
+    Plant(decides_under_anothers_epoch, (NoAcknowledgedWriteIsLost, StreamIsComplete, ReadsAreLinearizable), 67),
+    Plant(second_copy_taken_for_anothers, NobodyNotices, 40),
+    Plant(bugs.other_release_not_settled, RefusalsAreTrue, 30),
     Plant(creations_refused_once_in_a_while, RefusalsAreTrue),
+    Plant(bugs.refusals_not_told, LogIsTrimmed),
+    Plant(commands_not_trimmed, LogIsTrimmed),
+    Plant(thread_ends_in_silence, (EveryRequestIsAnswered, Progress)),
+    Plant(failed_follower_ends_its_part, NodesFailAsTheySay),
+    Plant(places_of_lost_commands_given_to_others, Progress),
 ]

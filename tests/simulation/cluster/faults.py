@@ -5,13 +5,16 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from tests.simulation.cluster.broker import TOLD_LATE_S, Connection, Weather
+from gateway.submit import DEADLINE_MS
+from processors.readers import GONE_S
+from tests.simulation.cluster.broker import TOLD_LATE_S, Connection, SimulatedLog, Weather
 from tests.simulation.cluster.coordinator import SESSION_S
 from tests.simulation.cluster.owners import Owners
 from tests.simulation.cluster.processes import ClusterLoop, Process
 from tests.simulation.cluster.processor import Processor
 from tests.simulation.plan import Fault, carry_out, planned
 from topics.owners import LEASE_S, RENEW_S
+from topics.spec import CLUSTER, TopicPartition
 
 BETWEEN_S = 5.0
 ALONE = 1  # the act of one fault alone
@@ -20,6 +23,9 @@ STOP_S = 15.0
 STALL_S = 15.0
 CLOCKS = ["log", "gateway 0", "gateway 1", "processors"]
 TOPICS = ("owners", "replies", "commands", "events")
+FOLLOWED = (*TOPICS, "readers")
+FORGOTTEN = ("owners", "replies", "readers")  # by the brokers themselves, after an hour
+KEPT_S = GONE_S + 5.0  # longer than anything that is said there is good for
 MOMENT_S = 1.0  # that a bad moment is waited for
 
 
@@ -36,6 +42,7 @@ class Cluster(Protocol):
     loop: ClusterLoop
     weather: Weather
     owners: Owners
+    brokers: SimulatedLog
     skews_s: dict[str, float]  # whose wall clock is wrong, by how much
 
     @property
@@ -50,7 +57,7 @@ class Faults:
     def __init__(self, cluster: Cluster, acts_s: Sequence[float], rng: random.Random) -> None:
         self._in = cluster
         self._rng = cluster.rng
-        self._has_misread = False
+        self._has_misread = self._has_lost = False
         self._alone: list[Callable[[], Awaitable[None]]] = [
             self._crash,
             self._pause,
@@ -63,6 +70,7 @@ class Faults:
             self._usurp,
             self._misread,
             self._overtake,
+            self._fail_to_follow,
         ]
         self._together = [
             *self._alone,
@@ -75,6 +83,12 @@ class Faults:
             self._shuffle,
             self._skew,
             self._skew,
+            self._fail_to_follow,
+            self._fail_to_follow,
+            self._fail_to_read,
+            self._answer_late,
+            self._forget,
+            self._lose_end,
         ]
         self.planned = planned(rng, self._together, acts_s, BETWEEN_S, self._alone)
 
@@ -90,10 +104,13 @@ class Faults:
         for _, connection in self._in.machines():
             connection.stalls.clear()
             connection.is_told_late = False
-            connection.misreads_until_s = 0.0
+            connection.misreads_until_s = connection.unread_until_s = connection.answers_late_until_s = 0.0
+            connection.fails.clear()
         await self.everybody_is_back()
         if self._has_misread:
             await asyncio.sleep(LEASE_S)  # what could not be read keeps whoever takes over waiting
+        if self._has_lost:
+            await asyncio.sleep(DEADLINE_MS / 1000)  # what came where others were lost has no answer
 
     async def one_alone(self) -> str:
         """Which it was."""
@@ -278,6 +295,37 @@ class Faults:
         for _ in range(self._rng.randint(2, 6)):
             await self._expel()
             await asyncio.sleep(self._rng.random())
+
+    async def _fail_to_follow(self) -> None:
+        """The thread of a client ends: whoever follows by it is told at the next record, of one topic or of all."""
+        _, connection = self._rng.choice(self._in.machines())
+        connection.fails.update(self._rng.choice([FOLLOWED, [self._rng.choice(FOLLOWED)]]))
+        self._in.note("a topic cannot be followed")
+
+    async def _fail_to_read(self) -> None:
+        _, connection = self._rng.choice(self._in.machines())
+        connection.unread_until_s = self._in.loop.time() + self._rng.random() * STALL_S
+        self._in.note("the log cannot be read")
+
+    async def _answer_late(self) -> None:
+        _, connection = self._rng.choice(self._in.machines())
+        connection.answers_late_until_s = self._in.loop.time() + self._rng.random() * STALL_S
+        self._in.note("answered late")
+
+    async def _forget(self) -> None:
+        """The brokers let go of what is old, though a machine that stood still has not read it."""
+        for topic in FORGOTTEN:
+            for number in range(next(each.partitions for each in CLUSTER if each.name == topic)):
+                self._in.brokers.forget(TopicPartition(topic, number), KEPT_S)
+        self._in.note("what is old forgotten")
+
+    async def _lose_end(self) -> None:
+        """All brokers lose what they had acknowledged, and had in memory only: of what nobody keeps for ever."""
+        topic = self._rng.choice(["commands", "commands", "replies"])
+        for number in range(next(each.partitions for each in CLUSTER if each.name == topic)):
+            self._in.brokers.lose_end(TopicPartition(topic, number), self._rng.randint(1, 20))
+        self._has_lost = True
+        self._in.note("end of the log lost")
 
     async def _skew(self) -> None:
         by_s = self._rng.choice([0.0, 1.0, 40.0, SKEW_MAX_S]) * (self._rng.random() * 2 - 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from gateway import open_reads
 from gateway.open_reads import OpenReads
-from gateway.submit import Commander
+from gateway.submit import Commander, listen
 from processors.remote import ATTEMPT, OwnerReads, Unanswered
 from processors.service import NotHeld
 from tests.simulation.cluster.broker import Connection, Weather
@@ -68,11 +68,10 @@ class Gateway:
         self.reads = SimulatedReads(self.connection, self._find, self._weather)
         start = await self.connection.latest(self._at)
         words = open_reads.say(self.connection, self._address, self.open_reads, self.process.clock_s)
-        work = (self._listen(start), open_reads.follow(self.connection, self.open_reads), words)
+        listening = listen(self.connection, self._at, start, self.commander, self._address)
+        work = (listening, open_reads.follow(self.connection, self.open_reads), words)
         self.work = [asyncio.create_task(each) for each in work]
 
-    async def _listen(self, start: int) -> None:
-        async for batch in self.connection.follow(self._at, start):
-            for record in batch:
-                if record.key == self._address.encode():
-                    self.commander.send(self._address, replies.decode(record.value))
+    def ended(self) -> list[str]:
+        """What does not run any more, and should."""
+        return [f"{self._address}: {each.exception()!r}" for each in self.work if each.done()]

@@ -40,6 +40,7 @@ class Processor:
         self._clock_ms = clock_ms
         self.readers = LogReaders(connection, name, process.clock_s)
         self._tasks: list[asyncio.Task[None]] = []
+        self._is_stopping = False
 
     async def start(self) -> None:
         house = keep_house(self.connection, lambda: self.ownership.runtimes, self.readers, self._clock_ms, RELEASE_AFTER_S)
@@ -47,7 +48,15 @@ class Processor:
         self.ownership.start()
         self.member.start()
 
+    def ended(self) -> list[str]:
+        """What does not run any more, and should."""
+        if self.process.is_dead or self._is_stopping:
+            return []
+        parts = [f"{self.endpoint}: {each.exception()!r}" for each in self._tasks if each.done()]
+        return parts + [f"{self.endpoint}: partition {number}: {why!r}" for number, why in self.ownership.stopped.items()]
+
     async def stop(self) -> None:
+        self._is_stopping = True
         await self.member.stop()
         await self.ownership.hand_over()
         await self.ownership.close()

@@ -9,10 +9,11 @@ import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from processors.dedup import WINDOW_MS
 from processors.reads import Bucket
 from tests.simulation.cluster import checks
 from tests.simulation.cluster.base import ProcessWorld
-from tests.simulation.cluster.broker import Connection, SimulatedLog, Weather
+from tests.simulation.cluster.broker import VERY_LATE_S, Connection, SimulatedLog, Weather
 from tests.simulation.cluster.clients import KEYS, REFUSALS, Client, History
 from tests.simulation.cluster.coordinator import CHECK_S, Coordinator
 from tests.simulation.cluster.faults import Faults
@@ -20,12 +21,20 @@ from tests.simulation.cluster.gateway import Gateway
 from tests.simulation.cluster.owners import Owners, Views
 from tests.simulation.cluster.processes import Process, current_release
 from tests.simulation.cluster.processor import Processor
-from tests.simulation.invariants import EveryRequestIsAnswered, NobodyNotices, Progress, ViewEqualsReplay
+from tests.simulation.invariants import (
+    EveryRequestIsAnswered,
+    LogIsTrimmed,
+    NobodyNotices,
+    NodesFailAsTheySay,
+    Progress,
+    ViewEqualsReplay,
+)
 from tests.simulation.oracle import Oracle
 from tests.simulation.plan import Fault
 from tests.simulation.plants import Patch
 from tests.simulation.releases import REFUSAL, run_releases
 from topics import commands, spec
+from topics.spec import TopicPartition
 
 GATEWAYS, CLIENTS_EACH = 2, 2
 TROUBLE_S, ALONE_S = 25.0, 14.0
@@ -35,6 +44,7 @@ HAND_OVER_S = 1.0
 UNNOTICED = {"restart", "twice"}  # faults that kill no owner
 SEVERAL = {"usurp", "misread", "overtake"}  # as they must meet at one moment: faults at once, which may cost an answer
 AUDIT_EVERY_S = 3.0
+TRIMMED_S = VERY_LATE_S + WINDOW_MS / 1000 + 20  # what lands late begins another window
 CALM_S = 5.0  # nobody writes; what a process does that was away must not take reads away
 BUCKETS = ("alpha", "beta", "gamma", "delta")
 
@@ -44,7 +54,7 @@ class ClusterWorld(ProcessWorld[Faults]):
         super().__init__(seed)
         self.skews_s: dict[str, float] = {}
         self.weather = Weather(self.rng, self.note)
-        self.log = SimulatedLog("the log", lambda: self._wall_ms("log"))
+        self.log = self.brokers = SimulatedLog("the log", lambda: self._wall_ms("log"), self.loop.time)
         self.releases = self.rng.choice([1, 1, 2])
         self.history = History(self.loop.time, REFUSALS if self.releases == 1 else REFUSALS | {REFUSAL})
         self.buckets: dict[str, Bucket] = {}
@@ -125,6 +135,9 @@ class ClusterWorld(ProcessWorld[Faults]):
         """At any time every view is what a fold of the events gives, and nobody has seen anything else."""
         while True:
             await asyncio.sleep(AUDIT_EVERY_S)
+            for role in self._roles():
+                if ended := role.ended():
+                    raise NodesFailAsTheySay(f"{ended}")
             for each in self.owners.processors:
                 for number, oracle in self.oracles.items():
                     await oracle.check_view(self.log, each.ownership.views[number], each.endpoint)
@@ -195,3 +208,13 @@ class ClusterWorld(ProcessWorld[Faults]):
         await checks.check_views(self.log, self.partitions, self.owners.processors)
         replays = {number: await checks.replay(self.log, number) for number in self.partitions}
         checks.check_stream(self.history, replays, subscribers)
+        await self._is_trimmed()
+
+    async def _is_trimmed(self) -> None:
+        """Commands that were refused, or found nothing to do, are not kept either, though nobody asks for more."""
+        until_s = self.loop.time() + TRIMMED_S
+        kept = [TopicPartition("commands", number) for number in self.partitions]
+        while left := [each for each in kept if await self.log.earliest(each) < await self.log.latest(each)]:
+            if self.loop.time() > until_s:
+                raise LogIsTrimmed(f"{TRIMMED_S} s after the last question {left} are kept")
+            await asyncio.sleep(1)

@@ -33,6 +33,9 @@ OWNERS = (
     "usurp",
     "usurp",
     "shuffle",
+    "fail_to_read",
+    "answer_late",
+    "forget",
 )
 NODES = (
     "crash",

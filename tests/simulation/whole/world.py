@@ -72,8 +72,8 @@ class WholeWorld(ProcessWorld[Faults]):
         super().__init__(seed)
         self.skews_s: dict[str, float] = {}
         self.weather = Weather(self.rng, self.note, LATENESS_S)
-        self._log = SimulatedLog("the log", lambda: int(self._nearly_right_s("log") * 1000))
-        self.log: MemoryLog = self._log
+        self.brokers = SimulatedLog("the log", lambda: int(self._nearly_right_s("log") * 1000), self.loop.time)
+        self.log: MemoryLog = self.brokers
         self.network = Network(self.loop, self.weather, self.rng, self.note)
         self.told = Told(self.loop.time)
         self.buckets = self.rng.sample(BUCKETS, 2)
@@ -330,8 +330,8 @@ class WholeWorld(ProcessWorld[Faults]):
         told.check_refused()
         last_reads = told.reads[already:]
         del told.reads[already:]
-        check_history(told, self._log.in_time, last_reads)
-        check_refusals(told, self._log.in_time)
+        check_history(told, self.brokers.in_time, last_reads)
+        check_refusals(told, self.brokers.in_time)
         until_s = self.loop.time() + LIVE_AGAIN_S
         while behind := await is_behind(self.log, self._owned, self.owners.processors):
             if self.loop.time() > until_s:
