@@ -83,7 +83,9 @@ async def source(folder: Path, port: int, blobs: int, size: int) -> None:
         for first in range(0, blobs, 1_000):
             group = first // 1_000 % spec.GROUPS
             names = [now_ms().to_bytes(6, "big") + os.urandom(10) for _ in range(min(1_000, blobs - first))]
-            service.store.put_all([NewBlob(group, name, 3, os.urandom(size)) for name in names])
+            putting = service.store.put_all([NewBlob(group, name, 3, os.urandom(size)) for name in names])
+            if putting is not None:  # as in earlier commits
+                await putting
         await service.store.sync()
         known.update(placement(1, port, set(), is_wiped_there=False))
         print("ready", flush=True)

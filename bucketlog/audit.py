@@ -105,7 +105,7 @@ class Auditor:
 
     async def run(self) -> None:
         """For ever."""
-        self._places = await asyncio.to_thread(self._load)
+        self._places = await self._disk.run(self._load)
         while True:
             await asyncio.sleep(self._pace_s)
             for number, view in self._owned.views().items():
@@ -134,7 +134,8 @@ class Auditor:
         found = Pass(self._clock_ms(), place.found.blobs + blobs, place.found.missing + self.missing - missing)
         last = place.last if rows else found
         self._places[number] = Place(after, place.started_ms, not rows, found, last)
-        await asyncio.to_thread(self._disk.store, FILE, msgspec.json.encode(self._places))
+        stored = msgspec.json.encode(self._places)
+        await self._disk.run(lambda: self._disk.store(FILE, stored))
 
     async def _compare(self, number: int, view: Readable, group: int, asked: Sequence[_Asked]) -> None:
         placement = self._placement()

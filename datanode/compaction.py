@@ -13,6 +13,7 @@ Errors: `OSError`; `DiskFull` where copies would eat into the last quarter of th
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 
 from datanode import layout
 from datanode.index import Change, Entry, Place
@@ -102,7 +103,7 @@ class Compactor:
     async def _by_headers(self, volume: Volume) -> AsyncIterator[list[Entry]]:
         """The live records of a volume in the order in which they lie in it; spares a pass over the whole index."""
         at = 0
-        while found := await asyncio.to_thread(_headers, volume, at):
+        while found := await self._store.disk.run(partial(_headers, volume, at)):
             at = found[-1].offset + layout.record_bytes(found[-1].header.length)
             batch = []
             for offset, header in found:
@@ -132,7 +133,7 @@ class Compactor:
         return [entry for entry in damaged if self._store.find(entry.group, entry.blob) == entry.place]
 
     async def _copy_small(self, volume: Volume, entries: Sequence[Entry]) -> list[Entry]:
-        payloads = await asyncio.to_thread(_read_all, volume, entries)
+        payloads = await self._store.disk.run(partial(_read_all, volume, entries))
         records = {
             entry: layout.record(entry.group, entry.blob, entry.place.partition, data)
             for entry, data in zip(entries, payloads, strict=True)
@@ -173,11 +174,12 @@ class Compactor:
         group, blob, (_, offset, length, partition) = entry
         with self._store.space.watched:
             target = self._store.volumes.next(layout.record_bytes(length))
-            writer = RecordWriter(target, group, blob, partition, length)
+            writer = RecordWriter(self._store.disk, target, group, blob, partition, length)
             try:
                 for start in range(0, length, PIECE_BYTES):
                     size = min(PIECE_BYTES, length - start)
-                    await writer.write(await asyncio.to_thread(_read, volume, blob, offset, length, start, size))
+                    read = partial(_read, volume, blob, offset, length, start, size)
+                    await writer.write(await self._store.disk.run(read))
                 self._switch(target, {entry: await writer.commit()})
             except BaseException as error:
                 writer.abort()

@@ -44,15 +44,21 @@ class Fetch:
         self.fetched_bytes = 0
         self.fetched_blobs = 0
 
-    def is_here(self, wanted: Wanted) -> bool:
+    async def is_here(self, wanted: Wanted) -> bool:
         """Whether the blob is here as it is wanted."""
+        try:
+            return self._is_here(wanted, is_cached=True)
+        except BlockingIOError:
+            return not await self.lacking([wanted])
+
+    def _is_here(self, wanted: Wanted, *, is_cached: bool = False) -> bool:
         if wanted.crc32c is None:
             return self._store.has(wanted.group, wanted.blob)
-        return self._store.is_of(wanted.group, wanted.blob, wanted.length, wanted.crc32c)
+        return self._store.is_of(wanted.group, wanted.blob, wanted.length, wanted.crc32c, is_cached=is_cached)
 
     async def lacking(self, wanted: Sequence[Wanted]) -> list[Wanted]:
         """Those that are not here. It reads a few bytes of each, so it does that in a thread."""
-        return await asyncio.to_thread(lambda: [each for each in wanted if not self.is_here(each)])
+        return await self._store.disk.run(lambda: [each for each in wanted if not self._is_here(each)])
 
     async def get(self, wanted: Wanted, sources: Sequence[str], *, replace: bool = False) -> None:
         """The blob into the volumes, durable on return. `replace`: one that is here, but damaged. One with other bytes than
@@ -111,7 +117,7 @@ class Fetch:
                 continue
             except BlobUnavailable as error:
                 given = [error] * len(left)
-            taken = self._put(list(zip(left.values(), given, strict=True)))
+            taken = await self._put(list(zip(left.values(), given, strict=True)))
             for each, answer in zip(list(left), given, strict=True):
                 if each in taken:
                     del left[each]
@@ -124,10 +130,10 @@ class Fetch:
         pieces = [Piece(each.blob, 0, each.length, each.crc32c) for each in wanted]
         return await self._pieces(name, wanted[0].group, pieces, max(each.position for each in wanted))
 
-    def _put(self, found: "Sequence[tuple[Wanted, bytes | Exception]]") -> set[bytes]:
+    async def _put(self, found: "Sequence[tuple[Wanted, bytes | Exception]]") -> set[bytes]:
         """What has come; what arrives on another way meanwhile counts as come."""
         fresh = [(each, data) for each, data in found if isinstance(data, bytes)]
-        self._store.put_all(
+        await self._store.put_all(
             [
                 NewBlob(each.group, each.blob, each.partition, data)
                 for each, data in fresh
@@ -140,7 +146,7 @@ class Fetch:
 
     async def _get_from(self, name: str, wanted: Wanted, *, replace: bool) -> None:
         first = await self._read(name, wanted, 0, min(WINDOW_BYTES, wanted.length))
-        if self._store.has(wanted.group, wanted.blob) and not self.is_here(wanted):
+        if self._store.has(wanted.group, wanted.blob) and not await self.is_here(wanted):
             log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), wanted.group)
             replace = True
         writer = self._store.create(wanted.group, wanted.blob, wanted.partition, wanted.length, replace=replace)

@@ -110,7 +110,7 @@ class GroupReplica:
         """Those that are not whole in the volumes, as after a sync that failed. Raises `OSError`, `LogError`."""
         async for record, write in self._unsynced():
             if isinstance(write, writes.Payload) and self._store.has(self.group, record.key):
-                self._store.put_all([NewBlob(self.group, record.key, write.partition, write.data)])
+                await self._store.put_all([NewBlob(self.group, record.key, write.partition, write.data)])
 
     async def _unsynced(self, start: int = 0) -> AsyncIterator[tuple[Record, writes.Write]]:
         """What was consumed, from `start` on, and is not known to be in synced volumes."""
@@ -174,16 +174,14 @@ class GroupReplica:
         payloads: dict[bytes, NewBlob] = {}
         offsets: dict[bytes, int] = {}
         released: list[bytes] = []
+        lacking = await self._lacking(batch)
         for record, write in batch:
             match write:
                 case writes.Payload(partition, data):
                     payloads[record.key] = NewBlob(self.group, record.key, partition, data)
                     offsets[record.key] = record.offset
-                case writes.Claim() as claim:
-                    wanted = Wanted(
-                        self.group, record.key, claim.partition, claim.length, tuple(claim.holders), claim.crc32c
-                    )
-                    if not self._fetch.is_here(wanted):
+                case writes.Claim():
+                    if (wanted := lacking.get(record.offset)) is not None:
                         self._want(record.key, record.offset, wanted)
                 case writes.Release():
                     payloads.pop(record.key, None)
@@ -192,7 +190,7 @@ class GroupReplica:
             self.unsettled_bytes += len(record.value)
         for part in _slices(list(payloads.values())):
             try:
-                self._store.put_all(part)
+                await self._store.put_all(part)
             except OSError as error:
                 log_.error("group %d: payloads wait for room on the disk: %s", self.group, error)
                 for new in part:
@@ -203,6 +201,19 @@ class GroupReplica:
             self._store.release(self.group, released)
         self.unsettled_records += len(batch)
         self._move(batch[-1][0].offset + 1)
+
+    async def _lacking(self, batch: Sequence[tuple[Record, writes.Write]]) -> dict[int, Wanted]:
+        """What claims name and is not here, by their offsets."""
+        lacking = {}
+        for record, write in batch:
+            match write:
+                case writes.Claim(partition, length, crc32c, holders):
+                    wanted = Wanted(self.group, record.key, partition, length, tuple(holders), crc32c)
+                    if not await self._fetch.is_here(wanted):
+                        lacking[record.offset] = wanted
+                case _:
+                    pass
+        return lacking
 
     def _want(self, blob: bytes, offset: int, wanted: Wanted | None) -> None:
         self._wanted[blob] = (offset, wanted)
@@ -261,13 +272,13 @@ class GroupReplica:
         """One attempt; what does not come now is tried again."""
         if blob not in self._wanted:  # released before it was its turn
             return
-        offset, wanted = self._wanted[blob]
+        offset, wanted = asked = self._wanted[blob]
         try:
             if self._store.is_arriving(self.group, blob):
                 return
             if wanted is None:
                 await self._take_from_log(blob, offset)
-            elif not self._fetch.is_here(wanted):
+            elif not await self._fetch.is_here(wanted):
                 async with self._fetch.claims.turn():
                     await self._fetch.get(wanted, self._sources())
         except OffsetTrimmed:  # what the node lost it wanted again, while the log went on without it: a holder has it
@@ -278,16 +289,17 @@ class GroupReplica:
         except (BlobUnavailable, OSError, LogError) as error:
             log_.debug("blob %s is fetched again: %s", blob.hex(), error)
             return
+        is_right = wanted is None or await self._fetch.is_here(wanted)
         if blob not in self._wanted:  # released while it came
             self._store.release(self.group, [blob])
-        elif self._store.has(self.group, blob) if wanted is None else self._fetch.is_here(wanted):
+        elif is_right and self._wanted[blob] is asked and self._store.has(self.group, blob):  # else it is wanted anew
             del self._wanted[blob]
 
     async def _take_from_log(self, blob: bytes, offset: int) -> None:
         for record in await self._log.read(self._at, offset, records_max=1):
             write = writes.decode(record.value)
             if record.key == blob and isinstance(write, writes.Payload):
-                self._store.put_all([NewBlob(self.group, blob, write.partition, write.data)])
+                await self._store.put_all([NewBlob(self.group, blob, write.partition, write.data)])
 
 
 def _slices(blobs: Sequence[NewBlob]) -> Iterator[list[NewBlob]]:

@@ -2,7 +2,8 @@
 
 Rules: a blob never changes; it is durable when its writer's `commit` returned, or with the next `sync` after `put_all`.
 What `read` returns was verified. Nothing here gives the loop back between what it finds in the index and what it does by
-it, except reads in threads, which look again.
+it, except reads in threads, which look again. What is in memory is read at once; what the disk has to be asked for, in a
+thread of that disk, so that one that is slow or hangs holds no other and not the loop.
 Errors: `BlobMissing`, `BlobExists`, `BlobCorrupt`; `DiskFull` for writes while the store is read-only, other `OSError`s as
 the disk gives them.
 """
@@ -11,6 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from datanode import layout
@@ -23,7 +25,7 @@ from datanode.writer import RecordWriter
 from topics.disk import Disk
 
 __all__ = ["ACTIVE_VOLUMES", "VOLUME_BYTES", "BlobExists", "BlobMissing", "BlobWriter", "DiskFull", "VolumeStore"]
-READ_INLINE_BYTES_MAX = 256 << 10  # below this a hand-over to a thread costs more than the read
+READ_INLINE_BYTES_MAX = 256 << 10  # below this a hand-over to a thread costs more than the read, if that is of memory
 PAGE_BLOBS = 1_000
 DROPPED_AT_ONCE = 200  # blobs: ~2 ms of the loop
 T = TypeVar("T")
@@ -52,6 +54,11 @@ class Held(NamedTuple):
     crc32c: int | None = None  # of the payload, as its checksums tell, where it was asked for and they are sound
 
 
+class Compared(NamedTuple):
+    place: Place
+    is_whole: bool
+
+
 class Usage(NamedTuple):
     volumes: int
     live_bytes: int
@@ -72,6 +79,7 @@ class VolumeStore:
         self._arriving: dict[tuple[int, bytes], BlobWriter] = {}
         self._arriving_bytes = 0
         self._dropped = Counter[int]()  # how often each group was, so that a sync under way stores no position of it
+        self._marking: set[asyncio.Task[None]] = set()  # releases whose records are not in memory
         self.lost = recover(self.volumes, index)
 
     @property
@@ -88,23 +96,49 @@ class VolumeStore:
         hung = [number for number, volume in self.volumes.all.items() if volume.is_hung]
         return f"a sync of volume {hung[0]} has not ended for {SYNC_S_MAX:g} s" if hung else ""
 
-    def put_all(self, blobs: Sequence[NewBlob]) -> None:
-        """Small payloads, not yet synced. A blob that is here whole is left as it is. Raises `DiskFull`."""
-        fresh: dict[tuple[int, bytes], tuple[NewBlob, Place | None]] = {}
+    async def put_all(self, blobs: Sequence[NewBlob]) -> None:
+        """Small payloads, not yet synced. A blob that is here whole is left as it is, and one that is released while it is
+        compared stays so. Raises `DiskFull`."""
+        compared: dict[tuple[int, bytes], Compared] = {}
+        while True:
+            try:
+                lacking = self._lacking(blobs, compared)
+                break
+            except BlockingIOError:
+                here = [(new, place) for new in blobs if (place := self.find(new.group, new.blob)) is not None]
+                compared |= await self.disk.run(partial(self._compare, here))
+        if lacking:
+            self._put(lacking)
+
+    def _compare(self, here: Sequence[tuple[NewBlob, Place]]) -> dict[tuple[int, bytes], Compared]:
+        return {(new.group, new.blob): Compared(place, self._has_whole(new, place)) for new, place in here}
+
+    def _lacking(
+        self, blobs: Sequence[NewBlob], compared: Mapping[tuple[int, bytes], Compared]
+    ) -> list[tuple[NewBlob, Place | None]]:
+        """Those that are not here whole. Raises `BlockingIOError` where neither `compared` nor what is in memory tells."""
+        lacking: dict[tuple[int, bytes], tuple[NewBlob, Place | None]] = {}
         for new in blobs:
-            place = self.index.find(new.group, new.blob)
-            if place is None or not self._has_whole(new, place):
-                fresh[new.group, new.blob] = new, place
-        if not fresh:
-            return
-        records = [layout.record(*new) for new, _ in fresh.values()]
+            known, place = compared.get((new.group, new.blob)), self.index.find(new.group, new.blob)
+            if place is None:
+                is_left = known is not None
+            elif known is not None and known.place == place:
+                is_left = known.is_whole
+            else:
+                is_left = self._has_whole(new, place, is_cached=True)
+            if not is_left:
+                lacking[new.group, new.blob] = new, place
+        return list(lacking.values())
+
+    def _put(self, lacking: Sequence[tuple[NewBlob, Place | None]]) -> None:
+        records = [layout.record(*new) for new, _ in lacking]
         data = b"".join(records)
         self.space.take(len(data))
         with self.space.watched:
             volume = self.volumes.next(len(data))
-            at = volume.append(data, {new.group for new, _ in fresh.values()})
+            at = volume.append(data, {new.group for new, _ in lacking})
         changes = []
-        for (new, old), record in zip(fresh.values(), records, strict=True):
+        for (new, old), record in zip(lacking, records, strict=True):
             changes.append(Change(new.group, new.blob, old, Place(volume.number, at, len(new.data), new.partition)))
             at += len(record)
         self.index.change(changes)
@@ -131,6 +165,7 @@ class VolumeStore:
 
         Raises `BlobMissing`, `BlobCorrupt`, or `ValueError` for bytes outside of it.
         """
+        is_cached = size <= READ_INLINE_BYTES_MAX  # perhaps
         while True:
             place = self.index.find(group, blob)
             volume = self.volumes.all.get(place.volume) if place else None
@@ -139,9 +174,11 @@ class VolumeStore:
             if start < 0 or size < 0 or start + size > place.length:
                 raise ValueError(f"blob {blob.hex()} has {place.length} bytes, not {start + size}")
             try:
-                if size <= READ_INLINE_BYTES_MAX:
-                    return volume.read(blob, place.offset, place.length, start, size, crc32c)
-                return await asyncio.to_thread(_read, volume, blob, place, start, size, crc32c)
+                if is_cached:
+                    return volume.read(blob, place.offset, place.length, start, size, crc32c, is_cached=True)
+                return await self.disk.run(partial(_read, volume, blob, place, start, size, crc32c))
+            except BlockingIOError:
+                is_cached = False
             except (layout.BlobCorrupt, VolumeRetired):
                 if self.index.find(group, blob) == place:
                     raise
@@ -159,10 +196,11 @@ class VolumeStore:
         volume = self.volumes.all.get(place.volume) if place else None
         return volume is not None and volume.has_failed and group in volume.doubtful
 
-    def is_of(self, group: int, blob: bytes, length: int, crc32c: int) -> bool:
-        """Whether a blob is here with these bytes, as far as its checksums tell."""
+    def is_of(self, group: int, blob: bytes, length: int, crc32c: int, *, is_cached: bool = False) -> bool:
+        """Whether a blob is here with these bytes, as far as its checksums tell. With `is_cached` raises `BlockingIOError`
+        where the disk would have to be read."""
         place = self.index.find(group, blob)
-        return place is not None and place.length == length and self._crc32c(blob, place) == crc32c
+        return place is not None and place.length == length and self._crc32c(blob, place, is_cached=is_cached) == crc32c
 
     def blobs(self, group: int, after: bytes = b"", limit: int = PAGE_BLOBS) -> list[Held]:
         """In the order of their ids, above `after`."""
@@ -172,7 +210,7 @@ class VolumeStore:
     async def blobs_checked(self, group: int, after: bytes) -> list[Held]:
         """The same with their checksums."""
         page = self.index.page(group, after, PAGE_BLOBS, group)
-        crcs = await asyncio.to_thread(lambda: [self._crc32c(entry.blob, entry.place) for entry in page])
+        crcs = await self.disk.run(lambda: [self._crc32c(entry.blob, entry.place) for entry in page])
         return [Held(blob, at.length, at.partition, crc) for (_, blob, at), crc in zip(page, crcs, strict=True)]
 
     def groups(self) -> set[int]:
@@ -208,21 +246,23 @@ class VolumeStore:
         """All that was put before the call is durable on return, and with it the groups' positions; but not of the groups
         that are returned: of theirs something is in a volume that could not be synced. Raises `OSError` for the index."""
         positions = positions or {}
+        await self._marked()
         dropped = {group: self._dropped[group] for group in positions}
         settled = {volume: volume.settled for volume in self.volumes.all.values()}
         self.volumes.unsettled_bytes = 0
         unsynced = [volume for volume in settled if not volume.is_synced]
         failed = [volume for volume in await asyncio.gather(*map(self._unsyncable, unsynced)) if volume is not None]
         held_back = set[int]().union(*(volume.doubtful for volume in failed))
-        news = {v.number: at for v, at in settled.items() if self._is_open(v) and v.noted != at and v not in failed}
+        news = {v: at for v, at in settled.items() if self._is_open(v) and v.noted != at and v not in failed}
         stored = {g: at for g, at in positions.items() if self._dropped[g] == dropped[g] and g not in held_back}
-        holes = {v.number: v.hole_bytes for v in settled if self._is_open(v) and v.noted_hole_bytes != v.hole_bytes}
-        self.index.put_synced(news, stored, holes)
-        self.index.sync()
-        for number, at in news.items():
-            self.volumes.all[number].noted = at
-        for number, size in holes.items():
-            self.volumes.all[number].noted_hole_bytes = size
+        holes = {v: v.hole_bytes for v in settled if self._is_open(v) and v.noted_hole_bytes != v.hole_bytes}
+        self.index.put_synced(_by_number(news), stored, _by_number(holes))
+        async with asyncio.timeout(SYNC_S_MAX):
+            await self.disk.run(self.index.sync)
+        for volume, at in news.items():
+            volume.noted = at
+        for volume, size in holes.items():
+            volume.noted_hole_bytes = size
         return held_back
 
     async def _unsyncable(self, volume: Volume) -> Volume | None:
@@ -252,7 +292,7 @@ class VolumeStore:
 
     async def damaged(self, entries: Sequence[Entry]) -> list[Entry]:
         """Of these, those whose records are not whole, header included; not what was moved or released meanwhile."""
-        found = await asyncio.to_thread(self._damaged, entries)
+        found = await self.disk.run(partial(self._damaged, entries))
         return [entry for entry in found if self.index.find(entry.group, entry.blob) == entry.place]
 
     def close(self) -> None:
@@ -272,25 +312,45 @@ class VolumeStore:
         if self._arriving.pop((writer.group, writer.blob), None) is not None:
             self._arriving_bytes -= writer.length
 
-    def _has_whole(self, new: NewBlob, place: Place) -> bool:
-        if place.length != len(new.data) or place.volume not in self.volumes.all:
+    def _has_whole(self, new: NewBlob, place: Place, *, is_cached: bool = False) -> bool:
+        if place.length != len(new.data):
             return False
-        return self.volumes.all[place.volume].has_whole(new.blob, place.offset, place.length)
+        look = partial(Volume.has_whole, blob=new.blob, region=place.offset, length=place.length, is_cached=is_cached)
+        return bool(self._looked_at(place, look))
 
     def _release_old(self, changes: Sequence[Change]) -> None:
         """A power cut may have taken a record that the index has, and the new one may lie where it was: that stays."""
+        cold = []
         for _, blob, old, new in changes:
             if old is None or (new is not None and (new.volume, new.offset) == (old.volume, old.offset)):
                 continue
             if (volume := self.volumes.all.get(old.volume)) is not None:
-                volume.release(old.offset, blob, old.length)
+                try:
+                    volume.release(old.offset, blob, old.length, is_cached=True)
+                except BlockingIOError:
+                    cold.append((volume, blob, old))
+        if cold:
+            task = asyncio.create_task(self._mark(cold))
+            self._marking.add(task)
+            task.add_done_callback(self._marking.discard)
+
+    async def _mark(self, released: Sequence[tuple[Volume, bytes, Place]]) -> None:
+        for (volume, _, _), size in zip(released, await self.disk.run(partial(_mark_all, released)), strict=True):
+            volume.count_mark(size)
+
+    async def _marked(self) -> None:
+        """Releases of before are in the volumes: a start behind positions that are past them would bring them back."""
+        if self._marking and (await asyncio.wait(set(self._marking), timeout=SYNC_S_MAX))[1]:
+            raise TimeoutError(f"what was released could not be marked for {SYNC_S_MAX:g} s")
 
     def _is_open(self, volume: Volume) -> bool:
         return self.volumes.all.get(volume.number) is volume
 
-    def _crc32c(self, blob: bytes, place: Place) -> int | None:
+    def _crc32c(self, blob: bytes, place: Place, *, is_cached: bool = False) -> int | None:
         try:
-            return self._looked_at(place, lambda volume: volume.crc32c(blob, place.offset, place.length))
+            return self._looked_at(
+                place, lambda volume: volume.crc32c(blob, place.offset, place.length, is_cached=is_cached)
+            )
         except layout.BlobCorrupt:
             return None
 
@@ -325,7 +385,7 @@ class BlobWriter:
         self._partition = partition
         with store.space.watched:
             self._volume = store.volumes.next(layout.record_bytes(length))
-            self._record = RecordWriter(self._volume, group, blob, partition, length)
+            self._record = RecordWriter(store.disk, self._volume, group, blob, partition, length)
 
     @property
     def crc32c(self) -> int:
@@ -356,6 +416,21 @@ class BlobWriter:
             self._record.abort()
         finally:
             self._store.arrived(self)
+
+
+def _by_number(found: Mapping[Volume, T]) -> dict[int, T]:
+    return {volume.number: each for volume, each in found.items()}
+
+
+def _mark_all(released: Sequence[tuple[Volume, bytes, Place]]) -> list[int | None]:
+    sizes: list[int | None] = []
+    for volume, blob, place in released:
+        try:
+            with volume.held():
+                sizes.append(volume.mark(place.offset, blob, place.length))
+        except VolumeRetired:
+            sizes.append(None)
+    return sizes
 
 
 def _read(volume: Volume, blob: bytes, place: Place, start: int, size: int, crc32c: int | None) -> bytes:

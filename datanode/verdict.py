@@ -8,6 +8,7 @@ be read in some places: that is damage of records. A verdict ends with what went
 import asyncio
 import logging
 from collections.abc import Callable
+from functools import partial
 
 from datanode.space import is_full
 from topics.disk import Disk, File
@@ -66,7 +67,7 @@ class Verdict:
         self._probing_since_s = asyncio.get_running_loop().time()
         try:
             if file is None:
-                file = await asyncio.to_thread(self._disk.open, PROBE)
+                file = await self._disk.run(partial(self._disk.open, PROBE))
             await file.write_synced(bytes(PROBE_BYTES), 0)
         except OSError as error:
             self.failed("writing", error)

@@ -13,7 +13,7 @@ import errno
 import logging
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from datanode import layout
@@ -85,18 +85,19 @@ class Volume:
         return at
 
     def write_payload(self, data: bytes | bytearray | memoryview, region: int, position: int) -> None:
-        """May run in a thread; `finish`, which counts, comes behind it."""
+        """With the footer behind its end. May run in a thread; `finish`, which counts, comes behind it."""
         self._file.write(data, region + layout.HEADER_BYTES + position)
 
-    async def finish(self, region: int, length: int, footer: bytes) -> None:
+    async def finish(self, region: int) -> None:
         """Durable on return. The region is closed: the index must learn of it before anything else happens."""
-        self._write(footer, region + layout.HEADER_BYTES + length)
+        self._written += 1
         await self.sync()
         self.close_region(region)
 
     def abandon(self, region: int, blob: bytes, length: int) -> None:
+        """Nothing is read: the record there is what was reserved."""
         try:
-            self.release(region, blob, length)
+            self.count_mark(self._mark(region, blob, length))
             self._write(b"\0", region + layout.record_bytes(length) - 1)  # so that the file is as long as it is settled
         finally:
             self.close_region(region)
@@ -105,46 +106,74 @@ class Volume:
         size = self._open_regions.pop(region, 0)
         self._closed_end = max(self._closed_end, region + size)
 
-    def release(self, region: int, blob: bytes, length: int) -> None:
+    def release(self, region: int, blob: bytes, length: int, *, is_cached: bool = False) -> None:
         """Mark the record and give its blocks back to the file system. Where the disk does not take that, the record comes
         back only if the index is lost, as a blob that nobody refers to.
 
         Nothing is touched where that record is not: an index that is ahead of the volume may name bytes of others.
+        With `is_cached`, raises `BlockingIOError` where the disk would have to be read.
         """
-        header = self.header(region)
+        if is_cached:
+            with suppress(layout.BlobUnreadable):  # to write a hole's end its block is read, as at its begin
+                self._bytes(1, region + layout.record_bytes(length) - 1, is_cached=True)
+        self.count_mark(self.mark(region, blob, length, is_cached=is_cached))
+
+    def mark(self, region: int, blob: bytes, length: int, *, is_cached: bool = False) -> int | None:
+        """The same uncounted, as in a thread: bytes that were given back, for `count_mark`; None where nothing was done."""
+        header = self.header(region, is_cached=is_cached)
         if header is None or (header.blob, header.length) != (blob, length):
-            return
+            return None
+        return self._mark(region, blob, length)
+
+    def _mark(self, region: int, blob: bytes, length: int) -> int:
         try:
-            self._write(bytes([layout.RELEASED]), region + layout.STATE_AT)
-            if length >= PUNCH_BYTES_MIN:
-                self._file.punch(region + layout.HEADER_BYTES, length)
-                self.hole_bytes += _whole_blocks(region + layout.HEADER_BYTES, length)
+            self._file.write(bytes([layout.RELEASED]), region + layout.STATE_AT)
+            if length < PUNCH_BYTES_MIN:
+                return 0
+            self._file.punch(region + layout.HEADER_BYTES, length)
         except OSError as error:
             log_.warning("blob %s in volume %d cannot be marked as released: %s", blob.hex(), self.number, error)
+            return 0
+        return _whole_blocks(region + layout.HEADER_BYTES, length)
 
-    def header(self, at: int) -> layout.Header | None:
+    def count_mark(self, hole_bytes: int | None) -> None:
+        if hole_bytes is not None:
+            self._written += 1
+            self.hole_bytes += hole_bytes
+
+    def header(self, at: int, *, is_cached: bool = False) -> layout.Header | None:
         """None where no whole header is, or none that can be read."""
         try:
-            return layout.parse_header(self._bytes(layout.HEADER_BYTES, at))
+            return layout.parse_header(self._bytes(layout.HEADER_BYTES, at, is_cached=is_cached))
         except layout.BlobUnreadable:
             self._has_skipped = True
             return None
 
-    def read(self, blob: bytes, region: int, length: int, start: int, size: int, crc32c: int | None = None) -> bytes:
+    def read(
+        self,
+        blob: bytes,
+        region: int,
+        length: int,
+        start: int,
+        size: int,
+        crc32c: int | None = None,
+        *,
+        is_cached: bool = False,
+    ) -> bytes:
         """`size` bytes of the payload from `start`, verified; of one with this crc32c, where it is given.
 
-        Raises `BlobCorrupt`.
+        Raises `BlobCorrupt`; with `is_cached` also `BlockingIOError`, where the disk would have to be read.
         """
         first = start // layout.BLOCK_BYTES
         last = layout.blocks(start + size)
         from_, to = first * layout.BLOCK_BYTES, min(last * layout.BLOCK_BYTES, length)
         payload_at = region + layout.HEADER_BYTES
         if length <= layout.BLOCK_BYTES:
-            both = self._bytes(length + layout.footer_bytes(length), payload_at)
+            both = self._bytes(length + layout.footer_bytes(length), payload_at, is_cached=is_cached)
             data, foot = both[:length], both[length:]
         else:
-            data = self._bytes(to - from_, payload_at + from_)
-            foot = self._bytes(layout.footer_bytes(length), payload_at + length)
+            data = self._bytes(to - from_, payload_at + from_, is_cached=is_cached)
+            foot = self._bytes(layout.footer_bytes(length), payload_at + length, is_cached=is_cached)
         crcs = layout.parse_footer(blob, foot)
         if len(data) != to - from_ or layout.block_crcs(memoryview(data)) != crcs[first:last]:
             raise layout.BlobCorrupt(f"blob {blob.hex()} in volume {self.number} is damaged")
@@ -152,23 +181,25 @@ class Volume:
             raise layout.BlobCorrupt(f"blob {blob.hex()} in volume {self.number} has other bytes than it is known by")
         return data if len(data) == size else data[start - from_ : start - from_ + size]
 
-    def crc32c(self, blob: bytes, region: int, length: int) -> int:
-        """Of a whole payload, by the checksums of its blocks. Raises `BlobCorrupt` where those are damaged."""
+    def crc32c(self, blob: bytes, region: int, length: int, *, is_cached: bool = False) -> int:
+        """Of a whole payload, by the checksums of its blocks. Raises `BlobCorrupt`; with `is_cached` also
+        `BlockingIOError`."""
         at, size = region + layout.HEADER_BYTES + length, layout.footer_bytes(length)
-        return layout.payload_crc32c(blob, self._bytes(size, at), length)
+        return layout.payload_crc32c(blob, self._bytes(size, at, is_cached=is_cached), length)
 
-    def has_whole(self, blob: bytes, region: int, length: int) -> bool:
-        """Payload and footer; what they are of is known from elsewhere."""
+    def has_whole(self, blob: bytes, region: int, length: int, *, is_cached: bool = False) -> bool:
+        """Payload and footer; what they are of is known from elsewhere. With `is_cached` raises `BlockingIOError`,
+        where the disk would have to be read."""
         try:
-            self.check(blob, region, length)
+            self.check(blob, region, length, is_cached=is_cached)
         except layout.BlobCorrupt:
             return False
         return True
 
-    def check(self, blob: bytes, region: int, length: int) -> None:
+    def check(self, blob: bytes, region: int, length: int, *, is_cached: bool = False) -> None:
         """The same. Raises `BlobCorrupt`: `BlobUnreadable` where it may be whole, and the disk does not give it."""
         for start in range(0, max(length, 1), PIECE_BYTES):
-            self.read(blob, region, length, start, min(PIECE_BYTES, length - start))
+            self.read(blob, region, length, start, min(PIECE_BYTES, length - start), is_cached=is_cached)
 
     def has_live(self, blob: bytes, region: int, length: int) -> bool:
         """A whole record, its header too, that is not released."""
@@ -296,10 +327,12 @@ class Volume:
     def _hangs(self) -> None:
         self.is_hung = True
 
-    def _bytes(self, size: int, at: int) -> bytes:
+    def _bytes(self, size: int, at: int, *, is_cached: bool = False) -> bytes:
         """Raises `BlobUnreadable`."""
         try:
-            return self._file.read(size, at)
+            return self._file.read_cached(size, at) if is_cached else self._file.read(size, at)
+        except BlockingIOError:
+            raise
         except OSError as error:
             if error.errno == errno.EBADF:  # closed: no fault of the disk
                 raise

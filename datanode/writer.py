@@ -1,9 +1,10 @@
 """Records that are written in pieces: the bytes and checksums of one region of a volume."""
 
-import asyncio
+from functools import partial
 
 from datanode import layout
 from datanode.volume import Volume
+from topics.disk import Disk
 
 FLUSH_BYTES = 512 << 10  # a hand-over to a thread costs more than writing less
 
@@ -11,7 +12,8 @@ FLUSH_BYTES = 512 << 10  # a hand-over to a thread costs more than writing less
 class RecordWriter:
     """A record of a known length; `commit` or `abort` ends it."""
 
-    def __init__(self, volume: Volume, group: int, blob: bytes, partition: int, length: int) -> None:
+    def __init__(self, disk: Disk, volume: Volume, group: int, blob: bytes, partition: int, length: int) -> None:
+        self._disk = disk
         self._volume = volume
         self._blob = blob
         self._length = length
@@ -31,26 +33,29 @@ class RecordWriter:
 
         Raises `ValueError` where the length is not what was announced.
         """
-        await self._flush(len(self._pending))
-        if self._position != self._length:
-            raise ValueError(f"{self._position} bytes of {self._length} arrived")
+        arrived = self._position + len(self._pending)
+        if arrived < self._length:
+            raise ValueError(f"{arrived} bytes of {self._length} arrived")
+        await self._flush(len(self._pending), is_last=True)
         self.crc32c = layout.combined_crc32c(self._crcs, self._length)
-        await self._volume.finish(self._region, self._length, layout.footer(self._blob, self._crcs))
+        await self._volume.finish(self._region)
         return self._region
 
     def abort(self) -> None:
         """Give the space back."""
         self._volume.abandon(self._region, self._blob, self._length)
 
-    async def _flush(self, size: int) -> None:
+    async def _flush(self, size: int, *, is_last: bool = False) -> None:
         data, self._pending = self._pending, self._pending[size:]  # most is not copied
         del data[size:]
         if self._position + size > self._length:
             raise ValueError("more bytes than announced")
         position, self._position = self._position, self._position + size
-        await asyncio.to_thread(self._write_out, data, position)
+        await self._disk.run(partial(self._write_out, data, position, is_last=is_last))
 
-    def _write_out(self, data: bytearray, position: int) -> None:
+    def _write_out(self, data: bytearray, position: int, *, is_last: bool) -> None:
         self._crcs += layout.block_crcs(memoryview(data))
+        if is_last:
+            data += layout.footer(self._blob, self._crcs)
         with self._volume.held():
             self._volume.write_payload(data, self._region, position)

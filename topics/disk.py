@@ -8,22 +8,29 @@ Errors: `OSError`, as the operating system gives it.
 
 import asyncio
 import ctypes
+import errno
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from topics.threads import Threads
+
 KEEP_SIZE_PUNCH_HOLE = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, linux/falloc.h
 STAT_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own blocks are
 SYNC_THREADS = 4  # the journal's and a few volumes' syncs at once
+CALL_THREADS = 8  # so many calls at once keep a disk busy
 T = TypeVar("T")
 
 
 class File(Protocol):
     def read(self, size: int, at: int) -> bytes:
         """Up to `size` bytes from `at`; shorter only at the end of the file."""
+        ...
+
+    def read_cached(self, size: int, at: int) -> bytes:
+        """The same of what is in memory. Raises `BlockingIOError` where the disk may have to be asked."""
         ...
 
     def write(self, data: bytes | bytearray | memoryview, at: int) -> None: ...
@@ -86,9 +93,10 @@ class Disk(Protocol):
 
 
 class OsFile:
-    def __init__(self, path: Path, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, path: Path, threads: Threads) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._threads = threads
+        self._tells_cached = True
 
     def read(self, size: int, at: int) -> bytes:
         data = os.pread(self._fd, size, at)
@@ -99,6 +107,24 @@ class OsFile:
             data = os.pread(self._fd, left, at + size - left)
             pieces.append(data)
         return b"".join(pieces)
+
+    def read_cached(self, size: int, at: int) -> bytes:
+        """Some file systems cannot tell: most of these are in memory themselves."""
+        if not self._tells_cached:
+            return self.read(size, at)
+        data = bytearray(size)
+        try:
+            found = os.preadv(self._fd, [data], at, os.RWF_NOWAIT)
+            if found == size:
+                return bytes(data)
+            if found and os.preadv(self._fd, (bytearray(1),), at + found, os.RWF_NOWAIT):
+                raise BlockingIOError(errno.EAGAIN, "a part of it is not in memory")
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            self._tells_cached = False
+            return self.read(size, at)
+        return bytes(data[:found])  # the file ends there
 
     def write(self, data: bytes | bytearray | memoryview, at: int) -> None:
         _write_all(self._fd, data, at, 0)
@@ -130,13 +156,14 @@ class OsFile:
 class OsDisk:
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._threads = ThreadPoolExecutor(SYNC_THREADS, thread_name_prefix="disk")
+        self._syncs = Threads(SYNC_THREADS, "syncs")
+        self._calls = Threads(CALL_THREADS, "calls of a disk")
         root.mkdir(parents=True, exist_ok=True)
 
     def open(self, path: str) -> OsFile:
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        return OsFile(target, self._threads)
+        return OsFile(target, self._syncs)
 
     def names(self, folder: str) -> list[str]:
         try:
@@ -175,10 +202,11 @@ class OsDisk:
         return found.f_blocks * found.f_frsize
 
     async def run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await asyncio.get_running_loop().run_in_executor(self._calls, work)
 
     def close(self) -> None:
-        self._threads.shutdown()
+        for threads in (self._syncs, self._calls):
+            threads.shutdown(cancel_futures=True)
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

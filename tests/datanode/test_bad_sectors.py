@@ -12,7 +12,7 @@ from datanode.compaction import Compactor
 from datanode.index import BlobIndex
 from datanode.scrub import Scrubber
 from datanode.store import NewBlob, VolumeStore
-from tests.datanode.stores import blob, names, opened, put, put_large, read
+from tests.datanode.stores import blob, names, opened, put, put_all, put_large, read
 from tests.disks.faulty import FaultyDisk
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.table import MemoryTable
@@ -104,7 +104,7 @@ def in_memory(count: int) -> tuple[FaultyDisk, dict[int, bytes], VolumeStore]:
     store = VolumeStore(disk, BlobIndex(MemoryTable()), volume_bytes=VOLUME_BYTES, reserve_bytes=0)
     data = {number: rng.randbytes(rng.choice([100, 3_000, 20_000])) for number in range(count)}
     for number, each in data.items():
-        store.put_all([NewBlob(0, blob(number), 3, each)])
+        put_all(store, [NewBlob(0, blob(number), 3, each)])
     asyncio.run(store.sync())
     return disk, data, store
 

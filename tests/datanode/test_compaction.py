@@ -23,6 +23,7 @@ from tests.datanode.stores import (
     names,
     opened,
     put,
+    put_all,
     put_large,
     read,
     volume_of,
@@ -235,7 +236,7 @@ def _crash_after(steps: int, with_index: bool) -> bool:
     payloads = {(number % 2, blob(number)): rng.randbytes(rng.choice((100, 1_000, 4_000))) for number in range(100)}
     payloads[1, blob(281)] = rng.randbytes(290_000)
     for (group, name), data in payloads.items():
-        store.put_all([NewBlob(group, name, 3, data)])
+        put_all(store, [NewBlob(group, name, 3, data)])
     for group, name in [name for name in payloads if rng.random() < 0.5]:
         store.release(group, [name])
         del payloads[group, name]

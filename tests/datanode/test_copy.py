@@ -13,7 +13,7 @@ from datanode.replica import GroupReplica
 from datanode.store import NewBlob
 from datanode.turns import Turns
 from tests.datanode.bench import OWN, Bench, bench, payload, ref, release
-from tests.datanode.stores import blob, names
+from tests.datanode.stores import blob, names, put_all
 from topics import writes
 from topics.log import Entry
 from topics.placement import Group
@@ -194,7 +194,7 @@ def test_what_came_damaged_ahead_of_a_claim_that_was_missed_is_fetched_anew() ->
     async def case(made: Bench) -> None:
         hold(made, "p", 1, 2)
         for number, data in ((1, b"data of 1"), (2, b"DATA of 2")):
-            made.store.put_all([NewBlob(0, blob(number), 3, data)])
+            put_all(made.store, [NewBlob(0, blob(number), 3, data)])
         async with copying(made) as (copy, _):
             await copy.run()
             assert await made.has(2, b"data of 2")

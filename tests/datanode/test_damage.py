@@ -15,7 +15,19 @@ from datanode.compaction import Compactor
 from datanode.index import BlobIndex
 from datanode.scrub import Scrubber
 from datanode.store import NewBlob, VolumeStore
-from tests.datanode.stores import VOLUME_BYTES, Payloads, blob, failing, names, opened, put, read, volume_of, volumes
+from tests.datanode.stores import (
+    VOLUME_BYTES,
+    Payloads,
+    blob,
+    failing,
+    names,
+    opened,
+    put,
+    put_all,
+    read,
+    volume_of,
+    volumes,
+)
 from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.table import MemoryTable
@@ -30,7 +42,7 @@ def small_store(rng: random.Random) -> tuple[SimulatedDisk, MemoryTable, Payload
     for number in range(30):
         name, size = (number % 3, blob(number)), rng.choice([0, 1, 100, 3_000, 20_000])
         payloads[name] = rng.randbytes(size) if number != 7 else rng.randbytes(150_000)
-        store.put_all([NewBlob(*name, 3, payloads[name])])
+        put_all(store, [NewBlob(*name, 3, payloads[name])])
     for number in (2, 11, 20):
         store.release(number % 3, [blob(number)])
         del payloads[number % 3, blob(number)]
@@ -68,7 +80,7 @@ def test_a_flipped_bit_anywhere_costs_one_blob_at_most(index: Callable[[MemoryTa
             failed |= failing(store, payloads)
             assert len(failed) <= 1, (seed, opening, failed)
             assert store.lost == {}
-            store.put_all([NewBlob(9, blob(1_000 + opening), 3, rng.randbytes(5_000))])  # over nothing that is live
+            put_all(store, [NewBlob(9, blob(1_000 + opening), 3, rng.randbytes(5_000))])  # over nothing that is live
             asyncio.run(store.sync())
         seen += len(failed)
     assert seen > FLIPS // 2  # the bits that were flipped are of live records mostly
@@ -112,7 +124,7 @@ def test_a_flipped_bit_is_not_served_by_an_open_store() -> None:
 def test_a_file_that_lost_its_end_is_told_of_once(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
         for number in range(1, 41):
-            store.put_all([NewBlob(number % 2, blob(number), 3, bytes([number]) * 10_000)])
+            put_all(store, [NewBlob(number % 2, blob(number), 3, bytes([number]) * 10_000)])
         asyncio.run(store.sync())
     path = volume_of(tmp_path, 1)
     held = [number for number in range(1, 41) if volume_of(tmp_path, number) == path]
@@ -206,7 +218,7 @@ def test_of_two_records_none_is_given_up_before_the_other_is_synced() -> None:
     for seed in range(50):
         disk = SimulatedDisk(random.Random(seed))
         store = VolumeStore(disk, BlobIndex(MemoryTable()))
-        store.put_all([NewBlob(4, blob(1), 3, bytes(5_000))])
+        put_all(store, [NewBlob(4, blob(1), 3, bytes(5_000))])
         other = store.volumes.next(1)
         other.append(layout.record(4, blob(1), 3, bytes(5_000)), [4])
         other.sync_now()

@@ -10,7 +10,7 @@ from datanode.fetch import WINDOW_BYTES, Fetch, Wanted
 from datanode.node import BlobUnavailable
 from datanode.store import NewBlob
 from tests.datanode.bench import OWN, PARTITION, Bench, bench, ref
-from tests.datanode.stores import blob, names
+from tests.datanode.stores import blob, names, put_all
 
 DATA = bytes(range(256)) * 10_000  # three windows
 
@@ -170,9 +170,9 @@ def test_small_blobs_come_many_with_each_answer_and_are_put_at_once(monkeypatch:
         placed(made)
         puts, honest = list[int](), made.store.put_all
 
-        def put_all(blobs: Sequence[NewBlob]) -> None:
+        async def put_all(blobs: Sequence[NewBlob]) -> None:
             puts.append(len(blobs))
-            honest(blobs)
+            await honest(blobs)
 
         monkeypatch.setattr(made.store, "put_all", put_all)
         give(made, "p", *range(600))
@@ -219,7 +219,7 @@ def test_a_small_blob_with_other_bytes_is_replaced() -> None:
     async def case(made: Bench) -> None:
         placed(made)
         give(made, "p", 1, 2)
-        made.store.put_all([NewBlob(0, blob(1), PARTITION, b"DATA 0001")])
+        put_all(made.store, [NewBlob(0, blob(1), PARTITION, b"DATA 0001")])
         assert await made.fetch.lacking(small(1, 2)) == small(1, 2)
         assert await made.fetch.get_all(small(1, 2), ["p"]) == []
         assert await made.has(1, b"data 0001")

@@ -8,6 +8,7 @@ from datanode.orphans import BATCH, sweep
 from datanode.replica import GroupReplica
 from datanode.store import NewBlob
 from tests.datanode.bench import OWN, Bench, bench, claim
+from tests.datanode.stores import put_all
 from tests.virtual import START_S, now_ms
 from topics import writes
 from topics.commands import ReleaseOrphans
@@ -26,7 +27,7 @@ def minted(age_s: float, number: int = 0) -> bytes:
 
 
 def put(made: Bench, *blobs: bytes, group: int = 0, partition: int = 3) -> None:
-    made.store.put_all([NewBlob(group, blob, partition, b"x") for blob in blobs])
+    put_all(made.store, [NewBlob(group, blob, partition, b"x") for blob in blobs])
 
 
 @asynccontextmanager

@@ -9,11 +9,13 @@ import pytest
 from datanode.replica import SLICE_BYTES, GroupReplica
 from datanode.store import NewBlob
 from tests.datanode.bench import OWN, PARTITION, Bench, bench, claim, payload, ref, release
-from tests.datanode.stores import blob, names
+from tests.datanode.stores import blob, names, put
 from topics.log import UnknownRecord
 from topics.spec import TopicPartition
 
 AT = TopicPartition("writes", 0)
+
+CLAIM_COSTS = 3  # times that the disk is waited for: to write it, to sync it, to compare it
 
 
 @asynccontextmanager
@@ -271,10 +273,10 @@ def test_very_many_bytes_at_once_go_into_the_volumes_by_and_by(monkeypatch: pyte
         honest, sizes, turns = made.store.put_all, list[int](), list[int]()
         turn = 0
 
-        def put_all(blobs: Sequence[NewBlob]) -> None:
+        async def put_all(blobs: Sequence[NewBlob]) -> None:
             sizes.append(sum(len(each.data) for each in blobs))
             turns.append(turn)
-            honest(blobs)
+            await honest(blobs)
 
         async def others() -> None:
             nonlocal turn
@@ -292,5 +294,53 @@ def test_very_many_bytes_at_once_go_into_the_volumes_by_and_by(monkeypatch: pyte
         assert (sum(sizes), max(sizes) <= SLICE_BYTES) == (200 * len(data), True)
         assert len(set(turns)) == len(turns)  # others had their turn between any two
         assert len(names(made.store)) == 200
+
+    bench(case)
+
+
+@pytest.mark.parametrize("is_cold", [False, True])
+def test_a_claim_is_compared_wherever_the_blob_is(is_cold: bool) -> None:
+    async def case(made: Bench) -> None:
+        made.faults.is_cold = is_cold
+        async with following(made) as replica:
+            end = await made.writes(payload(1, b"whole"), payload(2, b"other"), payload(3, b"gone"))
+            await replica.reached(end - 1)
+            waits = made.faults.waits
+            end = await made.writes(claim(1, b"whole"), claim(2, b"right"), claim(3, b"gone"), release(3))
+            await replica.reached(end - 1)
+            assert [replica.wants(blob(number)) for number in (1, 2, 3)] == [False, True, False]
+            assert names(made.store) == [blob(1), blob(2)]
+            assert (made.faults.waits > waits) is is_cold
+
+    bench(case)
+
+
+@pytest.mark.parametrize("waits", range(CLAIM_COSTS))
+@pytest.mark.parametrize("again", ["", "claimed", "other bytes"])
+@pytest.mark.parametrize("is_mute", [False, True])
+def test_a_release_ends_the_fetch_however_long_the_disk_takes(waits: int, again: str, is_mute: bool) -> None:
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"])
+        made.peers["p"].has(ref(1), b"large")
+        made.faults.is_cold = True
+        async with following(made) as replica:
+            made.faults.is_mute = is_mute
+            made.faults.hangs_after = made.faults.waits + waits
+            await made.writes(claim(1, b"large", "p"))
+            await asyncio.sleep(1)
+            assert (replica.wants(blob(1)), made.faults.waits) == (True, waits + 1)
+            await replica.reached(await made.writes(release(1)) - 1)
+            if again:
+                await replica.reached(await made.writes(claim(1, b"large", "p")) - 1)
+                made.peers["p"].late.add(blob(1))
+            if again == "other bytes" and not made.store.is_arriving(0, blob(1)):
+                put(made.store, 1, b"LARGE")
+            made.faults.go_on()
+            await asyncio.sleep(1)
+            assert replica.wants(blob(1)) is bool(again)
+            assert not await made.has(1, b"large")
+            made.peers["p"].late.clear()
+            await asyncio.sleep(1)
+            assert (await made.has(1, b"large"), replica.wants(blob(1))) == (bool(again), False)
 
     bench(case)

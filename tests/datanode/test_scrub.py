@@ -9,7 +9,7 @@ from datanode import layout
 from datanode.index import BlobIndex
 from datanode.scrub import Scrubber
 from datanode.store import NewBlob, VolumeStore
-from tests.datanode.stores import blob, opened, put, put_large, read, volume_of
+from tests.datanode.stores import blob, opened, put, put_all, put_large, read, volume_of
 from tests.flips import flip
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
@@ -44,7 +44,7 @@ def test_damage_anywhere_in_a_live_record_is_told(tmp_path: Path) -> None:
 def in_memory(count: int, size: int) -> tuple[VolumeStore, SimulatedLoop]:
     rng = random.Random(1)
     store = VolumeStore(SimulatedDisk(rng), BlobIndex(MemoryTable()), volume_bytes=1 << 20, reserve_bytes=0)
-    store.put_all([NewBlob(number % 3, blob(number), 3, rng.randbytes(size)) for number in range(count)])
+    put_all(store, [NewBlob(number % 3, blob(number), 3, rng.randbytes(size)) for number in range(count)])
     return store, SimulatedLoop(rng, 0.0)
 
 

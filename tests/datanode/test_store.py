@@ -19,6 +19,7 @@ from tests.datanode.stores import (
     names,
     opened,
     put,
+    put_all,
     put_large,
     read,
     volume_of,
@@ -181,7 +182,7 @@ def test_a_dropped_group_leaves_nothing(tmp_path: Path) -> None:
 
     with opened(tmp_path) as store:
         for number in range(500):
-            store.put_all([NewBlob(group, blob(number), 3, bytes(10)) for group in (1, 2)])
+            put_all(store, [NewBlob(group, blob(number), 3, bytes(10)) for group in (1, 2)])
         asyncio.run(drop(store))
         assert store.groups() == {2}
         asyncio.run(store.sync())
@@ -278,6 +279,6 @@ def test_records_of_version_1_stay_readable(tmp_path: Path) -> None:
 
 def test_a_blob_twice_in_one_batch_is_stored_once(tmp_path: Path) -> None:
     with opened(tmp_path) as store:
-        store.put_all([NewBlob(0, blob(1), 3, b"same")] * 3)
+        put_all(store, [NewBlob(0, blob(1), 3, b"same")] * 3)
         assert store.usage().live_bytes == layout.record_bytes(4)
         assert sum(path.stat().st_size for path in volumes(tmp_path)) == layout.record_bytes(4)

@@ -3,7 +3,8 @@
 Rules: an operation that fails has done nothing, but a write, which may have been done in part. A sync that fails has lost
 what it was to cover, as Linux does: a later one says that all is well. Closing always goes well; a closed file refuses
 everything, for the operating system may have given its number to another by then. Only what is awaited can hang or be slow;
-`stood_still` has what was called on the loop where the disk hung, of the files that nobody may call so.
+`stood_still` has what was called on the loop where the disk hung, of the files that nobody may call so, or of
+what is not in memory.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import TypeVar
 from topics.disk import Disk, File
 
 SECTOR_BYTES = 4096
+OF_THE_VOLUMES = "volumes"
 OF_THE_LOG = ("journal", "archive", "log.json", "mirror.json")  # never to be called on the loop
 T = TypeVar("T")
 Data = bytes | bytearray | memoryview
@@ -28,9 +30,11 @@ class FaultyDisk:
     `left`           how many operations go well before one fails, half done and with `left_errno`; None where none does
     `sync_errno`     how the next sync of a file fails; None where it does not
     `room_bytes`     how many more may be written; a write beyond is done as far as it goes, and there is no space left
+    `is_cold`        nothing of the volumes is in memory: each read asks the disk
     `slow_s`         what each synced write and each sync takes longer
     `hangs_after`    how many synced writes, syncs and runs go well before it hangs; None where it does not
     `hang`, `go_on`  from the one to the other synced writes, syncs and what is run do not end
+    `is_mute`        what is run hangs behind its end: it is done, and nobody hears of it
     `when_raised`    is told the number of each error
     """
 
@@ -44,9 +48,11 @@ class FaultyDisk:
         self.sync_errno: int | None = None
         self.syncs_failed = 0
         self.room_bytes: int | None = None
+        self.is_cold = False
         self.slow_s = 0.0
         self.when_raised: Callable[[int], None] = lambda number: None
         self.hangs_after: int | None = None
+        self.is_mute = False
         self.waits = 0  # that there were
         self.stood_still: list[str] = []
         self._is_running = False
@@ -57,6 +63,7 @@ class FaultyDisk:
         """All knobs as they were."""
         self.bad.clear()
         self.is_broken, self.left, self.sync_errno, self.room_bytes, self.slow_s = False, None, None, None, 0.0
+        self.is_cold = self.is_mute = False
         self.go_on()
 
     def break_sector(self, path: str, at: int) -> None:
@@ -73,7 +80,11 @@ class FaultyDisk:
     @property
     def is_well(self) -> bool:
         """Whether it takes and syncs what comes; some sectors may be bad, or one operation may fail."""
-        return not self.is_broken and self._may_go_on.is_set()
+        return not self.is_broken and not self.hangs
+
+    @property
+    def hangs(self) -> bool:
+        return not self._may_go_on.is_set()
 
     # the port
 
@@ -118,7 +129,8 @@ class FaultyDisk:
         return self.inner.total_bytes()
 
     async def run(self, work: Callable[[], T]) -> T:
-        await self.waited()
+        if not self.is_mute:
+            await self.waited()
 
         def called() -> T:
             self._is_running = True
@@ -127,7 +139,10 @@ class FaultyDisk:
             finally:
                 self._is_running = False
 
-        return await self.inner.run(called)
+        found = await self.inner.run(called)
+        if self.is_mute:
+            await self.waited()
+        return found
 
     def close(self) -> None:
         self.inner.close()
@@ -140,7 +155,8 @@ class FaultyDisk:
             raise self.error(self.broken_errno)
 
     def called(self, what: str, path: str) -> None:
-        if not self._may_go_on.is_set() and not self._is_running and path.startswith(OF_THE_LOG):
+        is_awaited = path.startswith(OF_THE_LOG) or (self.is_cold and what == "read" and path.startswith(OF_THE_VOLUMES))
+        if is_awaited and not self._may_go_on.is_set() and not self._is_running:
             self.stood_still.append(f"{what} {path}")
 
     def spend(self) -> None:
@@ -197,6 +213,13 @@ class FaultyFile:
             if any((self._path, number) in self._disk.bad for number in _sectors(at, end)):
                 raise self._disk.error(errno.EIO)
         return self._inner.read(size, at)
+
+    def read_cached(self, size: int, at: int) -> bytes:
+        if self._disk.is_cold:
+            self._open()
+            self._disk.check()
+            raise BlockingIOError(errno.EAGAIN, "not in memory (by the test's wish)")
+        return self.read(size, at)
 
     def write(self, data: Data, at: int) -> None:
         self._disk.called("write", self._path)

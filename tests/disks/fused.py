@@ -35,6 +35,10 @@ class FusedFile:
         self._fuse.spend()
         return self._file.read(size, at)
 
+    def read_cached(self, size: int, at: int) -> bytes:
+        self._fuse.spend()
+        return self._file.read_cached(size, at)
+
     def write(self, data: Data, at: int) -> None:
         self._fuse.spend()
         self._file.write(data, at)

@@ -57,6 +57,9 @@ class PowerFile:
     def read(self, size: int, at: int) -> bytes:
         return self._live.read(size, at)
 
+    def read_cached(self, size: int, at: int) -> bytes:
+        return self._live.read_cached(size, at)
+
     def write(self, data: bytes | bytearray | memoryview, at: int) -> None:
         self._note(at, len(data))
         self._live.write(data, at)
@@ -135,7 +138,7 @@ class PowerDisk:
         self.stable.store(path, data)
 
     async def run(self, work: Callable[[], T]) -> T:
-        return work()
+        return await self.live.run(work)
 
     def remove(self, path: str) -> None:
         self.live.remove(path)

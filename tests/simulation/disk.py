@@ -28,6 +28,9 @@ class SimulatedFile:
     def read(self, size: int, at: int) -> bytes:
         return bytes(self.data[at : at + size])
 
+    def read_cached(self, size: int, at: int) -> bytes:
+        return self.read(size, at)
+
     def write(self, data: bytes | bytearray | memoryview, at: int) -> None:
         if self._disk.is_frozen:
             return

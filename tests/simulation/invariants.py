@@ -98,7 +98,8 @@ class StoreServes(InvariantBroken):
 
 
 class NobodyStandsStill(InvariantBroken):
-    """While a disk hangs, a process calls its log there only where it can go on without an answer."""
+    """While a disk hangs, a process calls its log there, and reads there what is not in memory, only where it can go on
+    without an answer."""
 
 
 class NodesFailAsTheySay(InvariantBroken):

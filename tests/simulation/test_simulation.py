@@ -61,6 +61,7 @@ REACHED = {
         "raised EIO",
         "raised ENOSPC",
         "volume that cannot be synced",
+        "disk hangs, cold",
         "node out for its disk",
         "large blob compacted",
     ],

@@ -24,6 +24,7 @@ from tests.simulation.invariants import (
     FailedDisksAreOut,
     FullNodesTakeNothing,
     HoldersHaveAll,
+    NobodyStandsStill,
     ReplicasConverge,
     SettlingGoesOn,
     StartsTakeLittleMemory,
@@ -69,14 +70,16 @@ def release_leaves_what_is_wanted(patch: Patch, world: object) -> None:
 
 
 def read_without_verification(patch: Patch, world: object) -> None:
-    def read(volume: Volume, blob: bytes, region: int, length: int, start: int, size: int, *_: object) -> bytes:
+    def read(
+        volume: Volume, blob: bytes, region: int, length: int, start: int, size: int, *_: object, **__: object
+    ) -> bytes:
         return volume._file.read(size, region + layout.HEADER_BYTES + start).ljust(size, b"\0")
 
     patch.setattr(Volume, "read", read)
 
 
 def claim_without_verification(patch: Patch, world: object) -> None:
-    patch.setattr(store.VolumeStore, "is_of", lambda volumes, group, blob, length, crc: volumes.has(group, blob))
+    patch.setattr(store.VolumeStore, "is_of", lambda volumes, group, blob, *_, **__: volumes.has(group, blob))
 
 
 def referred_blobs_are_orphans(patch: Patch, world: object) -> None:
@@ -133,7 +136,12 @@ def nobody_audits(patch: Patch, world: object) -> None:
 
 
 def one_bad_sector_ends_the_work(patch: Patch, world: object) -> None:
-    patch.setattr(Volume, "_bytes", lambda volume, size, at: volume._file.read(size, at))
+    patch.setattr(Volume, "_bytes", lambda volume, size, at, **_: volume._file.read(size, at))
+
+
+def what_is_not_in_memory_is_read_on_the_loop(patch: Patch, world: object) -> None:
+    honest = Volume._bytes
+    patch.setattr(Volume, "_bytes", lambda volume, size, at, **_: honest(volume, size, at))
 
 
 def failed_disks_are_not_told(patch: Patch, world: object) -> None:
@@ -218,6 +226,7 @@ PLANTS = [
     Plant(no_brakes, BrakesHold),
     Plant(wrong_clocks_are_not_heard, WellNodesAreUp),
     Plant(one_bad_sector_ends_the_work, ReplicasConverge),
+    Plant(what_is_not_in_memory_is_read_on_the_loop, NobodyStandsStill),
     Plant(failed_disks_are_not_told, FailedDisksAreOut),
     Plant(a_replica_that_failed_stays_ended, ReplicasConverge),
     Plant(one_volume_that_cannot_be_synced_stops_all, SettlingGoesOn),

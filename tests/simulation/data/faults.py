@@ -27,6 +27,7 @@ BETWEEN_S = 2.5
 AWAY_S, LONG_AWAY_S = 5.0, 16.0  # the second: longer than it takes to be out
 UNHEARD_S_MAX = 2.5  # of a node that may be away once more without being out
 LEFT_BYTES = 48 << 10  # on a disk that is full
+COLD = 0.5  # of disks that hang: how many give only what is in memory, and how many tell nobody what they did
 HUNG_S = 2.5  # shorter than it takes to be out for it
 BROKEN_S = 5.5  # longer
 RETIRED_S = 60.0
@@ -140,6 +141,7 @@ class Faults:
             host.disk.capacity_bytes = ROOM_BYTES
             host.faults.is_broken, host.faults.left, host.faults.sync_errno = False, None, None
             host.faults.go_on()
+            host.faults.is_cold = host.faults.is_mute = False
             host.table.fails = False
             host.clock_off_s = 0.0
         for each in self._everybody():
@@ -281,12 +283,13 @@ class Faults:
             self._in.note("sectors that cannot be read")
 
     async def _hang(self) -> None:
-        """A disk syncs nothing for a while."""
+        """A disk syncs nothing for a while, and may give only what is in memory, if that."""
         host = self._rng.choice(self._in.hosts)
         seconds = self._rng.random() * (2 * HUNG_S if await self._may_lose(host) else HUNG_S)  # out, or not
         host.faults.hang()
+        host.faults.is_cold, host.faults.is_mute = self._rng.random() < COLD, self._rng.random() < COLD
         self._loop.in_world(seconds, host.faults.go_on)
-        self._in.note("disk hangs")
+        self._in.note("disk hangs, cold" if host.faults.is_cold else "disk hangs")
 
     async def _lose_index(self) -> None:
         if (host := await self._well()) is not None and await self._may_lose(host):

@@ -129,6 +129,7 @@ class Host:
         index = BlobIndex(self.table)
         store = VolumeStore(self.faults, index, volume_bytes=VOLUME_BYTES, reserve_bytes=RESERVE_BYTES)
         self.rows_at_start = self.table.rows_max
+        self.faults.stood_still.clear()  # nobody is served, yet
         return store
 
     async def _guarded(self, work: Callable[[], Awaitable[None]]) -> None:

@@ -15,6 +15,7 @@ from tests.simulation.data.owner import PARTITION, Owner
 from tests.simulation.invariants import (
     FailedDisksAreOut,
     HoldersHaveAll,
+    NobodyStandsStill,
     SettlingGoesOn,
     StartsTakeLittleMemory,
     WritesStandOnAQuorum,
@@ -56,6 +57,10 @@ class Watch:
             self._check_failed_disks()
             for host in self._in.hosts:
                 self._check_settling(host)
+                if host.faults.stood_still:
+                    raise NobodyStandsStill(
+                        f"{host.name} called a disk that hung on the loop: {host.faults.stood_still[0]}"
+                    )
                 if host.rows_at_start > ROWS_AT_START_MAX:
                     raise StartsTakeLittleMemory(f"{host.name} wrote {host.rows_at_start} rows at once")
 
@@ -101,7 +106,7 @@ class Watch:
     def _check_failed_disks(self) -> None:
         now_s, placement = asyncio.get_running_loop().time(), self._in.owner.placement()
         for host in self._in.hosts:
-            if not host.faults.is_broken or not _lives(host):
+            if not host.faults.is_broken or host.faults.hangs or not _lives(host):  # while it hangs, that is what is told
                 self._failing_since_s[host.name] = now_s
             elif self._in.weather.is_bad:
                 self._failing_since_s[host.name] = now_s + WORD_S
