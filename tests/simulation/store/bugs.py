@@ -1,5 +1,6 @@
 """Bugs planted into the store, each of which the simulation must catch: proof that its invariants can fail."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,9 +14,10 @@ from datanode.store import VolumeStore
 from datanode.volume import PUNCH_BYTES_MIN, SECTOR_BYTES, Volume
 from gateway.open_reads import OpenReads
 from processors.batch import Batch
-from processors.machine import decide, tables
+from processors.machine import apply, decide, tables
 from processors.machine.decide import Context, Outcome
 from processors.machine.rejection import Rejected
+from processors.machine.tables import Cut, Dropped
 from processors.memory import MemoryView
 from processors.reads import ViewReads
 from processors.runtime import PartitionRuntime
@@ -44,11 +46,13 @@ from topics.copies import Copy
 from topics.embedded import EmbeddedLog
 from topics.events import Claimed, Decision
 from topics.generation import Found, Standing
-from topics.journal import Journal
+from topics.journal import Checkpoint, Journal, Segment
 from topics.log import Entry
 from topics.log_disk import LogDisk
 from topics.mirror import MirroredFile
+from topics.objects import Extent
 from topics.reader import ReaderState
+from topics.replies import Reply
 from topics.scrub import LogScrub
 from topics.spec import TopicPartition
 
@@ -360,6 +364,56 @@ def bucket_read_at_each_write(patch: Patch, world: World) -> None:
     patch.setattr(decide, "_put_object", put)
 
 
+def garbage_looked_through_at_each_release(patch: Patch, world: object) -> None:
+    honest = apply._forget_released
+
+    def forget(view: Overlay, below: Cut) -> None:
+        assert list(tables.garbage(view)) is not None
+        honest(view, below)
+
+    patch.setattr(apply, "_forget_released", forget)
+
+
+def uploads_dropped_at_once(patch: Patch, world: object) -> None:
+    def drop(view: Overlay, position: int, dropped: Dropped) -> list[Extent]:
+        return apply._delete_rows(view, dropped, list(tables.dropped_rows(view, dropped)))
+
+    patch.setattr(apply, "_drop", drop)
+
+
+def dropped_parts_discarded_at_once(patch: Patch, world: object) -> None:
+    def discard(view: Readable) -> events.Event | Reply:
+        for position, row in tables.dropped(view):
+            *_, (key, upload, number, _) = tables.dropped_rows(view, row)
+            return events.PartsDiscarded(position, key, upload, number, is_last=True)
+        return decide._DONE
+
+    patch.setattr(decide, "_discard_parts", discard)
+
+
+def segment_used_without_head(patch: Patch, world: object) -> None:
+    async def remove(journal: Journal, numbers: list[int]) -> None:
+        del journal, numbers
+
+    patch.setattr(Journal, "_remove_unbegun", remove)
+
+
+def segment_used_before_its_head_is_synced(patch: Patch, world: object) -> None:
+    honest = Journal.roll
+    writing = set[asyncio.Task[None]]()
+
+    async def roll(journal: Journal, checkpoint: Checkpoint) -> None:
+        async def write(segment: Segment, data: bytes) -> None:
+            writing.add(asyncio.create_task(segment.file.write_synced(data, segment.end)))
+            segment.end += len(data)
+
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(Segment, "write", write)
+            await honest(journal, checkpoint)
+
+    patch.setattr(Journal, "roll", roll)
+
+
 PLANTS = [
     Plant(sync_skipped, StoreServes),
     Plant(epoch_ignored, StoreServes),
@@ -393,4 +447,9 @@ PLANTS = [
     Plant(other_release_not_settled, RefusalsAreTrue),
     Plant(refusals_not_told, LogIsTrimmed),
     Plant(bucket_read_at_each_write, ViewIsReadLittle),
+    Plant(garbage_looked_through_at_each_release, ViewIsReadLittle),
+    Plant(uploads_dropped_at_once, ViewIsReadLittle),
+    Plant(dropped_parts_discarded_at_once, ViewIsReadLittle),
+    Plant(segment_used_without_head, StoreServes, 78),
+    Plant(segment_used_before_its_head_is_synced, StoreServes),
 ]

@@ -31,11 +31,13 @@ KINDS = {
     "read": 4,
     "multipart": 1,
     "abort": 0.5,
+    "abort of many parts": 0.05,
     "conditional": 1,
     "race": 1,
     "scratch": 1.5,
 }
 PARTS_MAX = 3
+MANY_PARTS = 40  # more than are given up in one event here
 IDLE_SHARE = 0.02  # of the pauses, in which housekeeping and settling come round several times
 IDLE_S = 3.0
 UNKNOWN = {"ServiceUnavailable"}  # the outcome is
@@ -75,6 +77,7 @@ class Client:
             if await self._store.reads.bucket(bucket) is None:
                 body = commands.CreateBucket(bucket, bucket.ljust(32, "0"), "us-east-1")
                 await self._submit(body, {"BucketAlreadyOwnedByYou"})
+            self._histories.made.add(bucket)
 
     async def put(self, key: Key) -> None:
         """Raises what keeps it from that."""
@@ -92,6 +95,8 @@ class Client:
                 await self._scratch()
             case "abort":
                 await self._abort(key)
+            case "abort of many parts":
+                await self._abort(key, MANY_PARTS)
             case "new":
                 await self._write("put", (bucket, f"{self.number}/new/{self._histories.commands}"))
             case _:
@@ -164,9 +169,9 @@ class Client:
         await self._submit(commands.CompleteUpload(*key, upload, parts, None))
         self._histories.reached[f"multipart of {len(parts)}"] += 1
 
-    async def _abort(self, key: Key) -> None:
+    async def _abort(self, key: Key, parts: int = 1) -> None:
         value = self._histories.value()
-        upload, _ = await self._upload(key, value, [content(value)])
+        upload, _ = await self._upload(key, value, [content(value)] * parts)
         await self._submit(commands.AbortUpload(*key, upload))
         with contextlib.suppress(S3Error):  # it is gone, and so it must be for whoever asks again
             await self._submit(commands.AbortUpload(*key, upload), {"NoSuchUpload"})
@@ -218,7 +223,8 @@ class Client:
             reply = await self._store.commander.submit(request, "root", body)
         except S3Error as error:
             self._histories.reached[f"{type(body).__name__} refused: {error.code}"] += 1
-            if error.code not in {*UNKNOWN, *explained, *self._refusals}:
+            is_missing = error.code == "NoSuchBucket" and body.bucket not in self._histories.made  # type: ignore[union-attr]
+            if error.code not in {*UNKNOWN, *explained, *self._refusals} and not is_missing:
                 raise RefusalsAreTrue(f"{request}, {type(body).__name__} of {body.bucket}: {error.code}") from error  # type: ignore[union-attr]
             raise
         if not isinstance(body, commands.DeleteObject) or reply.version_id:

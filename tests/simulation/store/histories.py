@@ -52,6 +52,7 @@ class KeyHistory:
 class Histories:
     def __init__(self) -> None:
         self.keys: dict[Key, KeyHistory] = {}
+        self.made: set[str] = set()  # buckets that stay
         self.scratch: dict[str, ScratchBucket] = {}
         self.acknowledged: set[str] = set()  # requests that must have an event
         self.reached: Counter[str] = Counter()

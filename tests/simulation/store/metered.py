@@ -3,6 +3,8 @@
 import contextvars
 from collections.abc import Iterator, Mapping, Sequence
 
+from processors.machine import tables
+from processors.machine.tables import Cut
 from processors.memory import MemoryView
 from processors.runtime import PartitionRuntime
 from tests.simulation.store.clients import PARTS_MAX
@@ -11,6 +13,9 @@ from topics.log import Record
 
 OPERATIONS_A_COMMAND = 30  # most have less than 12
 OPERATIONS_A_PART = 10  # of an upload that is completed or given up
+OPERATIONS_A_DISCARD = 30  # of a few parts; of several in a batch each steps over what those before it deleted
+OPERATIONS_A_ROW = 2  # of what was garbage and is forgotten: it is read and deleted, and so is each blob in it
+_GARBAGE = (tables.garbage_key(Cut())[:2], tables.blob_key("")[:2])
 IS_COUNTED: contextvars.ContextVar[bool] = contextvars.ContextVar("is counted", default=False)
 
 
@@ -20,6 +25,7 @@ class MeteredView(MemoryView):
     def __init__(self) -> None:
         super().__init__()
         self.operations = 0
+        self.forgotten = 0  # rows of garbage
 
     def get(self, key: bytes) -> bytes | None:
         self.operations += IS_COUNTED.get()
@@ -32,15 +38,16 @@ class MeteredView(MemoryView):
 
     def commit(self, changes: Mapping[bytes, bytes | None]) -> None:
         self.operations += len(changes) if IS_COUNTED.get() else 0
+        self.forgotten += sum(row is None and key.startswith(_GARBAGE) for key, row in changes.items())
         super().commit(changes)
 
 
 def metered(runtime: PartitionRuntime, view: MeteredView, told: list[str]) -> None:
-    """From here on it is told where `runtime` asks too much. (To forget what was released takes a row each.)"""
+    """From here on it is told where `runtime` asks too much."""
     honest = runtime.handle
 
     async def handle(records: Sequence[Record]) -> None:
-        before = view.operations
+        operations, forgotten = view.operations, view.forgotten
         token = IS_COUNTED.set(True)
         try:
             await honest(records)
@@ -48,8 +55,10 @@ def metered(runtime: PartitionRuntime, view: MeteredView, told: list[str]) -> No
             IS_COUNTED.reset(token)
         bodies = [commands.decode(each.value).body for each in records]
         parts = sum(PARTS_MAX for body in bodies if isinstance(body, commands.CompleteUpload | commands.AbortUpload))
-        is_much = view.operations - before > OPERATIONS_A_COMMAND * len(records) + OPERATIONS_A_PART * parts
-        if is_much and not any(isinstance(body, commands.ForgetReleased) for body in bodies):
-            told.append(f"{view.operations - before} operations on the view for {bodies}")
+        allowed = OPERATIONS_A_COMMAND * len(records) + OPERATIONS_A_PART * parts
+        allowed += OPERATIONS_A_DISCARD * sum(isinstance(body, commands.DiscardParts) for body in bodies)
+        allowed += OPERATIONS_A_ROW * (view.forgotten - forgotten)
+        if view.operations - operations > allowed:
+            told.append(f"{view.operations - operations} operations on the view, not {allowed}, for {bodies}")
 
     runtime.handle = handle  # type: ignore[method-assign]

@@ -22,7 +22,8 @@ from datanode.compaction import Compactor
 from datanode.member import Identity
 from datanode.service import Times
 from gateway.errors import S3Error
-from processors.machine import complete, tables
+from processors import releases
+from processors.machine import apply, complete, decide, tables
 from processors.machine.apply import EventOutOfPlace
 from processors.replica import ViewMismatch
 from processors.runtime import Fenced
@@ -69,6 +70,7 @@ COMMAND_S = 0.006  # that a command takes
 SEGMENT_BYTES, VOLUME_BYTES = 96 << 10, 256 << 10  # small, so that both roll many times
 ARCHIVE_BYTES = 16 << 10
 LARGE_BYTES = 32 << 10  # for compaction
+STEP_BLOBS, ROWS_AT_ONCE = 10, 4  # so that work which grows with a backlog shows
 LIVE_S = 600.0  # beyond what its commands need: a life that lasts longer hangs
 PROGRESS_S, CALM_S = 10.0, 3.0
 TRIMMED_S = 30.0
@@ -116,6 +118,9 @@ class World:
             patch.setattr(complete, "PART_BYTES_MIN", 1)
             patch.setattr(compaction, "SMALL_BYTES", LARGE_BYTES)
             patch.setattr(archive, "FILE_BYTES", ARCHIVE_BYTES)
+            patch.setattr(releases, "STEP_BLOBS_MAX", STEP_BLOBS)
+            patch.setattr(apply, "ROWS_AT_ONCE_MAX", ROWS_AT_ONCE)
+            patch.setattr(decide, "PARTS_DISCARDED_MAX", ROWS_AT_ONCE)
             self._count(patch, Compactor, "_copy_small", "compaction of small blobs")
             self._count(patch, Compactor, "_copy_large", "compaction of a large blob")
             for life in [*range(len(self.commands)), None]:

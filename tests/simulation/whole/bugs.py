@@ -44,6 +44,22 @@ def read_goes_on_without_a_lease(patch: Patch, world: object) -> None:
     patch.setattr(OpenReads, "_end_overdue", end_overdue)
 
 
+def read_begins_behind_its_metadata(patch: Patch, world: object) -> None:
+    honest = Gateway.object
+
+    async def begin_read(gateway: Gateway, request: Request) -> None:
+        if "x-amz-copy-source" in request.headers:
+            request.read = await gateway.open_reads.begin()
+
+    async def found(gateway: Gateway, request: Request) -> Object:
+        row = await honest(gateway, request)
+        request.read = await gateway.open_reads.begin()
+        return row
+
+    patch.setattr(Gateway, "begin_read", begin_read)
+    patch.setattr(Gateway, "object", found)
+
+
 def copy_does_not_hold_its_source(patch: Patch, world: object) -> None:
     honest, honest_check = copy.source, Gateway.check_read
 
@@ -112,6 +128,7 @@ def replaced_part_forgotten(patch: Patch, world: object) -> None:
 PLANTS = [
     Plant(garbage_waits_for_nobody, ReadsAreWhole),
     Plant(read_goes_on_without_a_lease, ReadsAreWhole, 21),
+    Plant(read_begins_behind_its_metadata, ReadsAreWhole),
     Plant(payload_given_back_though_it_may_be_named, (ReadsAreWhole, ReplicasConverge)),
     Plant(copy_does_not_hold_its_source, ReadsAreWhole, 2),
     Plant(acknowledged_before_the_commit, (ReadsAreLinearizable, NoAcknowledgedWriteIsLost)),
