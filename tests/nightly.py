@@ -47,6 +47,7 @@ def steps(first: int) -> list[Step]:
         Step("kills", "make kills KILLS=100"),
         Step("kafka", "BUCKETLOG_TEST_ROUNDS=10 make test-kafka"),
         Step("data-nodes", f"{seed} BUCKETLOG_TEST_NODE_CUTS=20 make test-cluster ROUNDS=10 FLIPS=200"),
+        Step("rebuild", "BUCKETLOG_TEST_RECORDS=1000000 .venv/bin/pytest tests/datanode/test_rebuild.py"),
         Step("too-long-for-ci", ".venv/bin/pytest -m nightly"),
     ]
 
