@@ -9,8 +9,10 @@ import pytest
 from bucketlog.audit import Auditor
 from datanode import layout, orphans, recovery, routing, store
 from datanode.copy import GroupCopy
+from datanode.extent import ExtentWriter
 from datanode.index import BlobIndex
 from datanode.member import Member
+from datanode.node import TooFewCopies
 from datanode.replica import GroupReplica
 from datanode.service import NodeService
 from datanode.volume import Volume
@@ -21,6 +23,7 @@ from processors.view import Readable
 from tests.simulation.invariants import (
     BrakesHold,
     CorruptionIsNeverServed,
+    EveryRequestIsAnswered,
     FailedDisksAreOut,
     FullNodesTakeNothing,
     HoldersHaveAll,
@@ -210,6 +213,29 @@ def allocated_blocks_are_garbage(patch: Patch, world: object) -> None:
     patch.setattr(store.VolumeStore, "garbage_bytes", garbage_bytes)
 
 
+def a_copy_asks_one_holder(patch: Patch, world: object) -> None:
+    honest = GroupCopy._page
+
+    async def page(copy: GroupCopy, after: bytes, position: int) -> list[store.Held]:
+        placement = copy._map.current
+        for name in filter(placement.is_up, copy._holders()):
+            return await copy._nodes(placement.endpoint(name)).blobs(copy._replica.group, after, position)
+        return await honest(copy, after, position)
+
+    patch.setattr(GroupCopy, "_page", page)
+
+
+def who_reaches_too_few_is_not_suspected(patch: Patch, world: object) -> None:
+    honest = ExtentWriter._leave
+
+    async def leave(writer: ExtentWriter, failure: OSError) -> None:
+        if isinstance(failure, TooFewCopies) and failure.without:
+            writer._leader = ""
+        await honest(writer, failure)
+
+    patch.setattr(ExtentWriter, "_leave", leave)
+
+
 PLANTS = [
     Plant(quorum_of_one, WritesStandOnAQuorum),
     Plant(told_before_it_is_settled, HoldersHaveAll),
@@ -235,4 +261,6 @@ PLANTS = [
     Plant(who_judges_anew_judges_at_once, WellNodesAreUp),
     Plant(an_index_is_made_anew_in_one_step, StartsTakeLittleMemory),
     Plant(allocated_blocks_are_garbage, VolumesRest),
+    Plant(a_copy_asks_one_holder, (HoldersHaveAll, ReplicasConverge)),
+    Plant(who_reaches_too_few_is_not_suspected, EveryRequestIsAnswered),
 ]

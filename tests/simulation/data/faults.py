@@ -83,6 +83,7 @@ class Faults:
             self._crash,
             self._pause,
             self._cut,
+            self._isolate,
             self._slow,
             self._fill,
             self._lose,
@@ -117,7 +118,6 @@ class Faults:
             self._pause_cluster,
             self._break_gateway,
             self._join,
-            self._isolate,
             self._fill_all,
             self._fail_index,
             self._retire,
@@ -305,7 +305,7 @@ class Faults:
             self._in.note("away for long")
 
     async def _mislay(self) -> None:
-        """A node lacks blobs that it is said to hold, and does not know it."""
+        """A node lacks blobs that it is said to hold, and does not know it; it may be asked for copies at once."""
         host = await self._well()
         if host is None or host.service is None or not await self._may_lose(host) or host.table.fails:
             return
@@ -313,6 +313,8 @@ class Faults:
         for group in sorted(store.groups()):
             host.mislay(group, [each.blob for each in store.blobs(group) if self._rng.random() < 0.3])
         self._in.note("blobs mislaid")
+        if self._rng.random() < 0.6:
+            await self._rng.choice([self._drain, self._join])()
 
     async def _rack_away(self) -> None:
         """A failure domain of several nodes, so long that each of them would be out: but they lose nothing."""
