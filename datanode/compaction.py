@@ -95,6 +95,7 @@ class Compactor:
             self._stuck[volume.number] = live
             volume.only_doubtful(groups)
             return
+        await self._store.answers()
         index.forget_volume(volume.number)
         index.sync()
         self._store.volumes.remove(volume.number)
@@ -139,6 +140,7 @@ class Compactor:
             for entry, data in zip(entries, payloads, strict=True)
             if data is not None
         }
+        await self._store.answers()
         with self._store.space.watched:
             target = self._store.volumes.next(sum(map(len, records.values())))
             region = at = target.append_open(b"".join(records.values()))
@@ -151,8 +153,7 @@ class Compactor:
                 await target.sync()
             self._switch(target, copies)
         except BaseException:
-            for entry, offset in copies.items():
-                target.release(offset, entry.blob, entry.place.length)
+            self._store.when_it_answers(partial(_give_back, target, copies))
             raise
         finally:
             target.close_region(region)
@@ -172,6 +173,7 @@ class Compactor:
     async def _copy_large(self, volume: Volume, entry: Entry) -> bool:
         """Whether it was whole."""
         group, blob, (_, offset, length, partition) = entry
+        await self._store.answers()
         with self._store.space.watched:
             target = self._store.volumes.next(layout.record_bytes(length))
             writer = RecordWriter(self._store.disk, target, group, blob, partition, length)
@@ -182,11 +184,16 @@ class Compactor:
                     await writer.write(await self._store.disk.run(read))
                 self._switch(target, {entry: await writer.commit()})
             except BaseException as error:
-                writer.abort()
+                self._store.when_it_answers(writer.abort)
                 if isinstance(error, layout.BlobCorrupt):
                     return False
                 raise
         return True
+
+
+def _give_back(target: Volume, copies: Mapping[Entry, int]) -> None:
+    for entry, offset in copies.items():
+        target.release(offset, entry.blob, entry.place.length)
 
 
 def _headers(volume: Volume, at: int) -> list[Found]:

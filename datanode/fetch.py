@@ -146,6 +146,7 @@ class Fetch:
 
     async def _get_from(self, name: str, wanted: Wanted, *, replace: bool) -> None:
         first = await self._read(name, wanted, 0, min(WINDOW_BYTES, wanted.length))
+        await self._store.answers()
         if self._store.has(wanted.group, wanted.blob) and not await self.is_here(wanted):
             log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), wanted.group)
             replace = True

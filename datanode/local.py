@@ -63,6 +63,7 @@ class LocalNode:
         self._giving = Rate(gives_bytes_per_s)
 
     async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> Writer:
+        await self._store.answers()
         self._serving(ref.group)  # what nobody follows here would stay for ever
         local = LocalWriter(self._own, self._store.create(ref.group, ref.blob, ref.partition, length))
         if not leads:

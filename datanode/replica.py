@@ -174,6 +174,7 @@ class GroupReplica:
         payloads: dict[bytes, NewBlob] = {}
         offsets: dict[bytes, int] = {}
         released: list[bytes] = []
+        await self._store.answers()
         lacking = await self._lacking(batch)
         for record, write in batch:
             match write:
@@ -198,6 +199,7 @@ class GroupReplica:
             if len(part) < len(payloads):
                 await asyncio.sleep(0)
         if released:
+            await self._store.answers()
             self._store.release(self.group, released)
         self.unsettled_records += len(batch)
         self._move(batch[-1][0].offset + 1)

@@ -48,15 +48,16 @@ class Scrubber:
             for entry in await self._store.damaged(batch):
                 self._on_damaged(entry.group, entry.blob)
             self.verified += len(batch)
-            self._move(batch[-1].group, batch[-1].blob)
+            await self._move(batch[-1].group, batch[-1].blob)
             await asyncio.sleep(sum(layout.record_bytes(entry.place.length) for entry in batch) / self._bytes_per_s)
         self._unstored = STORED_EVERY
-        self._move(0, b"")
+        await self._move(0, b"")
 
-    def _move(self, group: int, blob: bytes) -> None:
+    async def _move(self, group: int, blob: bytes) -> None:
         self._after = group, blob
         self._unstored += 1
         if self._unstored >= STORED_EVERY:
+            await self._store.answers()
             self._store.index.put_scrubbed(group, blob)
             self._unstored = 0
 

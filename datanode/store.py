@@ -11,7 +11,7 @@ the disk gives them.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -27,6 +27,7 @@ from topics.disk import Disk
 __all__ = ["ACTIVE_VOLUMES", "VOLUME_BYTES", "BlobExists", "BlobMissing", "BlobWriter", "DiskFull", "VolumeStore"]
 READ_INLINE_BYTES_MAX = 256 << 10  # below this a hand-over to a thread costs more than the read, if that is of memory
 PAGE_BLOBS = 1_000
+LATE_LOOK_S = 0.05
 DROPPED_AT_ONCE = 200  # blobs: ~2 ms of the loop
 T = TypeVar("T")
 log_ = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class VolumeStore:
         self._arriving: dict[tuple[int, bytes], BlobWriter] = {}
         self._arriving_bytes = 0
         self._dropped = Counter[int]()  # how often each group was, so that a sync under way stores no position of it
-        self._marking: set[asyncio.Task[None]] = set()  # releases whose records are not in memory
+        self._releasing: set[asyncio.Task[None]] = set()  # of what is not in memory, or on a disk that is late
         self.lost = recover(self.volumes, index)
 
     @property
@@ -96,10 +97,17 @@ class VolumeStore:
         hung = [number for number, volume in self.volumes.all.items() if volume.is_hung]
         return f"a sync of volume {hung[0]} has not ended for {SYNC_S_MAX:g} s" if hung else ""
 
+    async def answers(self) -> None:
+        """Return when its disk does. To be awaited before what writes here at once, volumes and index: on a disk that hangs
+        that would hold the loop."""
+        while self.disk.is_late:  # noqa: ASYNC110 - rare, and not worth an event
+            await asyncio.sleep(LATE_LOOK_S)
+
     async def put_all(self, blobs: Sequence[NewBlob]) -> None:
         """Small payloads, not yet synced. A blob that is here whole is left as it is, and one that is released while it is
         compared stays so. Raises `DiskFull`."""
         compared: dict[tuple[int, bytes], Compared] = {}
+        await self.answers()
         while True:
             try:
                 lacking = self._lacking(blobs, compared)
@@ -231,12 +239,14 @@ class VolumeStore:
 
     async def drop_group(self, group: int) -> None:
         """Forget all blobs of a group, arriving ones too, and its position."""
+        await self.answers()
         self._dropped[group] += 1
         self.index.forget_position(group)
         self.release(group, [blob for group_, blob in self._arriving if group_ == group])
         while page := self.blobs(group, limit=DROPPED_AT_ONCE):
             self.release(group, [held.blob for held in page])
             await asyncio.sleep(0)
+            await self.answers()
 
     def position(self, group: int) -> int | None:
         """The offset below which the group's partition of `writes` is in synced volumes."""
@@ -246,13 +256,15 @@ class VolumeStore:
         """All that was put before the call is durable on return, and with it the groups' positions; but not of the groups
         that are returned: of theirs something is in a volume that could not be synced. Raises `OSError` for the index."""
         positions = positions or {}
-        await self._marked()
+        await self._released()
         dropped = {group: self._dropped[group] for group in positions}
         settled = {volume: volume.settled for volume in self.volumes.all.values()}
         self.volumes.unsettled_bytes = 0
         unsynced = [volume for volume in settled if not volume.is_synced]
         failed = [volume for volume in await asyncio.gather(*map(self._unsyncable, unsynced)) if volume is not None]
         held_back = set[int]().union(*(volume.doubtful for volume in failed))
+        async with asyncio.timeout(SYNC_S_MAX):
+            await self.answers()
         news = {v: at for v, at in settled.items() if self._is_open(v) and v.noted != at and v not in failed}
         stored = {g: at for g, at in positions.items() if self._dropped[g] == dropped[g] and g not in held_back}
         holes = {v: v.hole_bytes for v in settled if self._is_open(v) and v.noted_hole_bytes != v.hole_bytes}
@@ -325,22 +337,42 @@ class VolumeStore:
             if old is None or (new is not None and (new.volume, new.offset) == (old.volume, old.offset)):
                 continue
             if (volume := self.volumes.all.get(old.volume)) is not None:
+                if self.disk.is_late:
+                    cold.append((volume, blob, old))
+                    continue
                 try:
                     volume.release(old.offset, blob, old.length, is_cached=True)
                 except BlockingIOError:
                     cold.append((volume, blob, old))
         if cold:
-            task = asyncio.create_task(self._mark(cold))
-            self._marking.add(task)
-            task.add_done_callback(self._marking.discard)
+            self._later(self._mark(cold))
 
     async def _mark(self, released: Sequence[tuple[Volume, bytes, Place]]) -> None:
         for (volume, _, _), size in zip(released, await self.disk.run(partial(_mark_all, released)), strict=True):
             volume.count_mark(size)
 
-    async def _marked(self) -> None:
+    def when_it_answers(self, work: Callable[[], None]) -> None:
+        """At once, unless its disk is late: for what gives space back, and whose caller waits for no disk."""
+        if self.disk.is_late:
+            self._later(self._once_it_answers(work))
+        else:
+            work()
+
+    async def _once_it_answers(self, work: Callable[[], None]) -> None:
+        await self.answers()
+        try:
+            work()
+        except OSError as error:
+            log_.warning("space was not given back: %s", error)
+
+    def _later(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._releasing.add(task)
+        task.add_done_callback(self._releasing.discard)
+
+    async def _released(self) -> None:
         """Releases of before are in the volumes: a start behind positions that are past them would bring them back."""
-        if self._marking and (await asyncio.wait(set(self._marking), timeout=SYNC_S_MAX))[1]:
+        if self._releasing and (await asyncio.wait(set(self._releasing), timeout=SYNC_S_MAX))[1]:
             raise TimeoutError(f"what was released could not be marked for {SYNC_S_MAX:g} s")
 
     def _is_open(self, volume: Volume) -> bool:
@@ -410,12 +442,10 @@ class BlobWriter:
     async def abort(self) -> None:
         """Give the space back; also after a failed `write` or `commit`, and of a blob that stands."""
         if self._stands:
-            self._store.release(self.group, [self.blob])
+            self._store.when_it_answers(partial(self._store.release, self.group, [self.blob]))
             return
-        try:
-            self._record.abort()
-        finally:
-            self._store.arrived(self)
+        self._store.arrived(self)
+        self._store.when_it_answers(self._record.abort)
 
 
 def _by_number(found: Mapping[Volume, T]) -> dict[int, T]:

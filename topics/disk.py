@@ -20,6 +20,7 @@ from topics.threads import Threads
 KEEP_SIZE_PUNCH_HOLE = 0x03  # FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, linux/falloc.h
 STAT_BLOCK_BYTES = 512  # of st_blocks, whatever the file system's own blocks are
 SYNC_THREADS = 4  # the journal's and a few volumes' syncs at once
+LATE_S = 0.25  # far more than a sync takes, far less than until a file system takes no write any more
 CALL_THREADS = 8  # so many calls at once keep a disk busy
 T = TypeVar("T")
 
@@ -83,6 +84,12 @@ class Disk(Protocol):
 
     def total_bytes(self) -> int:
         """Of the whole file system."""
+        ...
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it was asked to sync something, and has answered nothing since, for some time: a write to memory may not
+        end either, for a file system does not take all of them while it waits for its disk."""
         ...
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -200,6 +207,10 @@ class OsDisk:
     def total_bytes(self) -> int:
         found = os.statvfs(self._root)
         return found.f_blocks * found.f_frsize
+
+    @property
+    def is_late(self) -> bool:
+        return self._syncs.silent_s > LATE_S
 
     async def run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._calls, work)

@@ -23,19 +23,30 @@ class Threads(Executor):
         self._count = count
         self._name = name
         self._works: SimpleQueue[Work | None] = SimpleQueue()
-        self._idle = threading.Semaphore(0)
+        self._unended = 0  # works, those that wait included
+        self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._begun: dict[int, float] = {}  # thread → when it began what it does
+        self._ended_s = 0.0  # when the last one did
         self._is_closed = False
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         if self._is_closed:
             raise RuntimeError(f"the threads {self._name!r} are closed")
         future: Future[T] = Future()
+        with self._lock:
+            self._unended += 1
         self._works.put((future, partial(fn, *args, **kwargs)))
-        if not self._idle.acquire(blocking=False) and len(self._threads) < self._count:
+        if len(self._threads) < min(self._unended, self._count):  # else one might wait behind another that hangs
             self._threads.append(threading.Thread(target=self._run, name=self._name, daemon=True))
             self._threads[-1].start()
         return future
+
+    @property
+    def silent_s(self) -> float:
+        """For how long something has run and nothing ended."""
+        begun = list(self._begun.values())  # in one step: the threads change it
+        return time.monotonic() - max(self._ended_s, min(begun)) if begun else 0.0
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Waits for `END_S` at most: what still runs then goes on to its end, which may be never."""
@@ -53,9 +64,15 @@ class Threads(Executor):
         while (work := self._works.get()) is not None:
             future, call = work
             if future.set_running_or_notify_cancel():
+                self._begun[threading.get_ident()] = time.monotonic()
                 try:
-                    future.set_result(call())
+                    tell = partial(future.set_result, call())
                 except BaseException as error:  # noqa: BLE001 - handed on to who awaits
-                    future.set_exception(error)
+                    tell = partial(future.set_exception, error)
+                self._ended_s = time.monotonic()
+                del self._begun[threading.get_ident()]
+                tell()
+                del tell
             del work, future, call  # else the last one is kept until the next comes
-            self._idle.release()
+            with self._lock:
+                self._unended -= 1

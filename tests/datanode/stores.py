@@ -9,11 +9,24 @@ from pathlib import Path
 from datanode import layout
 from datanode.index import BlobIndex
 from datanode.store import BlobMissing, NewBlob, VolumeStore
-from topics.disk import Disk, OsDisk
+from topics.disk import Disk, OsDisk, OsFile
 from topics.rocksdb import RocksMap
 
 VOLUME_BYTES = 1 << 20
 Payloads = dict[tuple[int, bytes], bytes]  # by group and blob
+
+
+class WarmDisk(OsDisk):
+    """All of it is in memory, and no sync is slow: that it may be otherwise has tests of its own."""
+
+    @property
+    def is_late(self) -> bool:
+        return False
+
+    def open(self, path: str) -> OsFile:
+        file = super().open(path)
+        file._tells_cached = False
+        return file
 
 
 def blob(number: int) -> bytes:
@@ -24,7 +37,7 @@ def blob(number: int) -> bytes:
 def opened(
     folder: Path, volume_bytes: int = VOLUME_BYTES, disk: Disk | None = None, reserve_bytes: int | None = 0
 ) -> Iterator[VolumeStore]:
-    disk = disk or OsDisk(folder)
+    disk = disk or WarmDisk(folder)
     index = BlobIndex(RocksMap(folder / "index"))
     store = VolumeStore(disk, index, volume_bytes=volume_bytes, reserve_bytes=reserve_bytes)
     try:

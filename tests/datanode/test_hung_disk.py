@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from tests.datanode.stores import blob, names, opened, put, put_large
 from tests.disks.faulty import FaultyDisk
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.table import MemoryTable
-from topics.disk import OsDisk
+from topics.disk import LATE_S, OsDisk
 
 DATA = b"small" * 4_000
 BLOBS = 40
@@ -82,7 +83,7 @@ def test_so_does_a_payload_whose_blob_is_here(data: bytes) -> None:
 def test_so_does_one_that_moves_while_it_is_compared() -> None:
     async def case(store: VolumeStore, disk: FaultyDisk) -> None:
         putting = asyncio.create_task(store.put_all([NewBlob(0, blob(1), 3, DATA)]))
-        await asyncio.sleep(1)
+        await asyncio.sleep(LATE_S / 2)
         store.release(0, [blob(1)])
         put(store, 1, DATA)
         place = store.find(0, blob(1))
@@ -200,3 +201,66 @@ def test_what_cannot_be_read_at_its_end_is_released_all_the_same(tmp_path: Path)
         disk.break_sector("volumes/00000000.vol", len(DATA))
         store.release(0, [blob(1)])
         assert names(store) == []
+
+
+async def late(disk: FaultyDisk) -> "asyncio.Task[object]":
+    """It hangs, and that can be known: what is asked of it."""
+    disk.hang()
+    asked = asyncio.create_task(disk.run(object))
+    await asyncio.sleep(2 * LATE_S)
+    assert disk.is_late
+    return asked
+
+
+def test_nothing_is_written_on_the_loop_to_a_disk_that_is_late() -> None:
+    table = Index()
+
+    async def case(store: VolumeStore, disk: FaultyDisk) -> None:
+        disk.is_cold = False
+        disk.go_on()
+        writer, stands = store.create(0, blob(98), 3, 1 << 16), store.create(0, blob(97), 3, 5)
+        await stands.write(b"large")
+        await stands.commit()
+        asked = await late(disk)
+        table.fails = True  # it lies on that disk, too
+        await asyncio.gather(writer.abort(), stands.abort())
+        assert not store.is_arriving(0, blob(98))
+        works = store.put_all([NewBlob(0, blob(99), 3, DATA)]), store.drop_group(1), store.sync({0: 5})
+        waiting = [asyncio.create_task(work) for work in works]
+        await asyncio.sleep(5)
+        assert not any(task.done() for task in waiting)
+        table.fails = False
+        store.release(0, [blob(1)])
+        disk.go_on()
+        await asyncio.gather(asked, *waiting)
+        assert [store.has(0, blob(number)) for number in (1, 97, 99)] == [False, False, True]
+        assert (store.position(0), store.volumes.next(0).open_bytes) == (5, 0)
+
+    hung(case, table)
+
+
+def test_a_disk_is_late_when_a_sync_of_it_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = threading.Event()
+
+    async def case() -> None:
+        disk = OsDisk(tmp_path)
+        hangs, file = disk.open("hangs"), disk.open("file")
+        monkeypatch.setattr(os, "fdatasync", lambda fd: stuck.wait(20))
+        assert not disk.is_late
+        syncing = asyncio.create_task(hangs.sync())
+        await asyncio.sleep(LATE_S / 2)
+        assert not disk.is_late
+        async with asyncio.timeout(10):
+            while not disk.is_late:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+            await file.write_synced(b"x", 0)
+            assert not disk.is_late  # it answers something
+            while not disk.is_late:  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.01)
+            stuck.set()
+            await syncing
+        assert not disk.is_late
+        for each in (hangs, file, disk):
+            each.close()
+
+    asyncio.run(case())

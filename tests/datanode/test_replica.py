@@ -10,6 +10,7 @@ from datanode.replica import SLICE_BYTES, GroupReplica
 from datanode.store import NewBlob
 from tests.datanode.bench import OWN, PARTITION, Bench, bench, claim, payload, ref, release
 from tests.datanode.stores import blob, names, put
+from topics.disk import LATE_S
 from topics.log import UnknownRecord
 from topics.spec import TopicPartition
 
@@ -327,7 +328,7 @@ def test_a_release_ends_the_fetch_however_long_the_disk_takes(waits: int, again:
             made.faults.is_mute = is_mute
             made.faults.hangs_after = made.faults.waits + waits
             await made.writes(claim(1, b"large", "p"))
-            await asyncio.sleep(1)
+            await asyncio.sleep(LATE_S / 2)  # behind it nothing more would be consumed
             assert (replica.wants(blob(1)), made.faults.waits) == (True, waits + 1)
             await replica.reached(await made.writes(release(1)) - 1)
             if again:

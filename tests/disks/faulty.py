@@ -3,8 +3,8 @@
 Rules: an operation that fails has done nothing, but a write, which may have been done in part. A sync that fails has lost
 what it was to cover, as Linux does: a later one says that all is well. Closing always goes well; a closed file refuses
 everything, for the operating system may have given its number to another by then. Only what is awaited can hang or be slow;
-`stood_still` has what was called on the loop where the disk hung, of the files that nobody may call so, or of
-what is not in memory.
+`stood_still` has what was called on the loop where the disk hung: of files that nobody may call so; reads of what is not in
+memory; and writes when the disk could be known to hang.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from topics.disk import Disk, File
+from topics.disk import LATE_S, Disk, File
 
 SECTOR_BYTES = 4096
 OF_THE_VOLUMES = "volumes"
@@ -56,6 +56,7 @@ class FaultyDisk:
         self.waits = 0  # that there were
         self.stood_still: list[str] = []
         self._is_running = False
+        self._waiting_since_s: float | None = None  # and nothing has ended since
         self._may_go_on = asyncio.Event()
         self._may_go_on.set()
 
@@ -74,6 +75,7 @@ class FaultyDisk:
         self._may_go_on.clear()
 
     def go_on(self) -> None:
+        self._waiting_since_s = None
         self.hangs_after = None
         self._may_go_on.set()
 
@@ -128,6 +130,11 @@ class FaultyDisk:
         self.check()
         return self.inner.total_bytes()
 
+    @property
+    def is_late(self) -> bool:
+        since_s = self._waiting_since_s
+        return since_s is not None and not self.is_broken and asyncio.get_running_loop().time() - since_s > LATE_S
+
     async def run(self, work: Callable[[], T]) -> T:
         if not self.is_mute:
             await self.waited()
@@ -155,8 +162,10 @@ class FaultyDisk:
             raise self.error(self.broken_errno)
 
     def called(self, what: str, path: str) -> None:
-        is_awaited = path.startswith(OF_THE_LOG) or (self.is_cold and what == "read" and path.startswith(OF_THE_VOLUMES))
-        if is_awaited and not self._may_go_on.is_set() and not self._is_running:
+        if self._may_go_on.is_set() or self._is_running:
+            return
+        may_wait = self.is_cold if what == "read" else self._waiting_since_s is not None and self.is_late
+        if path.startswith(OF_THE_LOG) or (path.startswith(OF_THE_VOLUMES) and may_wait):
             self.stood_still.append(f"{what} {path}")
 
     def spend(self) -> None:
@@ -194,7 +203,10 @@ class FaultyDisk:
             self.hang()
         if self.slow_s:
             await asyncio.sleep(self.slow_s)
-        await self._may_go_on.wait()
+        if not self._may_go_on.is_set():
+            if self._waiting_since_s is None:
+                self._waiting_since_s = asyncio.get_running_loop().time()
+            await self._may_go_on.wait()
 
 
 class FaultyFile:
@@ -265,7 +277,7 @@ class FaultyFile:
         self._unsynced.clear()
 
     def punch(self, at: int, size: int) -> None:
-        self._open()
+        self._open("punch")
         if not self._disk.is_broken:  # else as the real one: nobody is told
             self._inner.punch(at, size)
 

@@ -104,6 +104,10 @@ class FusedDisk:
     def total_bytes(self) -> int:
         return self._disk.total_bytes()
 
+    @property
+    def is_late(self) -> bool:
+        return self._disk.is_late
+
     async def run(self, work: Callable[[], T]) -> T:
         return await self._disk.run(work)
 

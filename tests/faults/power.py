@@ -137,6 +137,10 @@ class PowerDisk:
         self.live.store(path, data)
         self.stable.store(path, data)
 
+    @property
+    def is_late(self) -> bool:
+        return self.live.is_late
+
     async def run(self, work: Callable[[], T]) -> T:
         return await self.live.run(work)
 

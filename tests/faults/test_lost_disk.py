@@ -9,6 +9,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -26,6 +27,7 @@ CLIENTS = 8
 ANSWER_S = 60.0
 EXT4_SHUTDOWN, WITHOUT_FLUSH = 0x8004587D, 2  # EXT4_IOC_SHUTDOWN, EXT4_GOING_FLAGS_NOLOGFLUSH: fs/ext4/ext4.h
 IMAGE_BYTES = 4 << 30  # sparse
+HUNG_S = 20  # within which a file system most often takes no write any more
 
 
 def start(server: Server, *folders: Path) -> None:
@@ -70,20 +72,45 @@ def test_any_disk_is_lost_under_load(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-@pytest.fixture
-def breakable(tmp_path: Path, root: None) -> Iterator[Path]:
-    """A file system of its own."""
-    image, folder = tmp_path / "image", tmp_path / "breakable"
+@contextmanager
+def file_system(image: Path, folder: Path, size: int) -> Iterator[None]:
+    """Of its own, in a file."""
     folder.mkdir()
     with image.open("wb") as file:
-        file.truncate(IMAGE_BYTES)
+        file.truncate(size)
     mount = ["mount", "-o", "loop", str(image), str(folder)]
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
     mounted = subprocess.run(mount, check=False, capture_output=True, text=True)
     if mounted.returncode:
         missing("root", f"needs a loop device; in a container, one that is privileged: {mounted.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def breakable(tmp_path: Path, root: None) -> Iterator[Path]:
+    folder = tmp_path / "breakable"
+    with file_system(tmp_path / "image", folder, IMAGE_BYTES):
+        yield folder
+
+
+@pytest.fixture
+def hanging(breakable: Path) -> Iterator[Path]:
+    """A disk that takes no write while the file system is frozen in which its blocks are."""
+    folder = breakable.with_name("hanging")
+    with file_system(breakable / "image", folder, IMAGE_BYTES // 2):
+        yield folder
+
+
+@contextmanager
+def frozen(folder: Path) -> Iterator[None]:
+    subprocess.run(["fsfreeze", "-f", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "-u", str(folder)], check=True)
 
 
 def shut_down(folder: Path) -> None:
@@ -122,3 +149,20 @@ def test_a_disk_breaks_under_load(tmp_path: Path, breakable: Path, place: int) -
     assert [list(label["generation"]["members"].values()) for label in labels] == [
         [str(tmp_path / "a"), str(tmp_path / "b")]
     ] * 2
+
+
+def test_a_disk_hangs_under_load(tmp_path: Path, breakable: Path, hanging: Path) -> None:
+    """One without views."""
+    server = Server(tmp_path / "a", stderr=tmp_path / "stderr")
+    start(server, tmp_path / "a", hanging, tmp_path / "b")
+    clients = start_clients(server, CLIENTS)
+    time.sleep(2)
+    with frozen(breakable):
+        time.sleep(1)  # for what is under way
+        wait_for_answers(clients, ANSWER_S)
+        assert f"the log goes on without its copy on {hanging}" in (tmp_path / "stderr").read_text()
+        before = sum(client.acknowledged for client in clients)
+        time.sleep(HUNG_S)
+        assert sum(client.acknowledged for client in clients) > before + HUNG_S * CLIENTS
+    finish(server, clients)
+    assert server.stop() == 0

@@ -174,6 +174,10 @@ class SimulatedDisk:
     def total_bytes(self) -> int:
         return self.capacity_bytes
 
+    @property
+    def is_late(self) -> bool:
+        return False
+
     async def run(self, work: Callable[[], T]) -> T:
         await asyncio.sleep(0)  # a process may end before
         return work()

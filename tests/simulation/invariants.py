@@ -98,8 +98,8 @@ class StoreServes(InvariantBroken):
 
 
 class NobodyStandsStill(InvariantBroken):
-    """While a disk hangs, a process calls its log there, and reads there what is not in memory, only where it can go on
-    without an answer."""
+    """While a disk hangs, a process calls its log there, reads there what is not in memory, and writes there when it can
+    know, only where it can go on without an answer."""
 
 
 class NodesFailAsTheySay(InvariantBroken):

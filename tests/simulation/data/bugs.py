@@ -147,6 +147,12 @@ def what_is_not_in_memory_is_read_on_the_loop(patch: Patch, world: object) -> No
     patch.setattr(Volume, "_bytes", lambda volume, size, at, **_: honest(volume, size, at))
 
 
+def late_disks_are_written_to_on_the_loop(patch: Patch, world: object) -> None:
+    async def answers(_: store.VolumeStore) -> None: ...
+
+    patch.setattr(store.VolumeStore, "answers", answers)
+
+
 def failed_disks_are_not_told(patch: Patch, world: object) -> None:
     patch.setattr(NodeService, "disk_failure", "")
 
@@ -253,6 +259,7 @@ PLANTS = [
     Plant(wrong_clocks_are_not_heard, WellNodesAreUp),
     Plant(one_bad_sector_ends_the_work, ReplicasConverge),
     Plant(what_is_not_in_memory_is_read_on_the_loop, NobodyStandsStill),
+    Plant(late_disks_are_written_to_on_the_loop, NobodyStandsStill),
     Plant(failed_disks_are_not_told, FailedDisksAreOut),
     Plant(a_replica_that_failed_stays_ended, ReplicasConverge),
     Plant(one_volume_that_cannot_be_synced_stops_all, SettlingGoesOn),

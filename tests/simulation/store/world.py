@@ -27,7 +27,7 @@ from processors.machine import apply, complete, decide, tables
 from processors.machine.apply import EventOutOfPlace
 from processors.replica import ViewMismatch
 from processors.runtime import Fenced
-from tests.disks.faulty import FaultyDisk
+from tests.disks.faulty import OF_THE_VOLUMES, FaultyDisk
 from tests.simulation.clock import SetClock
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.invariants import (
@@ -268,6 +268,8 @@ class World:
             hang_at_start(fault, loop, self.faulty)
             self.note("disk hangs at start")
         store = await self._open(partial(self._clock_ms, loop))
+        for disk in self.faulty:  # which are opened on the loop
+            disk.stood_still = [what for what in disk.stood_still if OF_THE_VOLUMES not in what]
         for runtime, view in zip(store.runtimes.values(), self.views, strict=True):
             metered(runtime, view, self.read_too_much)
         self.promises = Promises(store.log)
