@@ -26,6 +26,7 @@ REACHED = {
         "compaction of a large blob",
         "disk_lost",
         "disk full once",
+        "disks below their reserve",
         "disk failed once",
         "disk hangs",
         "sync failed",

@@ -24,6 +24,7 @@ from processors.runtime import PartitionRuntime
 from processors.view import Overlay, Readable
 from tests.simulation.invariants import (
     CorruptionIsNeverServed,
+    FullNodesTakeNothing,
     LogIsTrimmed,
     LogKeepsWhatItTook,
     MembersHaveAll,
@@ -414,6 +415,10 @@ def segment_used_before_its_head_is_synced(patch: Patch, world: object) -> None:
     patch.setattr(Journal, "roll", roll)
 
 
+def full_disks_are_not_marked(patch: Patch, world: object) -> None:
+    patch.setattr("bucketlog.store.marks", lambda placement, said: [])
+
+
 PLANTS = [
     Plant(sync_skipped, StoreServes),
     Plant(epoch_ignored, StoreServes),
@@ -450,6 +455,7 @@ PLANTS = [
     Plant(garbage_looked_through_at_each_release, ViewIsReadLittle),
     Plant(uploads_dropped_at_once, ViewIsReadLittle),
     Plant(dropped_parts_discarded_at_once, ViewIsReadLittle),
-    Plant(segment_used_without_head, StoreServes, 78),
+    Plant(segment_used_without_head, StoreServes, 265),
     Plant(segment_used_before_its_head_is_synced, StoreServes),
+    Plant(full_disks_are_not_marked, FullNodesTakeNothing),
 ]

@@ -11,6 +11,7 @@ from gateway import payload
 from gateway.errors import S3Error
 from tests.simulation.invariants import (
     CorruptionIsNeverServed,
+    FullNodesTakeNothing,
     NoAcknowledgedWriteIsLost,
     ReadsAreLinearizable,
     RefusalsAreTrue,
@@ -42,6 +43,7 @@ IDLE_SHARE = 0.02  # of the pauses, in which housekeeping and settling come roun
 IDLE_S = 3.0
 UNKNOWN = {"ServiceUnavailable"}  # the outcome is
 SLOW_READS, SLOW_READ_S = 0.1, 3.0  # longer than garbage is kept here
+FULL_KNOWN_S = 4.0  # that a disk is full has come into the map
 CREATION = Preconditions(if_none_match="*")
 FAILURES = (S3Error, LogError, OSError)
 
@@ -155,7 +157,11 @@ class Client:
         """By the log, or straight into volumes."""
         partition = spec.bucket_partition(bucket)
         if not is_large:
-            return await self._store.blobs.put(data, partition)
+            started_s, full_since_s = asyncio.get_running_loop().time(), self._histories.full_since_s
+            extent = await self._store.blobs.put(data, partition)
+            if full_since_s is not None and full_since_s + FULL_KNOWN_S < started_s:
+                raise FullNodesTakeNothing(f"a payload {started_s - full_since_s:.1f} s after all disks were full")
+            return extent
         writer = await self._store.blobs.create(len(data), partition)
         await writer.write(data)
         return await writer.commit()

@@ -11,11 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from bucketlog.store import Store
+from datanode.space import Space
 from tests.disks.faulty import FaultyDisk
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.plan import Fault, drawn, one, swarm
 from tests.simulation.store.clients import BUCKETS
+from tests.simulation.store.histories import Histories
 from topics import events, spec
 from topics.log import Entry, LogError
 from topics.spec import TopicPartition
@@ -25,6 +27,7 @@ TROUBLE = {
     "full_for_a_while": 0.7,
     "zombie": 2.0,
     "trim": 1.0,
+    "below_reserve": 0.3,
     "slow": 0.5,
     "hang": 0.3,
     "sync_fails": 0.7,
@@ -37,6 +40,7 @@ BETWEEN_S = 0.15
 FAULTS_MAX = 60  # in one life, on average
 OPERATIONS = 30  # at most, until the one of a disk that fails
 NAP_S = 1.0
+FULL_S = 15.0
 HANGS_S = (0.5, 30.0)  # about: shorter and longer than the log waits for a disk
 HANGS_IN_START = 60  # calls at most, until the one that hangs
 STEPS, STEPS_AT_START, STEPS_AT_A_NEW_FILE, STEPS_WHEN_SETTLED = 60, 150, 6, 8
@@ -69,6 +73,7 @@ class Machine(Protocol):
 
     disks: list[SimulatedDisk]
     faulty: list[FaultyDisk]
+    histories: Histories
 
     def note(self, what: str) -> None: ...
 
@@ -104,9 +109,27 @@ class Trouble:
 
     async def full_for_a_while(self) -> None:
         disk = self._rng.choice(self._in.faulty)
+        self._in.histories.full_since_s = None  # it has room again before the others
         disk.room_bytes = self._rng.randrange(200_000)
         self._later(lambda: setattr(disk, "room_bytes", None))
         self._in.note("disk full for a while")
+
+    async def below_reserve(self) -> None:
+        """Somebody else fills all disks up to what is kept for the log, which goes on."""
+        histories, disks = self._in.histories, list(self._in.faulty)
+        if any(disk.room_bytes is not None or disk.hangs or disk.hangs_after is not None for disk in disks):
+            return
+        for disk in disks:
+            disk.room_bytes = Space(disk).reserve_bytes // 2
+        histories.full_since_s = asyncio.get_running_loop().time()
+
+        def has_room() -> None:
+            histories.full_since_s = None
+            for disk in disks:
+                disk.room_bytes = None
+
+        asyncio.get_running_loop().call_later(FULL_S * (0.5 + self._rng.random() / 2), has_room)
+        self._in.note("disks below their reserve")
 
     async def slow(self) -> None:
         disk = self._rng.choice(self._in.faulty)
@@ -117,6 +140,7 @@ class Trouble:
     async def hang(self) -> None:
         disk = self._rng.choice(self._in.faulty)
         disk.hang()
+        self._in.histories.full_since_s = None  # nobody can note it in the log
         self._later(disk.go_on, 2 * self._rng.choice(HANGS_S))
         self._in.note("disk hangs")
 

@@ -54,6 +54,7 @@ class Histories:
         self.keys: dict[Key, KeyHistory] = {}
         self.made: set[str] = set()  # buckets that stay
         self.scratch: dict[str, ScratchBucket] = {}
+        self.full_since_s: float | None = None  # all disks are below their reserve
         self.acknowledged: set[str] = set()  # requests that must have an event
         self.reached: Counter[str] = Counter()
         self.commands = 0

@@ -264,6 +264,7 @@ class World:
 
     async def _start(self, loop: SimulatedLoop, hangs: Sequence[Fault] = ()) -> tuple[Store, list[asyncio.Task[None]]]:
         self.faulty = [FaultyDisk(disk) for disk in self.disks]
+        self.histories.full_since_s = None
         for fault in hangs:
             hang_at_start(fault, loop, self.faulty)
             self.note("disk hangs at start")
