@@ -8,6 +8,7 @@ elsewhere), until all groups are whole again: then another.
 import asyncio
 import errno
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
@@ -318,14 +319,16 @@ class Faults:
 
     async def _rack_away(self) -> None:
         """A failure domain of several nodes, so long that each of them would be out: but they lose nothing."""
-        rack = self._rng.choice(self._in.hosts).rack
-        hosts = [each for each in self._in.hosts if each.rack == rack]
-        if len(hosts) > 1 and self._loser == "":
-            seconds, power = LONG_AWAY_S * (0.5 + self._rng.random() / 2), self._rng.random() < 0.5
-            for host in hosts:
-                if not host.machine.is_dead:
-                    host.stop_for(seconds, power=power)
-            self._in.note("rack away")
+        racks = Counter(each.rack for each in self._in.hosts)
+        large = [rack for rack, hosts in racks.items() if hosts > 1]
+        if not large or (self._loser and not await self._in.is_whole(self._lost_s)):
+            return
+        rack, self._loser = self._rng.choice(large), ""
+        seconds, power = LONG_AWAY_S * (0.5 + self._rng.random() / 2), self._rng.random() < 0.5
+        for host in self._in.hosts:
+            if host.rack == rack and not host.machine.is_dead:
+                host.stop_for(seconds, power=power)
+        self._in.note("rack away")
 
     async def _pause_cluster(self) -> None:
         await self._say(commands.PauseCluster(True))
