@@ -70,7 +70,6 @@ class SimulatedLog(MemoryLog):
         self._landed: dict[TopicPartition, list[tuple[float, int]]] = {}  # when, and where
         self.in_time: set[str] = set()  # by their first copies: a command that comes again is not decided again
         self._asked: set[str] = set()
-        self._lost: dict[TopicPartition, int] = {}  # how often its end was
 
     def land(self, at: TopicPartition, entries: Sequence[Entry]) -> list[int]:
         if at.topic == "commands":
@@ -93,14 +92,11 @@ class SimulatedLog(MemoryLog):
         end = max(partition.earliest, partition.next_offset - records)
         partition.drop_between(end, partition.next_offset)
         partition.next_offset = partition.durable_below = end
-        self._lost[at] = self._lost.get(at, 0) + 1
         partition.wake()
 
     def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
-        lost = self._lost.get(at, 0)
-
         async def read(at: TopicPartition, offset: int) -> list[Record]:
-            if self._lost.get(at, 0) != lost and offset > self._partitions[at].next_offset:
+            if offset > self._partitions[at].next_offset:
                 raise OffsetTrimmed(f"{at.topic}:{at.partition} ends before {offset}")
             return await self.read(at, offset)
 
