@@ -42,7 +42,7 @@ class ExtentWriter:
         self._kept: list[bytes] | None = [] if length <= RESEND_BYTES_MAX else None
         self._has_sent = False
         self._attempts = 0
-        self._tried: dict[int, str] = {}  # groups, and who led them
+        self._tried: set[int] = set()
         self._writer: Writer | None = None
         self._leader = ""
         self._ref = BlobRef(0, b"", partition)
@@ -74,8 +74,6 @@ class ExtentWriter:
                 break
             except OSError as error:
                 await self._again(error)
-        for name in holders:
-            self._routes.trust(name)
         if self._current.crc32c != self._crc32c:
             raise OSError("the data nodes have other bytes than were sent")
         claim = writes.claim(writes.Claim(self._partition, self._length, self._crc32c, holders))
@@ -115,11 +113,10 @@ class ExtentWriter:
                 failure = error
 
     async def _leave(self, failure: OSError) -> None:
-        """A commit whose answer was lost may stand: its blob is given back. Where a leader reaches too few of its group, it
-        may be the one that is cut off."""
-        self._tried[self._ref.group] = self._leader
+        """A commit whose answer was lost may stand: its blob is given back."""
+        self._tried.add(self._ref.group)
         without = failure.without if isinstance(failure, TooFewCopies) else ()
-        for name in filter(None, (self._leader, *without)):
+        for name in without or ([self._leader] if self._leader else []):
             self._routes.suspect(name)
         if self._writer is None:
             return

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 from datanode.node import BlobRef, DataNode, Nodes, NoNode, NoRoom
@@ -56,10 +56,6 @@ class Routes:
     def suspect(self, name: str) -> None:
         self._suspect_until_s[name] = asyncio.get_running_loop().time() + SUSPECT_S
 
-    def trust(self, name: str) -> None:
-        """It has just done what was asked of it."""
-        self._suspect_until_s.pop(name, None)
-
     def is_suspect(self, name: str) -> bool:
         return name in self._suspect_until_s and asyncio.get_running_loop().time() < self._suspect_until_s[name]
 
@@ -68,7 +64,7 @@ class Routes:
         where a quorum would take them but for full disks: the log would have to keep them until there is room."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._sticky_until_s:
-            self._sticky = self._choose(_room_for_small, {})
+            self._sticky = self._choose(_room_for_small, set())
             placement = self._map.current
             room = _room_for_small(placement, placement.groups[self._sticky])
             if not room.has_quorum and room.takers - room.minus_full >= placement.quorum:
@@ -76,18 +72,13 @@ class Routes:
             self._sticky_until_s = now_s + STICKY_S
         return self._sticky
 
-    def group_for_large(self, tried: Mapping[int, str]) -> tuple[int, str]:
-        """A group that was not tried, and its leader's name; with a leader that was tried only where there is no other.
-
-        `tried`: groups and who led them. Raises `NoNode`.
-        """
+    def group_for_large(self, tried: set[int]) -> tuple[int, str]:
+        """A group that was not tried, and its leader's name. Raises `NoNode`."""
 
         def room(placement: Placement, group: Group) -> Room:
             leader = leader_of(placement, group)
             well = sum(_takes(placement, name) and not self.is_suspect(name) for name in group.targets)
-            if not leader or self.is_suspect(leader):
-                well = -1 if leader in tried.values() else 0
-            return _room(placement, group, well)
+            return _room(placement, group, 0 if not leader or self.is_suspect(leader) else well)
 
         group = self._choose(room, tried)
         placement = self._map.current
@@ -109,7 +100,7 @@ class Routes:
             return list(names)
         return sorted(names, key=lambda name: (self.is_suspect(name), not placement.is_up(name)))
 
-    def _choose(self, room: Callable[[Placement, Group], Room], tried: Collection[int]) -> int:
+    def _choose(self, room: Callable[[Placement, Group], Room], tried: set[int]) -> int:
         """A random one of the groups with most room."""
         placement = self._map.current
         groups = enumerate(placement.groups)

@@ -113,23 +113,6 @@ def test_whom_a_leader_could_not_reach_is_gone_around_and_the_leader_is_not() ->
     bench(case)
 
 
-def test_a_leader_that_reaches_nobody_is_asked_once() -> None:
-    """It is cut off itself, and whom it names is well."""
-
-    async def case(made: Bench) -> None:
-        made.peers["p"].without = ["q", "r"]
-        asked = []
-        for seed in range(8):
-            way = blobs(made, seed, [Group(["p", "q", "r"]), Group(["p", "r", "q"]), Group(["q", "p", "r"])])
-            made.peers["p"].asked.clear()
-            for _ in range(20):
-                assert (await send(await way.create(len(DATA), 3))).group == 2
-            asked.append(made.peers["p"].asked.count("lead"))
-        assert max(asked) == 1
-
-    bench(case)
-
-
 @pytest.mark.parametrize("length", [len(DATA), RESEND_BYTES_MAX + 1])
 def test_a_leader_is_to_name_who_is_silent_before_it_is_left_itself(length: int) -> None:
     async def case(made: Bench) -> None:

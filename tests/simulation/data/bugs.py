@@ -9,10 +9,8 @@ import pytest
 from bucketlog.audit import Auditor
 from datanode import layout, orphans, recovery, routing, store
 from datanode.copy import GroupCopy
-from datanode.extent import ExtentWriter
 from datanode.index import BlobIndex
 from datanode.member import Member
-from datanode.node import TooFewCopies
 from datanode.replica import GroupReplica
 from datanode.service import NodeService
 from datanode.volume import Volume
@@ -23,7 +21,6 @@ from processors.view import Readable
 from tests.simulation.invariants import (
     BrakesHold,
     CorruptionIsNeverServed,
-    EveryRequestIsAnswered,
     FailedDisksAreOut,
     FullNodesTakeNothing,
     HoldersHaveAll,
@@ -231,17 +228,6 @@ def a_copy_asks_one_holder(patch: Patch, world: object) -> None:
     patch.setattr(GroupCopy, "_page", page)
 
 
-def who_reaches_too_few_is_not_suspected(patch: Patch, world: object) -> None:
-    honest = ExtentWriter._leave
-
-    async def leave(writer: ExtentWriter, failure: OSError) -> None:
-        if isinstance(failure, TooFewCopies) and failure.without:
-            writer._leader = ""
-        await honest(writer, failure)
-
-    patch.setattr(ExtentWriter, "_leave", leave)
-
-
 PLANTS = [
     Plant(quorum_of_one, WritesStandOnAQuorum),
     Plant(told_before_it_is_settled, HoldersHaveAll),
@@ -269,5 +255,4 @@ PLANTS = [
     Plant(an_index_is_made_anew_in_one_step, StartsTakeLittleMemory),
     Plant(allocated_blocks_are_garbage, VolumesRest),
     Plant(a_copy_asks_one_holder, (HoldersHaveAll, ReplicasConverge)),
-    Plant(who_reaches_too_few_is_not_suspected, EveryRequestIsAnswered),
 ]
