@@ -8,7 +8,6 @@ FLIPS ?= 200
 KILLS ?= 100
 export BUCKETLOG_TEST_REQUIRED ?= kafka
 BROKER := $(BIN)/python -m tests.kafka.broker  # for the command that follows
-SLOWEST := tests/kafka/test_secured.py  # waits for minutes, so it begins first
 
 .PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills nightly bench bench-cluster bench-datanodes lock clean
 .DEFAULT_GOAL := help
@@ -35,12 +34,12 @@ test: install  ## run all tests that need nothing but Python
 	$(BIN)/pytest -n 2 --dist loadfile -m "faults and not kafka and not nightly"
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
-	$(BROKER) $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "kafka and not cluster and not timed and not nightly" $(SLOWEST) tests
+	$(BROKER) $(BIN)/pytest -n 2 --dist loadfile -m "kafka and not cluster and not timed and not nightly"
 	$(BROKER) $(BIN)/pytest -m "kafka and timed and not cluster and not nightly"
 	BUCKETLOG_TEST_STORE=cluster $(BROKER) $(BIN)/pytest -n 2 --dist worksteal tests/clients tests/gateway
 
 test-cluster: install  ## run data nodes under faults on Apache Kafka: ROUNDS of each, and FLIPS of bits
-	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BROKER) $(BIN)/pytest -n 3 --dist worksteal -m "cluster and not timed"
+	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BROKER) $(BIN)/pytest -n 2 --dist loadfile -m "cluster and not timed"
 	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) $(BROKER) $(BIN)/pytest -s -m "cluster and timed"
 
 check: install  ## formatting, lints, types, layers

@@ -151,6 +151,7 @@ def test_a_disk_breaks_under_load(tmp_path: Path, breakable: Path, place: int) -
     ] * 2
 
 
+@pytest.mark.nightly  # in some runs a write stands still before the hang is known: "Known limits", docs/ARCHITECTURE.md
 def test_a_disk_hangs_under_load(tmp_path: Path, breakable: Path, hanging: Path) -> None:
     """One without views."""
     server = Server(tmp_path / "a", stderr=tmp_path / "stderr")
