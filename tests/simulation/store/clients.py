@@ -43,7 +43,7 @@ IDLE_SHARE = 0.02  # of the pauses, in which housekeeping and settling come roun
 IDLE_S = 3.0
 UNKNOWN = {"ServiceUnavailable"}  # the outcome is
 SLOW_READS, SLOW_READ_S = 0.1, 3.0  # longer than garbage is kept here
-FULL_KNOWN_S = 4.0  # that a disk is full has come into the map
+FULL_KNOWN_S = 5.0  # that a disk is full has come into the map, some failed writes of the log among it
 CREATION = Preconditions(if_none_match="*")
 FAILURES = (S3Error, LogError, OSError)
 

@@ -101,11 +101,18 @@ class Trouble:
     def _fail_once(self, number: int) -> None:
         disk = self._rng.choice(self._in.faulty)
         disk.left, disk.left_errno = self._rng.randrange(OPERATIONS), number
+        self._note_anew()
 
     async def sync_fails(self) -> None:
         """The next one of a volume: what it was to cover is lost, and the disk is well."""
         disk = self._rng.choice(self._in.faulty)
         disk.sync_errno = self._rng.choice([errno.EIO, errno.ENOSPC])
+        self._note_anew()
+
+    def _note_anew(self) -> None:
+        """That disks are full may have to be said once more: the log has failed, or its owner has."""
+        if self._in.histories.full_since_s is not None:
+            self._in.histories.full_since_s = asyncio.get_running_loop().time()
 
     async def full_for_a_while(self) -> None:
         disk = self._rng.choice(self._in.faulty)
@@ -149,6 +156,7 @@ class Trouble:
 
     async def zombie(self) -> None:
         """A late or repeated append of a former owner: an earlier decision again, or a new one under an old epoch."""
+        self._note_anew()
         log, at = self._store.log, TopicPartition("events", spec.bucket_partition(self._rng.choice(BUCKETS)))
         with contextlib.suppress(LogError, OSError):
             records = await log.read(at, max(await log.earliest(at), await log.latest(at) - 1_000))
