@@ -4,13 +4,14 @@ Appends gather in memory; one writer task takes all that waits and puts it into 
 appended unsynced leaves in that same write. When the journal has rolled, kept records move into the archive, and segments
 in which nothing is needed any more are removed, beside the writes. Records that are not archived are held in memory; the
 journal is read only at start. After a failed write the records that somebody waited for are gone and their offsets burned;
-those that nobody waited for stay for the next write: their appender was told that they are in the log.
+those that nobody waited for stay for the next write: their appender was told that they are in the log. A reader may have
+seen what is burned, and counted on from there: so the next write says which offsets are not given again.
 """
 
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -63,7 +64,7 @@ class EmbeddedLog:
         self._archiving: asyncio.Task[None] | None = None  # once a segment
         self._removing: asyncio.Task[None] | None = None
         self._is_archived = False  # what the sealed segments have
-        self._untold = False  # no checkpoint has the archives as they are
+        self._untold = False  # no checkpoint has the archives as they are, or the offsets that were burned
         self._floors: dict[str, int] = {}  # by the last checkpoint: below which nothing is needed in the journal
 
     @classmethod
@@ -113,7 +114,7 @@ class EmbeddedLog:
             self._buffered_bytes += len(frame)
         if records:
             partition.add(records)
-        if durable and (self._buffer or self._is_writing):
+        if durable and (self._buffer or self._is_writing or self._untold):
             await self._synced()
         return [record.offset for record in records]
 
@@ -195,7 +196,7 @@ class EmbeddedLog:
             try:
                 if self._journal.is_full(len(data)):
                     await self._roll()
-                checkpoint = self._checkpoint() if self._untold else None
+                checkpoint = self._checkpoint(ends) if self._untold else None
                 await self._journal.write(data, checkpoint)
             except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits must hear of it
                 self._burn(batch)
@@ -228,6 +229,7 @@ class EmbeddedLog:
         for each in batch:
             if each.durable:
                 each.partition.drop_between(each.offset, each.offset + 1)
+        self._untold = True
         kept = [each for each in batch if not each.durable]
         self._buffer = kept + self._buffer
         self._buffered_bytes += sum(len(each.frame) for each in kept)
@@ -238,14 +240,15 @@ class EmbeddedLog:
             await self._archiving
         if not self._is_archived:
             await self._archive()
-        checkpoint = self._checkpoint()
+        checkpoint = self._checkpoint({at: partition.durable_below for at, partition in self._partitions.items()})
         await self._journal.roll(checkpoint)
         self._is_archived, self._archiving = not self._journal.sealed, None
         self._told(checkpoint)
 
-    def _checkpoint(self) -> Checkpoint:
+    def _checkpoint(self, ends: Mapping[TopicPartition, int]) -> Checkpoint:
+        """`ends`: the offsets behind all that comes before it in the journal."""
         return Checkpoint(
-            {_name(at): partition.durable_below for at, partition in self._partitions.items()},
+            {_name(at): end for at, end in ends.items()},
             {_name(at): partition.earliest for at, partition in self._partitions.items()},
             {_name(at): archive.next_offset for at, archive in self._archives.items()},
         )

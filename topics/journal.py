@@ -4,7 +4,7 @@ Assumptions: one writer. A segment is filled with zeros before its first use, be
 needs no commit of the file system's own journal (measured: 0.10 ms against 0.21 ms when the file grows). The next one is
 prepared beside the writes once the active one is half full; a start removes one that was not begun.
 Each segment starts with a checkpoint (JSON): the next and the earliest offset of every partition, so that a segment can go
-without the offsets being forgotten.
+without the offsets being forgotten. A later one counts all that lies before it.
 Each batch begins with a mark. A batch is written when the one before is durable: so a bad frame with a mark behind it was
 whole once, and is damage; without one it may be what a power cut broke off.
 """
@@ -30,7 +30,8 @@ log_ = logging.getLogger(__name__)
 
 
 class Checkpoint(msgspec.Struct):
-    """State of each partition ("topic/number"): when a segment began, and again when the archives have what it sealed."""
+    """State of each partition ("topic/number"): when a segment began; again when the archives have what it sealed, and when
+    offsets were burned."""
 
     next_offsets: dict[str, int] = {}
     earliest: dict[str, int] = {}
@@ -139,10 +140,11 @@ class Journal:
         self.active, self._next = self._next, None
 
     async def write(self, data: bytes, checkpoint: Checkpoint | None = None) -> None:
-        """Append frames to the active segment, durable on return. After an error none of them counts."""
+        """Append frames to the active segment, the checkpoint behind them, durable on return. After an error none of them
+        counts."""
         assert self.active is not None
         if checkpoint is not None:
-            data = _head(checkpoint, self.active.nonce) + data
+            data += _head(checkpoint, self.active.nonce)
         if self.active.nonce:
             data = mark(self.active.end, self.active.nonce) + data
         await self.active.write(data)

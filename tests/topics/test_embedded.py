@@ -83,6 +83,35 @@ def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, others: int, 
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("pending", [0, 1])
+def test_an_offset_that_was_burned_is_not_given_again(pending: int, tmp_path: Path) -> None:
+    """A reader may have seen what was there, and goes on behind it: after a crash, too, once it knows all before is durable.
+    `pending`: records before it that nobody waits for, which stay."""
+
+    async def crash() -> int:
+        disk = FaultyDisk(OsDisk(tmp_path))
+        log = await opened(disk, tmp_path, 0)
+        await log.create_topics(SPECS)
+        await log.append(COMMANDS, [Entry(b"", b"1")], durable=True)
+        for _ in range(pending):
+            await log.append(COMMANDS, [Entry(b"", b"2")], durable=False)
+        disk.left = 0
+        with pytest.raises(LogError):
+            await log.append(COMMANDS, [Entry(b"", b"3")], durable=True)
+        seen = await log.latest(COMMANDS)
+        assert seen == 2 + pending
+        await log.append(COMMANDS, [], durable=True)
+        return seen
+
+    async def again(seen: int) -> None:
+        log = await opened(OsDisk(tmp_path), tmp_path, 0)
+        assert await values(log, COMMANDS) == [b"1", b"2"][: 1 + pending]
+        assert await log.append(COMMANDS, [Entry(b"", b"4")], durable=True) == [seen]
+        await log.close()
+
+    asyncio.run(again(asyncio.run(crash())))
+
+
 def test_where_all_is_durable_a_sync_writes_nothing(tmp_path: Path) -> None:
     def written() -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
