@@ -96,9 +96,7 @@ class Compactor:
             volume.only_doubtful(groups)
             return
         await self._store.answers()
-        index.forget_volume(volume.number)
-        index.sync()
-        self._store.volumes.remove(volume.number)
+        await self._store.remove_volume(volume.number)
         self._stuck.pop(volume.number, None)
 
     async def _by_headers(self, volume: Volume) -> AsyncIterator[list[Entry]]:
@@ -153,7 +151,7 @@ class Compactor:
                 await target.sync()
             self._switch(target, copies)
         except BaseException:
-            self._store.when_it_answers(partial(_give_back, target, copies))
+            self._store.give_back(_unused(target, copies))
             raise
         finally:
             target.close_region(region)
@@ -161,13 +159,14 @@ class Compactor:
 
     def _switch(self, target: Volume, copies: Mapping[Entry, int]) -> None:
         """To the synced copies, at these offsets; but what was released or replaced meanwhile stays so."""
-        changes = []
+        changes, unused = [], {}
         for entry, offset in copies.items():
             group, blob, old = entry
             if self._store.find(group, blob) == old:
                 changes.append(Change(group, blob, old, Place(target.number, offset, old.length, old.partition)))
             else:
-                target.release(offset, blob, old.length)
+                unused[entry] = offset
+        self._store.give_back(_unused(target, unused))
         self._store.index.change(changes)
 
     async def _copy_large(self, volume: Volume, entry: Entry) -> bool:
@@ -191,9 +190,8 @@ class Compactor:
         return True
 
 
-def _give_back(target: Volume, copies: Mapping[Entry, int]) -> None:
-    for entry, offset in copies.items():
-        target.release(offset, entry.blob, entry.place.length)
+def _unused(target: Volume, copies: Mapping[Entry, int]) -> list[tuple[Place, bytes]]:
+    return [(entry.place._replace(volume=target.number, offset=at), entry.blob) for entry, at in copies.items()]
 
 
 def _headers(volume: Volume, at: int) -> list[Found]:

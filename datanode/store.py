@@ -11,7 +11,7 @@ the disk gives them.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, TypeVar
 
@@ -302,6 +302,18 @@ class VolumeStore:
         systems allocate ahead, and a volume of only live records would be compacted for ever."""
         return max(0, volume.end - volume.hole_bytes - self.index.live_bytes(volume.number) - volume.open_bytes)
 
+    async def remove_volume(self, number: int) -> None:
+        """A sealed one in which nothing is indexed; durable on return. Reads under way in threads end well."""
+        volume = self.volumes.all.pop(number)  # so that a sync meanwhile notes nothing of it
+        try:
+            self.index.forget_volume(number)
+            await self.disk.run(self.index.sync)  # else a start would miss the file
+            await self.disk.run(partial(self.volumes.delete, number))
+        except BaseException:
+            self.volumes.all[number] = volume
+            raise
+        volume.close()
+
     async def damaged(self, entries: Sequence[Entry]) -> list[Entry]:
         """Of these, those whose records are not whole, header included; not what was moved or released meanwhile."""
         found = await self.disk.run(partial(self._damaged, entries))
@@ -332,18 +344,22 @@ class VolumeStore:
 
     def _release_old(self, changes: Sequence[Change]) -> None:
         """A power cut may have taken a record that the index has, and the new one may lie where it was: that stays."""
+        replaced = [each for each in changes if each.new is None or each.old is None or each.new[:2] != each.old[:2]]
+        self.give_back((each.old, each.blob) for each in replaced if each.old is not None)
+
+    def give_back(self, records: Iterable[tuple[Place, bytes]]) -> None:
+        """Those of blobs that nobody refers to; later, where they are not in memory or their disk is late."""
         cold = []
-        for _, blob, old, new in changes:
-            if old is None or (new is not None and (new.volume, new.offset) == (old.volume, old.offset)):
+        for place, blob in records:
+            if (volume := self.volumes.all.get(place.volume)) is None:
                 continue
-            if (volume := self.volumes.all.get(old.volume)) is not None:
-                if self.disk.is_late:
-                    cold.append((volume, blob, old))
-                    continue
-                try:
-                    volume.release(old.offset, blob, old.length, is_cached=True)
-                except BlockingIOError:
-                    cold.append((volume, blob, old))
+            if self.disk.is_late:
+                cold.append((volume, blob, place))
+                continue
+            try:
+                volume.release(place.offset, blob, place.length, is_cached=True)
+            except BlockingIOError:
+                cold.append((volume, blob, place))
         if cold:
             self._later(self._mark(cold))
 

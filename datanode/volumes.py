@@ -60,14 +60,10 @@ class Volumes:
         if number in self._active:
             self._active.remove(number)
 
-    def remove(self, number: int) -> None:
-        """A sealed one in which nothing is indexed; durable on return. Reads under way in threads end well."""
-        volume = self.all.pop(number)
-        try:
-            self._disk.remove(_path(number))
-            self._disk.sync_folder(_FOLDER)
-        finally:
-            volume.close()
+    def delete(self, number: int) -> None:
+        """The file of one that is taken out; durable on return."""
+        self._disk.remove(_path(number))
+        self._disk.sync_folder(_FOLDER)
 
     def close(self) -> None:
         for volume in self.all.values():

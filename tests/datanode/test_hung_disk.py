@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from datanode.compaction import Compactor
 from datanode.index import BlobIndex
 from datanode.store import NewBlob, VolumeStore
+from datanode.volume import Volume
 from tests import virtual
 from tests.datanode.stores import blob, names, opened, put, put_large
 from tests.disks.faulty import FaultyDisk
@@ -144,6 +146,33 @@ def test_blobs_are_released_at_once_and_marked_when_the_disk_answers() -> None:
         await settling
         assert store.position(0) == 7
         assert sum(volume.hole_bytes for volume in store.volumes.all.values()) >= (BLOBS - 1) * 12_288
+
+    hung(case)
+
+
+def test_what_compaction_copied_in_vain_is_marked_when_the_disk_answers() -> None:
+    """Its blob was released meanwhile, and the disk begins to hang between the sync of the copy and its mark."""
+
+    async def case(store: VolumeStore, disk: FaultyDisk) -> None:
+        disk.go_on()
+        store.release(0, [blob(number) for number in range(1, BLOBS)])
+        for number in store.volumes.all:
+            store.volumes.seal(number)
+        sync = Volume.sync
+
+        async def synced(volume: Volume) -> None:
+            await sync(volume)
+            store.release(0, [blob(0)])
+            disk.hang()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Volume, "sync", synced)
+            compacting = asyncio.create_task(Compactor(store).compact())
+            await asyncio.sleep(5)
+        disk.go_on()
+        await compacting
+        await store.sync()
+        assert (store.usage().live_bytes, store.usage().garbage_bytes < len(DATA)) == (0, True)
 
     hung(case)
 
