@@ -85,7 +85,7 @@ def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, others: int, 
 
 @pytest.mark.parametrize("pending", [0, 1])
 def test_an_offset_that_was_burned_is_not_given_again(pending: int, tmp_path: Path) -> None:
-    """A reader may have seen what was there, and goes on behind it: after a crash, too, once it knows all before is durable.
+    """A reader may have seen what was there, and goes on behind it: after a crash, too, once it knows all before durable.
     `pending`: records before it that nobody waits for, which stay."""
 
     async def crash() -> int:
