@@ -5,6 +5,7 @@ SEEDS ?= 300
 CUTS ?= 200
 ROUNDS ?= 10
 FLIPS ?= 200
+TESTERS ?= 3  # processes: one more than a small machine has cores, for many tests wait
 KILLS ?= 100
 export BUCKETLOG_TEST_REQUIRED ?= kafka
 BROKER := $(BIN)/python -m tests.kafka.broker  # for the command that follows
@@ -30,16 +31,16 @@ cluster: install  ## start a cluster on this machine, data in ./data-cluster, ga
 	$(BIN)/python -m tests.kafka.local --data data-cluster
 
 test: install  ## run all tests that need nothing but Python
-	$(BIN)/pytest -n 2 --dist worksteal -m "not kafka and not faults and not nightly"
-	$(BIN)/pytest -n 2 --dist loadfile -m "faults and not kafka and not nightly"
+	$(BIN)/pytest -n $(TESTERS) --dist worksteal -m "not kafka and not faults and not nightly"
+	$(BIN)/pytest -n $(TESTERS) --dist worksteal -m "faults and not kafka and not nightly"
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
-	$(BROKER) $(BIN)/pytest -n 2 --dist loadfile -m "kafka and not cluster and not timed and not nightly"
+	$(BROKER) $(BIN)/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder -m "kafka and not cluster and not timed and not nightly" tests/kafka/test_secured.py tests  # the longest first
 	$(BROKER) $(BIN)/pytest -m "kafka and timed and not cluster and not nightly"
-	BUCKETLOG_TEST_STORE=cluster $(BROKER) $(BIN)/pytest -n 2 --dist worksteal tests/clients tests/gateway
+	BUCKETLOG_TEST_STORE=cluster $(BROKER) $(BIN)/pytest -n $(TESTERS) --dist worksteal tests/clients tests/gateway
 
 test-cluster: install  ## run data nodes under faults on Apache Kafka: ROUNDS of each, and FLIPS of bits
-	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BROKER) $(BIN)/pytest -n 2 --dist loadfile -m "cluster and not timed"
+	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BROKER) $(BIN)/pytest -n $(TESTERS) --dist worksteal -m "cluster and not timed"
 	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) $(BROKER) $(BIN)/pytest -s -m "cluster and timed"
 
 check: install  ## formatting, lints, types, layers

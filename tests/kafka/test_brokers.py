@@ -17,7 +17,7 @@ from tests.kafka.cluster import Cluster
 from tests.load.checks import check, check_stream
 from tests.load.clients import start_clients, stop_clients, wait_for_answers
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timed]
+pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # brokers killed; three go through all of them
 LOAD_S = 2.0
 
@@ -52,6 +52,7 @@ def test_without_its_broker_nothing_is_acknowledged_and_all_goes_on_when_it_is_b
             role.wait()
 
 
+@pytest.mark.timed
 def test_any_one_of_three_brokers_may_be_killed(tmp_path: Path) -> None:
     with brokers(tmp_path, 3) as made, Cluster(tmp_path, bootstrap(made), replication=3) as cluster:
         clients = start_clients(cluster)

@@ -14,7 +14,7 @@ from tests.load.checks import check, check_stream
 from tests.load.clients import start_clients, stop_clients
 from tests.load.slow_read import BYTES, survives_an_overwrite
 
-pytestmark = [pytest.mark.kafka, pytest.mark.faults, pytest.mark.timed]
+pytestmark = [pytest.mark.kafka, pytest.mark.faults]
 ROUNDS = int(os.environ.get("BUCKETLOG_TEST_ROUNDS", "1"))  # of each fault
 
 
