@@ -134,7 +134,7 @@ class MirroredDisk:
         lacking = {name for names in by_copy.values() for name in found - names}
         for name in sorted(found if self._copies.joining else lacking):
             await (await self.open(f"{folder}/{name}")).close()
-        for name in {name for names in by_copy.values() for name in names - found}:  # on one that is joining
+        for name in sorted(set().union(*by_copy.values()) - found):  # on one that is joining
             await self.remove(f"{folder}/{name}")
         if found and (lacking or self._copies.joining):
             await self.sync_folder(folder)

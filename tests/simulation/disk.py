@@ -7,7 +7,7 @@ of their folder covered are lost or kept by themselves, too.
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from topics.disk import File
@@ -181,6 +181,12 @@ class SimulatedDisk:
     async def run(self, work: Callable[[], T]) -> T:
         await asyncio.sleep(0)  # a process may end before
         return work()
+
+    def contents(self) -> Iterator[bytes]:
+        for path, file in self._files.items():
+            yield from (path.encode(), bytes(file.data), bytes(file.stable))
+        for path, data in self._small.items():
+            yield from (path.encode(), data)
 
     def files(self, folder: str) -> dict[str, SimulatedFile]:
         return {path: file for path, file in self._files.items() if path.rpartition("/")[0] == folder}

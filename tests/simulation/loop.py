@@ -1,6 +1,11 @@
-"""An event loop in virtual time that runs ready callbacks in a seeded order and stops dead after a number of steps."""
+"""An event loop in virtual time that runs ready callbacks in a seeded order and stops dead after a number of steps.
+
+Its tasks and futures hash by their number, not by their place in memory: sets of them have the same order in every process.
+"""
 
 import asyncio
+import contextvars
+import itertools
 import random
 import selectors
 from collections.abc import Callable
@@ -24,17 +29,42 @@ class _Selector(selectors.SelectSelector):
         return []
 
 
+class _Numbered:
+    """From when it is in a set first, or in a dict."""
+
+    _number: int | None = None
+    _loop: "SimulatedLoop"
+
+    def __hash__(self) -> int:
+        if self._number is None:
+            self._number = self._loop.next_number()
+        return self._number
+
+
+class _Task(_Numbered, asyncio.Task[T]):
+    pass
+
+
+class _Future(_Numbered, asyncio.Future[T]):
+    pass
+
+
 class SimulatedLoop(asyncio.SelectorEventLoop):
     def __init__(self, rng: random.Random, now_s: float) -> None:
         selector = _Selector()
         self.now_s = now_s
         self.steps_left: int | None = None
         self._rng = rng
+        self.next_number = itertools.count().__next__
         super().__init__(selector)
         selector.loop = self
+        self.set_task_factory(lambda loop, coro, **options: _Task(coro, loop=self, **options))
 
     def time(self) -> float:
         return self.now_s
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return _Future(loop=self)
 
     def run_in_executor(self, executor: Any, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
         """Inline: a thread's order would not come from the seed."""
@@ -49,7 +79,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         """The process is dead: nothing goes on; what coroutines do on their way out must reach no disk."""
         ended: set[asyncio.Task[Any]] = set()
         while tasks := asyncio.all_tasks(self) - ended:  # some begin others on their way out
-            for task in tasks:
+            for task in sorted(tasks, key=hash):
                 self.cancel_at_once(task)
             ended |= tasks
         self._ready.clear()  # type: ignore[attr-defined]
@@ -57,14 +87,15 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
         asyncio.set_event_loop(None)
 
     def cancel_at_once(self, task: "asyncio.Task[Any]") -> None:
-        """To its end: whatever it waits for on its way out is cancelled, too."""
+        """To its end: whatever it waits for on its way out is cancelled, too. What it sets on the way nobody else sees."""
         task._log_destroy_pending = False  # type: ignore[attr-defined]
         coroutine: Any = task.get_coro()
+        context = contextvars.copy_context()
         running = asyncio._get_running_loop()
         asyncio._set_running_loop(self)
         try:
             for _ in range(AWAITED_AT_THE_END_MAX):
-                coroutine.throw(asyncio.CancelledError())
+                context.run(coroutine.throw, asyncio.CancelledError())
         except BaseException:  # noqa: BLE001 - its end, whichever
             return
         finally:

@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 
+from tests.simulation.leftovers import changed, code
 from tests.simulation.plants import Plant, hunt
 from tests.simulation.seeds import first_seed
 from tests.simulation.worlds import PLANTS, WORLDS
@@ -119,4 +120,6 @@ def test_reaches(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "plant"), PLANTED)
 def test_catches(name: str, plant: Plant) -> None:
+    before = code()
     hunt(WORLDS[name], plant)
+    assert changed(before) == []

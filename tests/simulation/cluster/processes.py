@@ -126,8 +126,9 @@ class ClusterLoop(SimulatedLoop):
 
     def close(self) -> None:
         if not self.is_closed():
-            for owner in list(self._owned):
-                self.abandon(owner)
+            while any(self._owned.values()):  # some begin others on their way out
+                for owner in list(self._owned):
+                    self.abandon(owner)
             self._ready.clear()
         super().close()
 

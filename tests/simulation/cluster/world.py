@@ -54,7 +54,8 @@ class ClusterWorld(ProcessWorld[Faults]):
         super().__init__(seed)
         self.skews_s: dict[str, float] = {}
         self.weather = Weather(self.rng, self.note)
-        self.log = self.brokers = SimulatedLog("the log", lambda: self._wall_ms("log"), self.loop.time)
+        self.brokers = SimulatedLog("the log", lambda: self._wall_ms("log"), self.loop.time)
+        self.log = self.brokers
         self.releases = self.rng.choice([1, 1, 2])
         self.history = History(self.loop.time, REFUSALS if self.releases == 1 else REFUSALS | {REFUSAL})
         self.buckets: dict[str, Bucket] = {}
@@ -198,8 +199,8 @@ class ClusterWorld(ProcessWorld[Faults]):
                     raise Progress(f"{self.history.unanswered}")
         last_reads = self.history.reads[already:]
         del self.history.reads[already:]
-        checks.check_history(self.history, self.log.in_time, last_reads)
-        checks.check_refusals(self.history, self.log.in_time)
+        checks.check_history(self.history, self.brokers.in_time, last_reads)
+        checks.check_refusals(self.history, self.brokers.in_time)
         until_s = self.loop.time() + CAUGHT_UP_S
         while behind := await checks.is_behind(self.log, self.partitions, self.owners.processors):
             if self.loop.time() > until_s:

@@ -90,11 +90,11 @@ async def _judge(
 
 
 class Owner:
-    def __init__(self, connection: Connection, replies: Replies, nodes: Nodes) -> None:
+    def __init__(self, connection: Connection, replies: Replies, nodes: Nodes, clock_s: Callable[[], float]) -> None:
         self._log = connection
         self._nodes = nodes
         self._judge_replaced = asyncio.Event()
-        self.open_reads = OpenReads()
+        self.open_reads = OpenReads(clock_s=clock_s)
         self.views = {number: MemoryView() for number in (PARTITION, spec.CONTROL_PARTITION)}
         self._runtimes = {
             number: PartitionRuntime(connection, Replica(connection, view, number), "owner", replies)

@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import ParamSpec, TypeVar
 
 from datanode.compaction import Compactor
@@ -22,6 +22,7 @@ from tests.simulation.data.host import TIMES, Host
 from tests.simulation.data.network import Machine, Network, SimulatedNode
 from tests.simulation.data.owner import BUCKET, INCARNATION, LIMITS, Owner
 from tests.simulation.data.watch import Watch
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.invariants import (
     EveryRequestIsAnswered,
     NoAcknowledgedWriteIsLost,
@@ -68,6 +69,9 @@ class DataWorld(ProcessWorld[Faults]):
 
     def _reached_by_clients(self) -> Counter[str]:
         return self.history.reached
+
+    def _disks(self) -> Iterable[SimulatedDisk]:
+        return [each.disk for each in self.hosts]
 
     # what faults act on
 
@@ -132,7 +136,8 @@ class DataWorld(ProcessWorld[Faults]):
         process = Process(self.loop, 0.0)
         connection = Connection(self.log, process, Weather(self.rng, self.note))
         auditor = Machine(self.loop, "auditor", 0.0)
-        self.owner = Owner(connection, gateways, lambda endpoint: SimulatedNode(self.network, auditor, endpoint))
+        nodes = lambda endpoint: SimulatedNode(self.network, auditor, endpoint)  # noqa: E731
+        self.owner = Owner(connection, gateways, nodes, process.clock_s)
         process.run(self.owner.run())
         self.gateways = gateways.all
         for number in range(GATEWAYS):

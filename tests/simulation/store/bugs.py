@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import pytest
-
 from datanode.compaction import Compactor
 from datanode.layout import HEADER_BYTES
 from datanode.replica import GroupReplica
@@ -22,6 +20,7 @@ from processors.memory import MemoryView
 from processors.reads import ViewReads
 from processors.runtime import PartitionRuntime
 from processors.view import Overlay, Readable
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.invariants import (
     CorruptionIsNeverServed,
     FullNodesTakeNothing,
@@ -39,7 +38,7 @@ from tests.simulation.invariants import (
     ViewEqualsReplay,
     ViewIsReadLittle,
 )
-from tests.simulation.plants import Patch, Plant
+from tests.simulation.plants import Patch, Plant, within
 from tests.simulation.store.world import World
 from topics import commands, copies, events, generation
 from topics.commands import Command
@@ -47,7 +46,7 @@ from topics.copies import Copy
 from topics.embedded import EmbeddedLog
 from topics.events import Claimed, Decision
 from topics.generation import Found, Standing
-from topics.journal import Checkpoint, Journal, Segment
+from topics.journal import Journal, Segment
 from topics.log import Entry
 from topics.log_disk import LogDisk
 from topics.mirror import MirroredFile
@@ -147,16 +146,24 @@ def former_process_not_synced(patch: Patch, world: World) -> None:
 
 
 def journal_folder_not_synced_at_start(patch: Patch, world: World) -> None:
-    honest = Journal.recover
+    honest, honest_sync = Journal.recover, SimulatedDisk.sync_folder
+    starts = 0
 
     async def recover(journal: Journal) -> Any:
-        with pytest.MonkeyPatch.context() as inner:
-            for disk in world.disks:
-                inner.setattr(disk, "sync_folder", lambda folder: None)
+        nonlocal starts
+        starts += 1
+        try:
             async for frame in honest(journal):
                 yield frame
+        finally:
+            starts -= 1
+
+    def sync_folder(disk: SimulatedDisk, folder: str) -> None:
+        if not starts:
+            honest_sync(disk, folder)
 
     patch.setattr(Journal, "recover", recover)
+    patch.setattr(SimulatedDisk, "sync_folder", sync_folder)
 
 
 def stale_disk_wins(patch: Patch, world: World) -> None:
@@ -189,16 +196,13 @@ def disks_called_on_the_loop(patch: Patch, world: World) -> None:
 
 
 def scrub_reads_one_copy(patch: Patch, world: World) -> None:
+    is_scrubbing, honest = within(patch, LogScrub, "scrub"), MirroredFile._even_out
+
     async def even_out(file: MirroredFile, below: int | None = None) -> None:
-        del file, below
+        if not is_scrubbing():
+            await honest(file, below)
 
-    async def scrub(log_scrub: LogScrub) -> None:
-        with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(MirroredFile, "_even_out", even_out)
-            await honest(log_scrub)
-
-    honest = LogScrub.scrub
-    patch.setattr(LogScrub, "scrub", scrub)
+    patch.setattr(MirroredFile, "_even_out", even_out)
 
 
 def positions_ahead_of_the_log(patch: Patch, world: object) -> None:
@@ -236,17 +240,13 @@ def index_trusted_blindly(patch: Patch, world: World) -> None:
 
 
 def copies_trusted_unsynced(patch: Patch, world: World) -> None:
-    honest = Compactor._copy_small
+    is_copying, honest = within(patch, Compactor, "_copy_small"), Volume.sync
 
-    async def copy(compactor: Compactor, volume: Volume, entries: Any) -> Any:
-        async def sync(volume: Volume) -> None:
-            del volume
+    async def sync(volume: Volume) -> None:
+        if not is_copying():
+            await honest(volume)
 
-        with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(Volume, "sync", sync)
-            return await honest(compactor, volume, entries)
-
-    patch.setattr(Compactor, "_copy_small", copy)
+    patch.setattr(Volume, "sync", sync)
 
 
 def failed_write_drops_promised_records(patch: Patch, world: World) -> None:
@@ -400,19 +400,17 @@ def segment_used_without_head(patch: Patch, world: object) -> None:
 
 
 def segment_used_before_its_head_is_synced(patch: Patch, world: object) -> None:
-    honest = Journal.roll
+    is_rolling, honest = within(patch, Journal, "roll"), Segment.write
     writing = set[asyncio.Task[None]]()
 
-    async def roll(journal: Journal, checkpoint: Checkpoint) -> None:
-        async def write(segment: Segment, data: bytes) -> None:
-            writing.add(asyncio.create_task(segment.file.write_synced(data, segment.end)))
-            segment.end += len(data)
+    async def write(segment: Segment, data: bytes) -> None:
+        if not is_rolling():
+            await honest(segment, data)
+            return
+        writing.add(asyncio.create_task(segment.file.write_synced(data, segment.end)))
+        segment.end += len(data)
 
-        with pytest.MonkeyPatch.context() as inner:
-            inner.setattr(Segment, "write", write)
-            await honest(journal, checkpoint)
-
-    patch.setattr(Journal, "roll", roll)
+    patch.setattr(Segment, "write", write)
 
 
 def full_disks_are_not_marked(patch: Patch, world: object) -> None:

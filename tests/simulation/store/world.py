@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -44,6 +44,7 @@ from tests.simulation.invariants import (
 )
 from tests.simulation.loop import Crash, Deadlock, SimulatedLoop
 from tests.simulation.oracle import Oracle
+from tests.simulation.outside import nothing_from_outside
 from tests.simulation.plan import Fault, carry_out
 from tests.simulation.releases import REFUSAL, run_releases
 from tests.simulation.scratch import ScratchBucket
@@ -82,6 +83,7 @@ ALARMS = (LogError, OSError, S3Error, ViewMismatch, EventOutOfPlace, UnknownReco
 
 class World:
     def __init__(self, seed: int, faults: Sequence[Fault] | None = None) -> None:
+        self._seed = seed
         self.rng = random.Random(seed)
         self.disks = [SimulatedDisk(self.rng) for _ in range(self.rng.choice([1, 1, 3]))]
         shape = random.Random(f"lives {seed}")
@@ -114,6 +116,10 @@ class World:
 
     def run(self) -> None:
         """Raises `InvariantBroken`."""
+        with nothing_from_outside(self._seed, self._time):
+            self._run()
+
+    def _run(self) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(complete, "PART_BYTES_MIN", 1)
             patch.setattr(compaction, "SMALL_BYTES", LARGE_BYTES)
@@ -129,6 +135,11 @@ class World:
                     run_releases(installed, lambda: self._release)
                     self._live(life)
         self.reached["clock set"] = self.clock.steps
+
+    def remains(self) -> Iterator[bytes]:
+        """What is on its disks."""
+        for disk in self.disks:
+            yield from disk.contents()
 
     @property
     def _refusals(self) -> set[str]:
@@ -299,6 +310,10 @@ class World:
         for task in subscribers:
             task.cancel()
         await store.stop()
+
+    def _time(self) -> float:
+        loop = asyncio._get_running_loop()
+        return self.now_s if loop is None else loop.time()
 
     def _clock_ms(self, loop: SimulatedLoop) -> int:
         return self.clock.now_ms(loop.now_s)

@@ -8,7 +8,7 @@ import asyncio
 import random
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import SimpleNamespace
 
 from datanode import extent, hedge
@@ -34,6 +34,7 @@ from tests.simulation.cluster.processes import PROCESS, Process
 from tests.simulation.data import checks, scale
 from tests.simulation.data.host import Host
 from tests.simulation.data.network import Machine, Network
+from tests.simulation.disk import SimulatedDisk
 from tests.simulation.invariants import (
     EveryRequestIsAnswered,
     NodesFailAsTheySay,
@@ -51,7 +52,6 @@ from tests.simulation.whole.gateway import RESTART_S, Gateway
 from tests.simulation.whole.http import REQUEST, Asked
 from tests.simulation.whole.processor import Processor
 from topics import spec
-from topics.memory import MemoryLog
 from topics.placement import Placement
 
 GATEWAYS, CLIENTS = 2, 4
@@ -73,7 +73,7 @@ class WholeWorld(ProcessWorld[Faults]):
         self.skews_s: dict[str, float] = {}
         self.weather = Weather(self.rng, self.note, LATENESS_S)
         self.brokers = SimulatedLog("the log", lambda: int(self._nearly_right_s("log") * 1000), self.loop.time)
-        self.log: MemoryLog = self.brokers
+        self.log = self.brokers
         self.network = Network(self.loop, self.weather, self.rng, self.note)
         self.told = Told(self.loop.time)
         self.buckets = self.rng.sample(BUCKETS, 2)
@@ -113,6 +113,9 @@ class WholeWorld(ProcessWorld[Faults]):
         patch.setattr("gateway.buckets.uuid", minted)
         patch.setattr("gateway.request.secrets", SimpleNamespace(token_hex=lambda _: REQUEST.get()))
         patch.setattr("gateway.authn.time", SimpleNamespace(time=self._gateways_time))
+
+    def _disks(self) -> Iterable[SimulatedDisk]:
+        return [each.disk for each in self.hosts]
 
     # what faults act on
 
