@@ -43,8 +43,9 @@ class Judge:
         self._copies = copies
         self._out_share = out_share
         self._warnings: dict[tuple[str, str], str] = {}
-        self._own = Tick(uuid.uuid4().hex)
-        self._ticks = 0
+        self._name = uuid.uuid4().hex
+        self._sent: dict[str, Placement] = {}  # own ticks on their way → the map when each was sent
+        self._ticks = self._judged = 0
         self.unread_ticks = 0  # own ones that the log has, in a row
         self._refused = 0
         self._trimmed: dict[int, int] = {}
@@ -59,10 +60,14 @@ class Judge:
 
     async def tick(self) -> None:
         """To be called each `EVERY_S`."""
+        tick = Tick(f"{self._name}/{self._ticks}")
+        self._ticks += 1
+        self._sent[tick.judge] = self._placement()
         try:
-            await self._log.append(AT, [Entry(b"", heartbeats.encode(self._own, self._secret))], durable=True)
+            await self._log.append(AT, [Entry(b"", heartbeats.encode(tick, self._secret))], durable=True)
             self.unread_ticks += 1
         except LogError as error:
+            self._sent.pop(tick.judge, None)
             log_.warning("data nodes cannot be judged now: %s", error)
 
     async def take(self, record: Record) -> None:
@@ -79,14 +84,23 @@ class Judge:
         if isinstance(said, Heartbeat):
             if why := self._liveness.heard(record.time_ms, said, self._placement()):
                 log_.error("data node %s at %s is refused: %s", said.node, said.endpoint, why)
-        elif said == self._own:
+        elif isinstance(said, Tick) and said.judge in self._sent:
             self.unread_ticks = 0
+            self._liveness.since(self._taken(said.judge))
             await self._judge(record.time_ms, self._placement())
         else:
             self._liveness.noted(record.time_ms)
 
+    def _taken(self, tick: str) -> Placement:
+        """The map when it was sent; those that were sent before it are not waited for any more."""
+        while True:
+            first = next(iter(self._sent))
+            then = self._sent.pop(first)
+            if first == tick:
+                return then
+
     async def _judge(self, time_ms: int, placement: Placement) -> None:
-        self._ticks += 1
+        self._judged += 1
         self._warn(placement)
         try:
             for body in self._liveness.judge(time_ms, placement):
@@ -96,7 +110,7 @@ class Judge:
                 await self._submit(commands.SetCopies(self._copies))
             if placement.brakes.out_share != self._out_share:
                 await self._submit(commands.SetOutShare(self._out_share))
-            if self._ticks % TRIM_EVERY == 0:
+            if self._judged % TRIM_EVERY == 0:
                 await self._trim(placement)
         except LogError as error:
             log_.warning("what was judged cannot be said yet: %s", error)

@@ -6,6 +6,8 @@ them: then it has heard all that was said before. The grace starts again after a
 said for a while: then the broker stood still, or who judges, and no node is to blame; nor is it when the log's clock was
 set back. Who judges anew starts so too, though what was heard before may outlive it (the mapping that is given); it judges
 nobody by that alone.
+A node that is not up is registered for what it said while the map had it so: what it said before it was removed, or before
+it was down, says nothing of a process that is there now. What is read behind a tick was said after that was sent.
 A node's own clock judges nobody: one that is off, or all of them where the log's is, is told. A node that says that its
 disk fails is taken at its word: it is down and out at once. The map's brakes (`membership.held_back`) keep others down.
 """
@@ -46,6 +48,8 @@ class Liveness:
         self._heard = {} if heard is None else heard
         self._last_ms = 0
         self._since_ms = 0  # nothing was missed since then
+        self._then: Placement | None = None  # the map as it was before anything was said that is heard now
+        self._stood: dict[str, State | None] = {}  # node → how the map had it before it said its latest; None: not at all
         self._later: dict[str, tuple[str, str]] = {}  # node → the process that is registered, and one that was heard
         self._refusals: dict[tuple[str, str], str] = {}  # node and incarnation → why what it says is passed over
 
@@ -64,6 +68,10 @@ class Liveness:
         is_news = why != "" and self._refusals.get((beat.node, beat.incarnation)) != why
         self._refusals[beat.node, beat.incarnation] = why
         return why if is_news else ""
+
+    def since(self, placement: Placement) -> None:
+        """What is heard from now on was said after the map was so."""
+        self._then = placement
 
     def judge(self, time_ms: int, placement: Placement) -> list[commands.ClusterBody]:
         self.noted(time_ms)
@@ -106,6 +114,7 @@ class Liveness:
             is_old = self._last_ms - each.time_ms > self._limits.grace_ms + self._limits.out_ms
             if each.beat.cluster != self._cluster or (is_old and name not in placement.nodes):
                 del self._heard[name]
+                self._stood.pop(name, None)
             elif each.time_ms > self._last_ms:  # before the log's clock was set back
                 self._heard[name] = Heard(self._last_ms, each.beat)
 
@@ -120,6 +129,8 @@ class Liveness:
             if is_recent and self._later.get(beat.node) == (known.boot, last.beat.boot):
                 return
         self._heard[beat.node] = Heard(time_ms, beat)
+        if self._then is not None:
+            self._stood[beat.node] = _state(self._then.nodes.get(beat.node))
 
     def _refusal(self, time_ms: int, beat: Heartbeat, placement: Placement) -> str:
         if beat.cluster != self._cluster:
@@ -140,8 +151,11 @@ class Liveness:
                 continue
             known = placement.nodes.get(beat.node)
             said = (beat.incarnation, beat.boot, beat.endpoint, beat.domain, beat.capacity_bytes)
-            if known is None or known.state is not State.UP or said != _said(known):
-                yield commands.RegisterNode(beat.node, *said)
+            if known is None or known.state is not State.UP:
+                if self._stood.get(beat.node, State.UP) is _state(known):
+                    yield commands.RegisterNode(beat.node, *said, is_known=known is not None)
+            elif said != _said(known):
+                yield commands.RegisterNode(beat.node, *said, is_known=True)
             elif beat.is_full != known.is_full:
                 yield commands.MarkNode(beat.node, beat.boot, Mark.FULL if beat.is_full else Mark.WRITABLE)
 
@@ -175,6 +189,10 @@ def trimmable(placement: Placement, positions: Mapping[str, Mapping[int, int]]) 
         if told and len(known) == len(told) and min(known) > 0:
             found[number] = min(known)
     return found
+
+
+def _state(node: Node | None) -> State | None:
+    return None if node is None else node.state
 
 
 def _said(node: Node) -> tuple[str, str, str, str, int]:

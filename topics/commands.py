@@ -105,7 +105,7 @@ class ReleaseOrphans(msgspec.Struct, frozen=True, tag="ReleaseOrphans"):
     blobs: list[tuple[int, str]]  # group, id
 
 
-class RegisterNode(msgspec.Struct, frozen=True, tag="RegisterNode"):
+class RegisterNode(msgspec.Struct, frozen=True, omit_defaults=True, tag="RegisterNode"):
     """From who judges heartbeats: what a data node says of itself."""
 
     node: str
@@ -114,6 +114,7 @@ class RegisterNode(msgspec.Struct, frozen=True, tag="RegisterNode"):
     endpoint: str
     domain: str
     capacity_bytes: int
+    is_known: bool = False  # the map has a node of this name: if it was removed meanwhile, it does not join by this
 
 
 class Mark(enum.StrEnum):

@@ -32,7 +32,7 @@ class Heartbeat(msgspec.Struct, frozen=True, omit_defaults=True, tag="Heartbeat"
 class Tick(msgspec.Struct, frozen=True, tag="Tick"):
     """Who has read its own tick has heard all that was said before it."""
 
-    judge: str
+    judge: str  # and which of its ticks
 
 
 class Heard(msgspec.Struct, frozen=True, tag="Heard"):

@@ -2,7 +2,8 @@
 
 | command | is nothing new, or rejected, where | event |
 |---|---|---|
-| RegisterNode | known, or replaced by a later boot; NodeNameTaken: another folder's is up | Node:Changed joined, returned |
+| RegisterNode | known, or replaced by a later boot; removed since it was asked for | Node:Changed joined, returned |
+| | NodeNameTaken: another folder's is up | |
 | MarkNode down | it is not up, or has come back | Node:Changed down |
 | MarkNode out | it is not down, has come back, or is `held_back` | Node:Changed out: its groups are placed elsewhere |
 | MarkNode full, writable | it is so | Node:Changed full, writable |
@@ -124,7 +125,7 @@ def _register(placement: Placement, body: commands.RegisterNode) -> events.NodeC
     known = placement.nodes.get(body.node)
     said = Node(body.node, body.incarnation, body.boot, body.endpoint, body.domain, body.capacity_bytes)
     if known is None:
-        return _changed(placement, said, "joined")
+        return None if body.is_known else _changed(placement, said, "joined")
     if known.incarnation != body.incarnation:
         if known.state is State.UP:
             raise Rejected("NodeNameTaken", f"A node {body.node} with another data folder is up.")

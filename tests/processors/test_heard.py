@@ -67,9 +67,12 @@ def test_who_judges_anew_waits_for_the_grace_though_a_node_was_silent_long_befor
 
 def test_nobody_is_registered_by_an_old_word_alone() -> None:
     table = Table()
-    Liveness("c", LIMITS, table).heard(1_000, beat("a", 1_000), Placement())
-    assert Liveness("c", LIMITS, table).judge(17_000, Placement()) == []
-    assert Liveness("c", LIMITS, table).judge(15_000, Placement()) != []
+    before = Liveness("c", LIMITS, table)
+    before.since(Placement())
+    before.heard(1_000, beat("a", 1_000), Placement())
+    assert before.judge(2_000, Placement()) != []
+    assert before.judge(17_000, Placement()) == []
+    assert Liveness("c", LIMITS, table).judge(2_000, Placement()) == []  # it may have been removed meanwhile
 
 
 def test_what_another_cluster_left_in_the_table_is_forgotten_before_anything_is_trimmed_by_it() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 import pytest
@@ -15,9 +15,9 @@ from tests.virtual import now_ms, run
 from topics import commands, heartbeats, spec
 from topics.commands import Mark, MarkNode
 from topics.heartbeats import Heartbeat
-from topics.log import Entry, LogError
+from topics.log import Entry, LogError, Record
 from topics.memory import MemoryLog
-from topics.placement import OUT_SHARE, Brakes, Group
+from topics.placement import OUT_SHARE, Brakes, Group, State
 from topics.secret import ClusterSecret
 from topics.spec import TopicPartition
 
@@ -25,11 +25,21 @@ SECRET = ClusterSecret(b"a secret of a test cluster")
 WRITES = TopicPartition("writes", 0)
 
 
+class LateLog(MemoryLog):
+    is_late = False  # who follows it hears nothing meanwhile
+
+    async def follow(self, at: TopicPartition, offset: int) -> AsyncIterator[list[Record]]:
+        async for batch in super().follow(at, offset):
+            while self.is_late:  # noqa: ASYNC110 - of a test
+                await asyncio.sleep(0.1)
+            yield batch
+
+
 class Bench:
     """Knobs: `placement`, `is_assigned` (whether this one is to judge), `fails` (the next command cannot be said)."""
 
     def __init__(self) -> None:
-        self.log = MemoryLog("cluster", now_ms)
+        self.log = LateLog("cluster", now_ms)
         self.is_assigned = True
         self.placement = cluster(node("a"), node("b"))
         self.fails = 0
@@ -91,6 +101,25 @@ def test_who_is_not_to_judge_hears_and_asks_for_nothing() -> None:
         made.is_assigned = True  # it has heard all the while: b was silent for long
         await made.beats(2, "a")
         assert set(made.asked) == {MarkNode("b", "1", Mark.DOWN)}
+
+    bench(case)
+
+
+def test_a_node_that_is_removed_while_its_last_words_are_unread_stays_away() -> None:
+    async def case(made: Bench) -> None:
+        made.placement = cluster(node("a"), node("b", state=State.DOWN))
+        await made.beats(5, "a")
+        made.log.is_late = True
+        await made.beats(1, "ab")
+        await asyncio.sleep(1)  # a tick goes on its way, too
+        made.placement = cluster(node("a"))
+        await asyncio.sleep(1)
+        made.log.is_late = False
+        await made.beats(20, "a")
+        assert made.asked == []
+        await made.beats(2, "ab")
+        assert made.asked
+        assert set(made.asked) == {commands.RegisterNode("b", "folder-b", "1", "http://b", "b", 100)}
 
     bench(case)
 

@@ -24,6 +24,7 @@ class Bench:
 
     def __init__(self, placement: Placement = KNOWN) -> None:
         self.liveness = Liveness("cluster", Limits(GRACE, OUT))
+        self.liveness.since(placement)
         self.placement = placement
         self.second = 0
 
@@ -32,6 +33,7 @@ class Bench:
         return self.liveness.heard(self._now, said, self.placement)
 
     def judge(self) -> list[commands.ClusterBody]:
+        self.liveness.since(self.placement)
         return self.liveness.judge(self._now, self.placement)
 
     def passes(self, seconds: int, well: str = "") -> list[tuple[int, commands.ClusterBody]]:
@@ -103,20 +105,65 @@ def test_what_a_node_says_anew_of_itself_is_registered(said: dict[str, Any]) -> 
     assert bench.hear("b", **said) == ""
     expected = beat("b", 0, **said)
     registered = (expected.incarnation, expected.boot, expected.endpoint, expected.domain, expected.capacity_bytes)
-    assert bench.judge() == [commands.RegisterNode("b", *registered)]
+    assert bench.judge() == [commands.RegisterNode("b", *registered, is_known=True)]
 
 
 @pytest.mark.parametrize("state", [State.DOWN, State.OUT])
 def test_a_node_that_is_heard_again_is_registered(state: State) -> None:
     bench = Bench(cluster(node("b", state=state)))
     bench.hear("b")
-    assert bench.judge() == [commands.RegisterNode("b", "folder-b", "1", "http://b", "b", 100)]
+    assert bench.judge() == [commands.RegisterNode("b", "folder-b", "1", "http://b", "b", 100, is_known=True)]
 
 
 def test_an_emptied_folder_is_registered_where_the_old_one_is_down() -> None:
     bench = Bench(cluster(node("b", state=State.DOWN)))
     assert bench.hear("b", incarnation="another") == ""
-    assert bench.judge() == [commands.RegisterNode("b", "another", "1", "http://b", "b", 100)]
+    assert bench.judge() == [commands.RegisterNode("b", "another", "1", "http://b", "b", 100, is_known=True)]
+
+
+NOBODY = cluster(node("a"))
+DOWN = cluster(node("a"), node("b", state=State.DOWN))
+
+
+def test_what_a_node_said_before_it_was_removed_does_not_bring_it_back() -> None:
+    bench = Bench(DOWN)
+    bench.passes(3, "a")
+    bench.hear("b")  # it is started again, stopped at once, and removed before it was judged
+    bench.placement = NOBODY
+    assert bench.passes(60, "a") == []
+    bench.hear("b")
+    assert bench.judge() == [commands.RegisterNode("b", "folder-b", "1", "http://b", "b", 100)]
+
+
+def test_what_was_said_before_a_removal_and_is_heard_after_it_does_not_bring_the_node_back() -> None:
+    """Who judges read its log later than it learned of the removal."""
+    bench = Bench(DOWN)
+    bench.liveness.since(bench.placement)
+    bench.placement = NOBODY
+    bench.hear("b")
+    assert bench.passes(60, "a") == []
+
+
+@pytest.mark.parametrize(
+    "placement", [NOBODY, DOWN, cluster(node("a"), node("b", state=State.OUT))], ids=["-", "down", "out"]
+)
+def test_when_the_logs_clock_is_set_back_nobody_comes_back_by_what_was_heard_long_ago(placement: Placement) -> None:
+    bench = Bench()
+    bench.passes(3, "ab")
+    bench.passes(30, "a")
+    bench.placement = placement
+    bench.passes(30, "a")
+    bench.second -= 3_600
+    assert bench.passes(60, "a") == []
+
+
+def test_who_judges_anew_registers_nobody_by_what_was_said_before_its_first_tick() -> None:
+    bench = Bench(NOBODY)
+    bench.liveness = Liveness("cluster", Limits(GRACE, OUT))
+    bench.hear("b")
+    assert bench.judge() == []
+    bench.hear("b")
+    assert [type(each) for each in bench.judge()] == [commands.RegisterNode]
 
 
 def test_who_was_heard_long_ago_is_not_registered() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from processors.machine import tables
@@ -31,6 +32,10 @@ class Row(NamedTuple):
 
 def join(name: str, boot: str = OLD, folder: str = "", size: int = 1) -> commands.RegisterNode:
     return commands.RegisterNode(name, folder or name, boot, f"http://{name}", f"rack-{name}", size)
+
+
+def known(name: str) -> commands.RegisterNode:
+    return msgspec.structs.replace(join(name), is_known=True)
 
 
 def node(name: str, boot: str = OLD, folder: str = "", **fields: Any) -> Node:
@@ -67,6 +72,17 @@ JOINED = [
         "a:up g:up b:up",
         "b a",
         "a g",
+    ),
+    Row("known when it was asked for, and removed since", BOTH, known(C), None, "b:up a:up", "b a", "b a"),
+    Row("known, again", BOTH, known(B), None, "b:up a:up", "b a", "b a"),
+    Row(
+        "known, and down",
+        [*BOTH, mark(B, Mark.DOWN)],
+        known(B),
+        NodeChanged(node(B, former_boot=""), "returned", Placed()),
+        "b:up a:up",
+        "b a",
+        "b a",
     ),
     Row("again", BOTH, join(B), None, "b:up a:up", "b a", "b a"),
     Row(

@@ -13,13 +13,14 @@ from topics.placement import Group, Placement, State
 NAMES, FOLDERS, BOOTS = st.sampled_from("abcde"), st.sampled_from("12"), st.sampled_from("12")
 COMMANDS: st.SearchStrategy[commands.ClusterBody] = st.one_of(
     st.builds(
-        lambda name, folder, boot, size: commands.RegisterNode(
-            name, folder, folder + boot, "", "x" if name in "ab" else name, size
+        lambda name, folder, boot, size, is_known: commands.RegisterNode(
+            name, folder, folder + boot, "", "x" if name in "ab" else name, size, is_known
         ),
         NAMES,
         FOLDERS,
         BOOTS,
         st.integers(1, 3),
+        st.booleans(),
     ),
     st.builds(
         lambda name, folder, boot, mark: commands.MarkNode(name, folder + boot, mark),

@@ -119,5 +119,9 @@ class BrakesHold(InvariantBroken):
     """No more nodes are out by themselves than a share, no whole rack, and none while an operator has paused it."""
 
 
+class RemovedNodesStayAway(InvariantBroken):
+    """A node that was removed is in the map again only for what it said after that."""
+
+
 class WellNodesAreUp(InvariantBroken):
     """A node that is heard, and does not say that its disk fails, is up, whatever its clock says and whoever judges it."""

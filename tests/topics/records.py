@@ -34,6 +34,7 @@ BODIES: list[commands.Body] = [
     commands.ForgetReleased(3, 99, 2),
     commands.SetOutShare(0.25),
     commands.PauseCluster(is_paused=True),
+    commands.RegisterNode("n1", "ab" * 16, "cd" * 16, "http://10.0.0.7:9003", "rack-1", 1 << 40, is_known=True),
 ]
 FACTS: list[events.Event] = [
     events.Claimed("cd" * 16),

@@ -1,7 +1,7 @@
 """Bugs planted into the data plane, each of which its simulation must catch."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from tests.simulation.invariants import (
     FullNodesTakeNothing,
     HoldersHaveAll,
     NobodyStandsStill,
+    RemovedNodesStayAway,
     ReplicasConverge,
     SettlingGoesOn,
     StartsTakeLittleMemory,
@@ -197,6 +198,16 @@ def who_judges_anew_judges_at_once(patch: Patch, world: object) -> None:
     patch.setattr(Liveness, "noted", noted)
 
 
+def old_words_bring_nodes_back(patch: Patch, world: object) -> None:
+    honest = Liveness._registrations
+
+    def registrations(judge: Liveness, placement: Placement) -> Iterator[commands.ClusterBody]:
+        judge._stood = {name: liveness._state(placement.nodes.get(name)) for name in judge._heard}
+        return honest(judge, placement)
+
+    patch.setattr(Liveness, "_registrations", registrations)
+
+
 def an_index_is_made_anew_in_one_step(patch: Patch, world: object) -> None:
     honest = recovery.recover
 
@@ -252,6 +263,7 @@ PLANTS = [
     Plant(full_nodes_are_to_have_groups, FullNodesTakeNothing),
     Plant(full_disks_take_small_payloads, FullNodesTakeNothing),
     Plant(who_judges_anew_judges_at_once, WellNodesAreUp),
+    Plant(old_words_bring_nodes_back, RemovedNodesStayAway, seen_at=4),
     Plant(an_index_is_made_anew_in_one_step, StartsTakeLittleMemory),
     Plant(allocated_blocks_are_garbage, VolumesRest),
     Plant(a_copy_asks_one_holder, (HoldersHaveAll, ReplicasConverge)),

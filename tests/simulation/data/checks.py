@@ -17,6 +17,7 @@ from tests.simulation.invariants import (
     CorruptionIsNeverServed,
     FullNodesTakeNothing,
     HoldersHaveAll,
+    RemovedNodesStayAway,
     ViewEqualsReplay,
     WellNodesAreUp,
 )
@@ -217,6 +218,18 @@ async def check_nobody_fell(log: MemoryLog, grace_ms: int) -> None:
         silent_ms = max(later - former for former, later in pairwise([start_ms, *(at_ms for at_ms, _ in beats), time_ms]))
         if silent_ms < grace_ms - JUDGED_MS / 2:
             raise WellNodesAreUp(f"{event.node.name} is down, and was silent for {silent_ms} ms")
+
+
+async def check_removed_stay_away(log: MemoryLog) -> None:
+    heard = [(at_ms, beat.node, beat.incarnation) for at_ms, beat in await _heartbeats(log)]
+    removed = dict[str, int]()
+    for time_ms, event in await timed_events(log):
+        if isinstance(event, events.NodeRemoved):
+            removed[event.node] = time_ms
+        elif isinstance(event, events.NodeChanged) and event.node.name in removed:
+            since_ms, said = removed.pop(event.node.name), (event.node.name, event.node.incarnation)
+            if not any(since_ms <= at_ms <= time_ms for at_ms, *who in heard if tuple(who) == said):
+                raise RemovedNodesStayAway(f"{event.node.name} was removed, said nothing, and {event.change}")
 
 
 async def _heartbeats(log: MemoryLog) -> list[tuple[int, heartbeats.Heartbeat]]:

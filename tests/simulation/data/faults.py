@@ -32,6 +32,8 @@ COLD = 0.5  # of disks that hang: how many give only what is in memory, and how 
 HUNG_S = 2.5  # shorter than it takes to be out for it
 BROKEN_S = 5.5  # longer
 RETIRED_S = 60.0
+AGAIN_S = 2.0  # within which who is started again is heard, and perhaps judged
+GONE_S = 8.0  # after which nothing lands that a node said before it ended
 TOPICS = ("writes", "placement")
 
 
@@ -377,9 +379,12 @@ class Faults:
             host for host in self._in.hosts if host.name in placement.nodes and is_candidate(placement.nodes[host.name])
         ]
         if self._retiring is None and len(left) > placement.copies:
-            self._retiring = self._loop.create_task(self._take_out(self._rng.choice(left)))
+            host = self._rng.choice(left)
+            again_s = self._rng.random() * AGAIN_S if self._rng.random() < 0.5 else 0.0
+            self._retiring = self._loop.create_task(self._take_out(host, again_s))
 
-    async def _take_out(self, host: Host) -> None:
+    async def _take_out(self, host: Host, again_s: float) -> None:
+        """`again_s`: when it is down something starts it once more, for so long."""
         placement = self._in.placement
         try:
             async with asyncio.timeout(RETIRED_S):
@@ -390,13 +395,29 @@ class Faults:
                 host.die(power=False)
                 while placement().is_up(host.name):
                     await asyncio.sleep(0.1)
-                await self._say(commands.RemoveNode(host.name))
-                while host.name in placement().nodes:
-                    await asyncio.sleep(0.1)
+                if again_s:
+                    host.is_retired = False
+                    host.start()
+                    await asyncio.sleep(again_s)
+                    host.is_retired = True
+                    host.die(power=False)
+                    self._in.note("node started again before it is removed")
+                await self._remove(host)
         except TimeoutError as error:
             raise ReplicasConverge(f"{host.name} could not be drained and removed") from error
         self._in.hosts.remove(host)
         self._in.note("node removed")
+
+    async def _remove(self, host: Host) -> None:
+        """Again where it is back: its last words may land after it was removed."""
+        gone_s = 0.0
+        while gone_s < GONE_S:
+            if host.name in self._in.placement().nodes:
+                gone_s = 0.0
+                if not self._in.placement().is_up(host.name):
+                    await self._say(commands.RemoveNode(host.name))
+            await asyncio.sleep(0.1)
+            gone_s += 0.1
 
     def _everybody(self) -> list[Host | Front]:
         return [*self._in.hosts, *self._in.gateways]

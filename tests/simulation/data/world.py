@@ -171,6 +171,7 @@ class DataWorld(ProcessWorld[Faults]):
         await checks.check_brakes(self.log)
         await checks.check_full_nodes(self.log)
         await checks.check_new_holders(self.log)
+        await checks.check_removed_stay_away(self.log)
         await checks.check_nobody_fell(self.log, LIMITS.grace_ms)
         rows = self.owner.objects()
         for key in self.history.possible:
