@@ -61,13 +61,15 @@ class Routes:
 
     def group_for_small(self) -> int:
         """For payloads that ride the log: any group of those that most nodes will take them for. Raises `NoNode`; `NoRoom`
-        where a quorum would take them but for full disks: the log would have to keep them until there is room."""
+        where full disks are the reason that no quorum takes them, now or when all are up again: the log would have to keep
+        them until there is room."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._sticky_until_s:
             self._sticky = self._choose(_room_for_small, set())
             placement = self._map.current
-            room = _room_for_small(placement, placement.groups[self._sticky])
-            if not room.has_quorum and room.takers - room.minus_full >= placement.quorum:
+            group = placement.groups[self._sticky]
+            room = _room_for_small(placement, group)
+            if not room.has_quorum and _is_for_full_disks(placement, group, room):
                 raise NoRoom("too many data nodes have full disks to store a payload on a quorum of its group")
             self._sticky_until_s = now_s + STICKY_S
         return self._sticky
@@ -124,6 +126,11 @@ def has_quorum(placement: Placement) -> bool:
 def _room(placement: Placement, group: Group, takers: int) -> Room:
     full = sum(placement.nodes[name].is_full for name in group.targets if name in placement.nodes)
     return Room(takers >= placement.quorum, -full, takers)
+
+
+def _is_for_full_disks(placement: Placement, group: Group, room: Room) -> bool:
+    full = -room.minus_full
+    return full > 0 and (room.takers + full >= placement.quorum or len(group.targets) - full < placement.quorum)
 
 
 def _room_for_small(placement: Placement, group: Group) -> Room:

@@ -53,6 +53,9 @@ def test_where_full_disks_leave_no_quorum_nothing_is_put_into_the_log() -> None:
             chosen(made, large=False)
         made.place(groups=ALL_OF_4, down=["p", "q", "r"])  # who is down takes it from the log when it is back
         assert chosen(made, large=False) == {1, 2, 3}
+        made.place(groups=[Group([OWN])] * 4, full=[OWN])  # nor is a quorum of them left to come back
+        with pytest.raises(NoRoom):
+            chosen(made, large=False)
         made.place(groups=[Group([OWN])] * 4, copies=1, full=[OWN])
         with pytest.raises(NoRoom):
             chosen(made, large=False)

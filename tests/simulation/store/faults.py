@@ -85,6 +85,8 @@ class Trouble:
         self._in = machine
         self._store = store
         self._rng = random.Random()
+        for disk in machine.faulty:
+            disk.when_raised = self._note_anew
 
     async def befall(self, fault: Fault) -> None:
         self._rng = fault.choices()
@@ -101,24 +103,26 @@ class Trouble:
     def _fail_once(self, number: int) -> None:
         disk = self._rng.choice(self._in.faulty)
         disk.left, disk.left_errno = self._rng.randrange(OPERATIONS), number
-        self._note_anew()
 
     async def sync_fails(self) -> None:
         """The next one of a volume: what it was to cover is lost, and the disk is well."""
         disk = self._rng.choice(self._in.faulty)
         disk.sync_errno = self._rng.choice([errno.EIO, errno.ENOSPC])
-        self._note_anew()
 
-    def _note_anew(self) -> None:
+    def _note_anew(self, _: int = 0) -> None:
         """That disks are full may have to be said once more: the log has failed, or its owner has."""
         if self._in.histories.full_since_s is not None:
             self._in.histories.full_since_s = asyncio.get_running_loop().time()
 
     async def full_for_a_while(self) -> None:
         disk = self._rng.choice(self._in.faulty)
-        self._in.histories.full_since_s = None  # it has room again before the others
         disk.room_bytes = self._rng.randrange(200_000)
-        self._later(lambda: setattr(disk, "room_bytes", None))
+        self._in.histories.full_since_s = None  # it has room again before the others
+
+        def has_room() -> None:
+            disk.room_bytes = self._in.histories.full_since_s = None  # whoever filled it, and the others, meanwhile
+
+        self._later(has_room)
         self._in.note("disk full for a while")
 
     async def below_reserve(self) -> None:
