@@ -111,7 +111,7 @@ class World:
         self.read_too_much: list[str] = []
         self.releases = shape.choice([1, 1, 2])  # which take turns
         self._release = 0
-        self.placement = Placement()  # as the last life left it
+        self.placement = Placement()  # the newest that a life left
         self.boots = 0
 
     def run(self) -> None:
@@ -182,7 +182,8 @@ class World:
         for disk in self.faulty:
             if disk.stood_still:
                 raise NobodyStandsStill(f"called on the loop while the disk hung: {disk.stood_still[0]}")
-        self.placement = tables.placement(self.views[spec.CONTROL_PARTITION])
+        placement = tables.placement(self.views[spec.CONTROL_PARTITION])  # behind the log, if the life was short
+        self.placement = max(self.placement, placement, key=lambda each: each.epoch)
         for fault in faults:
             self._befall(fault)
 
@@ -221,8 +222,9 @@ class World:
             self.replaced = number + 1
 
     def _holds_alone(self, number: int) -> bool:
-        name = self._identity(number).name
-        return any(set(group.holders or ()) == {name} for group in self.placement.groups)
+        """Or may, for all that is known."""
+        name, groups = self._identity(number).name, self.placement.groups
+        return not groups or any(set(group.holders or ()) == {name} for group in groups)
 
     async def _life(self, loop: SimulatedLoop, life: int, faults: Sequence[Fault], end: Fault | None) -> None:
         for disk in self.disks:
