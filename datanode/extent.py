@@ -7,7 +7,7 @@ group's `writes` tells all its members, those that do not have the blob among th
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from awscrt.checksums import crc32c
@@ -42,7 +42,8 @@ class ExtentWriter:
         self._kept: list[bytes] | None = [] if length <= RESEND_BYTES_MAX else None
         self._has_sent = False
         self._attempts = 0
-        self._tried: set[int] = set()
+        self._tried: dict[int, str] = {}  # groups, and who failed to lead them
+        self._missed: dict[str, Sequence[str]] = {}  # by whom, of those: whom it did not reach
         self._writer: Writer | None = None
         self._leader = ""
         self._ref = BlobRef(0, b"", partition)
@@ -74,6 +75,7 @@ class ExtentWriter:
                 break
             except OSError as error:
                 await self._again(error)
+        self._judge(holders)
         if self._current.crc32c != self._crc32c:
             raise OSError("the data nodes have other bytes than were sent")
         claim = writes.claim(writes.Claim(self._partition, self._length, self._crc32c, holders))
@@ -113,10 +115,15 @@ class ExtentWriter:
                 failure = error
 
     async def _leave(self, failure: OSError) -> None:
-        """A commit whose answer was lost may stand: its blob is given back."""
-        self._tried.add(self._ref.group)
+        """A commit whose answer was lost may stand: its blob is given back. Whom a leader did not reach is gone, or it is
+        cut off itself: who takes the bytes then will tell (`_judge`). Of bytes that are not kept nobody will."""
+        self._tried[self._ref.group] = self._leader
         without = failure.without if isinstance(failure, TooFewCopies) else ()
-        for name in without or ([self._leader] if self._leader else []):
+        if without:
+            self._missed[self._leader] = without
+        if self._leader and (not without or self._kept is None):
+            self._routes.suspect(self._leader)
+        for name in without:
             self._routes.suspect(name)
         if self._writer is None:
             return
@@ -125,6 +132,15 @@ class ExtentWriter:
         with contextlib.suppress(Exception):  # if even that fails, it is an orphan
             release = [Entry(self._ref.blob, writes.RELEASE)]
             await self._log.append(TopicPartition("writes", self._ref.group), release, durable=False)
+
+    def _judge(self, holders: Sequence[str]) -> None:
+        """Whoever has it is well. A leader that did not reach one of them may be cut off itself."""
+        for leader, missed in self._missed.items():
+            if well := set(missed).intersection(holders):
+                for name in well:
+                    self._routes.trust(name)
+                if leader not in holders:
+                    self._routes.suspect(leader)
 
     async def _within(self, work: Awaitable[T]) -> T:
         if self._kept is None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import NamedTuple
 
 from datanode.node import BlobRef, DataNode, Nodes, NoNode, NoRoom
@@ -56,6 +56,10 @@ class Routes:
     def suspect(self, name: str) -> None:
         self._suspect_until_s[name] = asyncio.get_running_loop().time() + SUSPECT_S
 
+    def trust(self, name: str) -> None:
+        """It was suspected by hearsay, and is well."""
+        self._suspect_until_s.pop(name, None)
+
     def is_suspect(self, name: str) -> bool:
         return name in self._suspect_until_s and asyncio.get_running_loop().time() < self._suspect_until_s[name]
 
@@ -65,7 +69,7 @@ class Routes:
         them until there is room."""
         now_s = asyncio.get_running_loop().time()
         if now_s >= self._sticky_until_s:
-            self._sticky = self._choose(_room_for_small, set())
+            self._sticky = self._choose(_room_for_small, ())
             placement = self._map.current
             group = placement.groups[self._sticky]
             room = _room_for_small(placement, group)
@@ -74,20 +78,24 @@ class Routes:
             self._sticky_until_s = now_s + STICKY_S
         return self._sticky
 
-    def group_for_large(self, tried: set[int]) -> tuple[int, str]:
-        """A group that was not tried, and its leader's name. Raises `NoNode`."""
+    def group_for_large(self, tried: Mapping[int, str]) -> tuple[int, str]:
+        """A group that was not tried, and who is to lead it: its first target that takes payloads, is not suspected and has
+        not failed to lead, if there is one. (All groups may begin with the same node.)
+
+        `tried`: groups, and who failed to lead them. Raises `NoNode`.
+        """
+        doubts = {name: (name in tried.values(), self.is_suspect(name)) for name in self._map.current.nodes}
 
         def room(placement: Placement, group: Group) -> Room:
-            leader = leader_of(placement, group)
-            well = sum(_takes(placement, name) and not self.is_suspect(name) for name in group.targets)
-            return _room(placement, group, 0 if not leader or self.is_suspect(leader) else well)
+            takers = _takers(placement, group)
+            has_leader = any(not any(doubts[name]) for name in takers)
+            return _room(placement, group, sum(not self.is_suspect(name) for name in takers) if has_leader else 0)
 
         group = self._choose(room, tried)
         placement = self._map.current
-        leader = leader_of(placement, placement.groups[group])
-        if not leader:
+        if not (takers := _takers(placement, placement.groups[group])):
             raise NoNode(f"no data node of replication group {group} is up and has room")
-        return group, leader
+        return group, min(takers, key=doubts.__getitem__)
 
     def readers(self, ref: BlobRef) -> list[str]:
         """Who may have a blob, best first: holders before those that still copy. Each has favourites, for their caches."""
@@ -102,7 +110,7 @@ class Routes:
             return list(names)
         return sorted(names, key=lambda name: (self.is_suspect(name), not placement.is_up(name)))
 
-    def _choose(self, room: Callable[[Placement, Group], Room], tried: set[int]) -> int:
+    def _choose(self, room: Callable[[Placement, Group], Room], tried: Collection[int]) -> int:
         """A random one of the groups with most room."""
         placement = self._map.current
         groups = enumerate(placement.groups)
@@ -111,11 +119,6 @@ class Routes:
             raise NoNode("no data node is there to take a payload")
         most = max(found.values())
         return self._rng.choice([number for number, each in found.items() if each == most])
-
-
-def leader_of(placement: Placement, group: Group) -> str:
-    """The first target that is up and has room; empty where none is."""
-    return next((name for name in group.targets if _takes(placement, name)), "")
 
 
 def has_quorum(placement: Placement) -> bool:
@@ -134,8 +137,8 @@ def _is_for_full_disks(placement: Placement, group: Group, room: Room) -> bool:
 
 
 def _room_for_small(placement: Placement, group: Group) -> Room:
-    return _room(placement, group, sum(_takes(placement, name) for name in group.targets))
+    return _room(placement, group, len(_takers(placement, group)))
 
 
-def _takes(placement: Placement, name: str) -> bool:
-    return placement.is_up(name) and not placement.nodes[name].is_full
+def _takers(placement: Placement, group: Group) -> list[str]:
+    return [name for name in group.targets if placement.is_up(name) and not placement.nodes[name].is_full]

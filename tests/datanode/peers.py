@@ -13,7 +13,7 @@ from datanode.store import Held
 class Peer:
     """Knobs: `is_dead` (nothing is answered but errors), `fails` (a call that is not), `slow_s` (before each answer),
     `damaged` and `late` (blobs that it says are damaged, or may still come), `breaks_at` (bytes of a blob that it takes, or
-    gives, before it dies), `without` (peers that do not take what it leads)."""
+    gives, before it dies), `without` and `along` (peers that do not take what it leads, and that do)."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -25,6 +25,7 @@ class Peer:
         self.late: set[bytes] = set()
         self.breaks_at = 1 << 60
         self.without: list[str] = []
+        self.along: list[str] = []
         self.quorums_s: list[float] = []  # how long it was to wait for one
         self.page = 1_000
         self.asked: list[str] = []  # the names of the calls
@@ -107,7 +108,7 @@ class PeerWriter:
         if self._without:
             raise TooFewCopies("only 1 of 2 copies could be written", self._without)
         self._peer.has(self._ref, self._data)
-        return [self._peer.name]
+        return [self._peer.name, *self._peer.along]
 
     async def abort(self) -> None:
         self._peer.aborted += 1

@@ -1,7 +1,7 @@
 """Bugs planted into the data plane, each of which its simulation must catch."""
 
 import errno
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -9,6 +9,7 @@ import pytest
 from bucketlog.audit import Auditor
 from datanode import layout, orphans, recovery, routing, store
 from datanode.copy import GroupCopy
+from datanode.extent import ExtentWriter
 from datanode.index import BlobIndex
 from datanode.member import Member
 from datanode.replica import GroupReplica
@@ -21,6 +22,7 @@ from processors.view import Readable
 from tests.simulation.invariants import (
     BrakesHold,
     CorruptionIsNeverServed,
+    EveryRequestIsAnswered,
     FailedDisksAreOut,
     FullNodesTakeNothing,
     HoldersHaveAll,
@@ -239,6 +241,27 @@ def a_copy_asks_one_holder(patch: Patch, world: object) -> None:
     patch.setattr(GroupCopy, "_page", page)
 
 
+def only_the_first_target_leads(patch: Patch, world: object) -> None:
+    honest = routing.Routes.group_for_large
+
+    def group_for_large(routes: routing.Routes, tried: Mapping[int, str]) -> tuple[int, str]:
+        group, _ = honest(routes, tried)
+        placement = routes._map.current
+        return group, routing._takers(placement, placement.groups[group])[0]
+
+    patch.setattr(routing.Routes, "group_for_large", group_for_large)
+
+
+def who_failed_to_lead_is_asked_again(patch: Patch, world: object) -> None:
+    honest = ExtentWriter._leave
+
+    async def leave(writer: ExtentWriter, failure: OSError) -> None:
+        await honest(writer, failure)
+        writer._tried = dict.fromkeys(writer._tried, "")
+
+    patch.setattr(ExtentWriter, "_leave", leave)
+
+
 PLANTS = [
     Plant(quorum_of_one, WritesStandOnAQuorum),
     Plant(told_before_it_is_settled, HoldersHaveAll),
@@ -267,4 +290,6 @@ PLANTS = [
     Plant(an_index_is_made_anew_in_one_step, StartsTakeLittleMemory),
     Plant(allocated_blocks_are_garbage, VolumesRest),
     Plant(a_copy_asks_one_holder, (HoldersHaveAll, ReplicasConverge)),
+    Plant(only_the_first_target_leads, EveryRequestIsAnswered, seen_at=133),
+    Plant(who_failed_to_lead_is_asked_again, EveryRequestIsAnswered, seen_at=25),
 ]
