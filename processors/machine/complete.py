@@ -58,12 +58,6 @@ def join(view: Readable, upload: tables.Upload, body: CompleteUpload) -> Whole:
             raise Rejected("InvalidPart", PartNumber=wanted.number, ETag=wanted.etag)
         if wanted.checksum and (part.checksum is None or part.checksum.value != wanted.checksum):
             raise Rejected("InvalidPart", PartNumber=wanted.number, ETag=wanted.etag)
-        if not wanted.checksum and _needs_sums(upload):
-            raise Rejected(
-                "InvalidRequest",
-                f"The upload was created using a {upload.checksum_algorithm.lower()} checksum. The complete request must "
-                f"include the checksum for each part. It was missing for part {wanted.number} in the request.",
-            )
         parts.append(part)
     for number, part in zip(numbers[:-1], parts[:-1], strict=True):
         if part.size < PART_BYTES_MIN:
@@ -78,11 +72,6 @@ def join(view: Readable, upload: tables.Upload, body: CompleteUpload) -> Whole:
     if body.checksum is not None and checksum is not None and _value(body.checksum) != _value(checksum):
         raise Rejected("BadDigest", f"The {checksum.algorithm} you specified did not match the calculated checksum.")
     return Whole(size, f"{digest}-{len(parts)}", checksum)
-
-
-def _needs_sums(upload: tables.Upload) -> bool:
-    """Not for CRC32: SDKs choose it by themselves, for programs that know nothing of checksums."""
-    return upload.checksum_kind == "COMPOSITE" and upload.checksum_algorithm not in ("", "CRC32")
 
 
 def _value(checksum: Checksum) -> str:

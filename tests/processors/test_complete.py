@@ -41,9 +41,7 @@ def text(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def completed(
-    algorithm: str, kind: str, checksum: Checksum | None = None, *, part_algorithm: str = "", tells_sums: bool = True
-) -> Reply:
+def completed(algorithm: str, kind: str, checksum: Checksum | None = None, *, part_algorithm: str = "") -> Reply:
     machine = Machine()
     machine.send(commands.CreateBucket(B, "i" * 32, ""))
     machine.send(commands.CreateUpload(B, K, U, algorithm, kind, Attributes()))
@@ -53,7 +51,7 @@ def completed(
         value = Checksum(used, text(digest(used, data))) if used else None
         extents = [Extent(blob_id(f"{number}"), 0, len(data), 0, -1)]
         machine.send(commands.PutPart(B, K, U, number, len(data), tag, extents, value))
-        names.append(commands.PartName(number, tag, value.value if value and tells_sums else ""))
+        names.append(commands.PartName(number, tag, value.value if value else ""))
     return machine.send(commands.CompleteUpload(B, K, U, names, checksum)).reply
 
 
@@ -75,21 +73,6 @@ def test_a_composite_checksum_is_that_of_the_parts_checksums(algorithm: str) -> 
     assert completed(algorithm, "COMPOSITE").checksum == expected
     assert not completed(algorithm, "COMPOSITE", expected).error
     assert completed(algorithm, "COMPOSITE", Checksum(algorithm, text(bytes(20)))).error == "BadDigest"
-
-
-@pytest.mark.parametrize("algorithm", sorted(COMPOSITE - {"CRC32"}))
-def test_a_composite_checksum_that_was_asked_for_needs_those_of_the_parts(algorithm: str) -> None:
-    refused = completed(algorithm, "COMPOSITE", tells_sums=False)
-    assert (refused.error, refused.message) == (
-        "InvalidRequest",
-        f"The upload was created using a {algorithm.lower()} checksum. The complete request must include the checksum for "
-        "each part. It was missing for part 1 in the request.",
-    )
-
-
-@pytest.mark.parametrize("kind", ["COMPOSITE", "FULL_OBJECT"])
-def test_one_that_sdks_choose_by_themselves_does_not(kind: str) -> None:
-    assert completed("CRC32", kind, tells_sums=False).checksum == completed("CRC32", kind).checksum is not None
 
 
 def test_without_an_algorithm_there_is_none() -> None:
