@@ -35,7 +35,7 @@ test: install  ## run all tests that need nothing but Python
 	$(BIN)/pytest -n $(TESTERS) --dist worksteal -m "faults and not kafka and not nightly"
 
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
-	$(BROKER) $(BIN)/pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder -m "kafka and not cluster and not timed and not nightly" tests/kafka/test_secured.py tests  # the longest first
+	$(BROKER) $(BIN)/pytest -n $(TESTERS) --dist worksteal -m "kafka and not cluster and not timed and not nightly" tests/kafka/test_secured.py tests  # the longest first
 	$(BROKER) $(BIN)/pytest -m "kafka and timed and not cluster and not nightly"
 	BUCKETLOG_TEST_STORE=cluster $(BROKER) $(BIN)/pytest -n $(TESTERS) --dist worksteal tests/clients tests/gateway
 
