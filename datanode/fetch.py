@@ -150,6 +150,8 @@ class Fetch:
         if self._store.has(wanted.group, wanted.blob) and not await self.is_here(wanted):
             log_.error("blob %s of group %d came damaged, and is fetched anew", wanted.blob.hex(), wanted.group)
             replace = True
+        if replace and not self._store.has(wanted.group, wanted.blob):
+            raise BlobMissing(f"blob {wanted.blob.hex()} was released while it was fetched")
         writer = self._store.create(wanted.group, wanted.blob, wanted.partition, wanted.length, replace=replace)
         try:
             await writer.write(first)

@@ -141,6 +141,21 @@ def test_a_damaged_blob_is_replaced() -> None:
     bench(case)
 
 
+def test_a_damaged_blob_that_is_released_before_its_first_bytes_come_stays_so() -> None:
+    async def case(made: Bench) -> None:
+        placed(made)
+        made.peers["p"].has(ref(1), DATA)
+        await made.fetch.get(wanted(1, "p"), [])
+        made.peers["p"].slow_s = 1
+        getting = asyncio.create_task(made.fetch.get(wanted(1, "p"), [], replace=True))
+        await asyncio.sleep(0.5)
+        made.store.release(0, [blob(1)])
+        await getting
+        assert names(made.store) == []
+
+    bench(case)
+
+
 def test_nothing_comes_faster_than_allowed() -> None:
     async def case(made: Bench) -> None:
         placed(made)
