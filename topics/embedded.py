@@ -243,7 +243,7 @@ class EmbeddedLog:
         checkpoint = self._checkpoint({at: partition.durable_below for at, partition in self._partitions.items()})
         await self._journal.roll(checkpoint)
         self._is_archived, self._archiving = not self._journal.sealed, None
-        self._told(checkpoint)
+        self._floors = checkpoint.earliest | checkpoint.archived  # `_untold` stays: offsets burned since are not in it
 
     def _checkpoint(self, ends: Mapping[TopicPartition, int]) -> Checkpoint:
         """`ends`: the offsets behind all that comes before it in the journal."""

@@ -83,8 +83,9 @@ def test_a_full_disk_costs_what_was_refused_and_no_more(left: int, others: int, 
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("full", [0, SEGMENT_BYTES], ids=["", "then the journal rolls"])
 @pytest.mark.parametrize("pending", [0, 1])
-def test_an_offset_that_was_burned_is_not_given_again(pending: int, tmp_path: Path) -> None:
+def test_an_offset_that_was_burned_is_not_given_again(pending: int, full: int, tmp_path: Path) -> None:
     """A reader may have seen what was there, and goes on behind it: after a crash, too, once it knows all before durable.
     `pending`: records before it that nobody waits for, which stay."""
 
@@ -100,6 +101,8 @@ def test_an_offset_that_was_burned_is_not_given_again(pending: int, tmp_path: Pa
             await log.append(COMMANDS, [Entry(b"", b"3")], durable=True)
         seen = await log.latest(COMMANDS)
         assert seen == 2 + pending
+        if full:
+            await log.append(EVENTS, [Entry(b"", bytes(full))], durable=True)
         await log.append(COMMANDS, [], durable=True)
         return seen
 
