@@ -144,29 +144,28 @@ class Compactor:
             region = at = target.append_open(b"".join(records.values()))
         copies = {}
         for entry, record in records.items():
-            copies[entry] = at
+            copies[entry] = entry.place._replace(volume=target.number, offset=at)
             at += len(record)
         try:
             with self._store.space.watched:
                 await target.sync()
-            self._switch(target, copies)
+            self._switch(copies)
         except BaseException:
-            self._store.give_back(_unused(target, copies))
+            self._store.give_back((copy, entry.blob) for entry, copy in copies.items())
             raise
         finally:
             target.close_region(region)
         return [entry for entry in entries if entry not in records]
 
-    def _switch(self, target: Volume, copies: Mapping[Entry, int]) -> None:
-        """To the synced copies, at these offsets; but what was released or replaced meanwhile stays so."""
-        changes, unused = [], {}
-        for entry, offset in copies.items():
-            group, blob, old = entry
+    def _switch(self, copies: Mapping[Entry, Place]) -> None:
+        """To the synced copies; but what was released or replaced meanwhile stays so."""
+        changes, unused = [], []
+        for (group, blob, old), copy in copies.items():
             if self._store.find(group, blob) == old:
-                changes.append(Change(group, blob, old, Place(target.number, offset, old.length, old.partition)))
+                changes.append(Change(group, blob, old, copy))
             else:
-                unused[entry] = offset
-        self._store.give_back(_unused(target, unused))
+                unused.append((copy, blob))
+        self._store.give_back(unused)
         self._store.index.change(changes)
 
     async def _copy_large(self, volume: Volume, entry: Entry) -> bool:
@@ -181,17 +180,13 @@ class Compactor:
                     size = min(PIECE_BYTES, length - start)
                     read = partial(_read, volume, blob, offset, length, start, size)
                     await writer.write(await self._store.disk.run(read))
-                self._switch(target, {entry: await writer.commit()})
+                self._switch({entry: entry.place._replace(volume=target.number, offset=await writer.commit())})
             except BaseException as error:
                 self._store.when_it_answers(writer.abort)
                 if isinstance(error, layout.BlobCorrupt):
                     return False
                 raise
         return True
-
-
-def _unused(target: Volume, copies: Mapping[Entry, int]) -> list[tuple[Place, bytes]]:
-    return [(entry.place._replace(volume=target.number, offset=at), entry.blob) for entry, at in copies.items()]
 
 
 def _headers(volume: Volume, at: int) -> list[Found]:

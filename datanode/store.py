@@ -344,8 +344,7 @@ class VolumeStore:
 
     def _release_old(self, changes: Sequence[Change]) -> None:
         """A power cut may have taken a record that the index has, and the new one may lie where it was: that stays."""
-        replaced = [each for each in changes if each.new is None or each.old is None or each.new[:2] != each.old[:2]]
-        self.give_back((each.old, each.blob) for each in replaced if each.old is not None)
+        self.give_back((old, blob) for _, blob, old, new in changes if old and (new is None or new[:2] != old[:2]))
 
     def give_back(self, records: Iterable[tuple[Place, bytes]]) -> None:
         """Those of blobs that nobody refers to; later, where they are not in memory or their disk is late."""
