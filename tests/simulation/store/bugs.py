@@ -452,7 +452,7 @@ PLANTS = [
     Plant(bucket_read_at_each_write, ViewIsReadLittle),
     Plant(garbage_looked_through_at_each_release, ViewIsReadLittle, seen_at=9),
     Plant(uploads_dropped_at_once, ViewIsReadLittle),
-    Plant(dropped_parts_discarded_at_once, ViewIsReadLittle, seen_at=9),
+    Plant(dropped_parts_discarded_at_once, ViewIsReadLittle, seen_at=19),
     Plant(segment_used_without_head, StoreServes, seen_at=119),
     Plant(segment_used_before_its_head_is_synced, StoreServes, seen_at=34),
     Plant(full_disks_are_not_marked, FullNodesTakeNothing, seen_at=33),

@@ -51,7 +51,7 @@ from tests.simulation.scratch import ScratchBucket
 from tests.simulation.store.clients import BUCKETS, CLIENTS, FAILURES, Client, check_last
 from tests.simulation.store.faults import ENDS, Trouble, arm, hang_at_start, planned
 from tests.simulation.store.histories import Histories
-from tests.simulation.store.metered import MeteredView, metered
+from tests.simulation.store.metered import MeteredView, count_folds, metered
 from tests.simulation.store.promises import Promises
 from tests.simulation.table import MemoryTable
 from topics import archive, events, spec
@@ -127,6 +127,7 @@ class World:
             patch.setattr(releases, "STEP_BLOBS_MAX", STEP_BLOBS)
             patch.setattr(apply, "ROWS_AT_ONCE_MAX", ROWS_AT_ONCE)
             patch.setattr(decide, "PARTS_DISCARDED_MAX", ROWS_AT_ONCE)
+            count_folds(patch)
             self._count(patch, Compactor, "_copy_small", "compaction of small blobs")
             self._count(patch, Compactor, "_copy_large", "compaction of a large blob")
             for life in [*range(len(self.commands)), None]:
