@@ -36,6 +36,7 @@ from gateway.open_reads import READ_MAX_S, OpenReads
 from gateway.submit import Commander
 from processors.housekeeping import RELEASE_AFTER_S, keep_house
 from processors.liveness import trimmable
+from processors.machine import tables
 from processors.placement import publish_placement
 from processors.reads import ViewReads
 from processors.replica import Replica
@@ -243,21 +244,25 @@ class Store:
         return MissingNode(f"disk {endpoint} is missing") if found is None else found.node
 
     async def _register(self) -> None:
-        """The disks that are there are up, those that are missing are not; returns when the map shows it."""
-        await self._ask(commands.SetCopies(min(COPIES, len(self._disks))))
+        """The disks that are there are up, those that are missing are not; returns when the map shows it.
+
+        Who is missing is said first: where there are to be fewer copies, or one that is here says that it lost some, the
+        missing one would stay as the last holder else.
+        """
         await self._ask(commands.SetOutShare(1.0))  # which disks are missing is as the operator started it
-        for each in self._disks:
-            name, incarnation, boot = each.own
-            await self._ask(commands.RegisterNode(name, incarnation, boot, name, name, each.capacity_bytes))
-        while not all(node.member.is_registered for node in self.nodes.values()):
-            await self.map.changed(self.map.current.epoch)
-        for name, node in self.map.current.nodes.items():
+        for name, node in tables.placement(self._views[CONTROL_PARTITION]).nodes.items():
             if name not in self.nodes:
                 log_.error(
                     "disk %s is missing: its blobs are read from others, and copied; name its folder by --data", name
                 )
                 await self._ask(commands.MarkNode(name, node.boot, Mark.DOWN))
                 await self._ask(commands.MarkNode(name, node.boot, Mark.OUT))
+        await self._ask(commands.SetCopies(min(COPIES, len(self._disks))))
+        for each in self._disks:
+            name, incarnation, boot = each.own
+            await self._ask(commands.RegisterNode(name, incarnation, boot, name, name, each.capacity_bytes))
+        while not all(node.member.is_registered for node in self.nodes.values()):
+            await self.map.changed(self.map.current.epoch)
 
     async def _ask(self, body: commands.ClusterBody) -> None:
         """What may be done twice: asked again where the outcome is unknown, as at the first start of a release."""
