@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from awscrt.checksums import crc32c
 
-from datanode.node import QUORUM_S, BlobRef, NoNode, TooFewCopies, Writer
+from datanode.node import CLAIM_S, QUORUM_S, BlobRef, NoNode, TooFewCopies, Writer
 from datanode.routing import Routes
 from topics import writes
 from topics.log import Entry, Log
@@ -69,7 +69,9 @@ class ExtentWriter:
 
     async def commit(self) -> Extent:
         """Raises `OSError` where no group took it, or `LogError`."""
+        loop = asyncio.get_running_loop()
         while True:
+            asked_s = loop.time()
             try:
                 holders = await self._within(self._current.commit())
                 break
@@ -81,6 +83,8 @@ class ExtentWriter:
         claim = writes.claim(writes.Claim(self._partition, self._length, self._crc32c, holders))
         at = TopicPartition("writes", self._ref.group)
         (position,) = await self._log.append(at, [Entry(self._ref.blob, claim)], durable=self._durable)
+        if loop.time() - asked_s > CLAIM_S:
+            raise OSError("its claim came too late: who holds the blob may have given up its group meanwhile")
         return Extent(self._ref.blob.hex(), self._ref.group, self._length, self._crc32c, position)
 
     async def abort(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from awscrt.checksums import crc32c
 
@@ -20,10 +21,11 @@ PIECES_BETWEEN = 32  # for which the loop waits: ~1 ms
 
 
 class LocalWriter:
-    """A blob into this node's volumes alone."""
+    """A blob into this node's volumes alone. `check`: raises where its group is not served any more."""
 
-    def __init__(self, own: str, writer: BlobWriter) -> None:
+    def __init__(self, own: str, writer: BlobWriter, check: Callable[[], object]) -> None:
         self._own = own
+        self._check = check
         self._writer = writer
         self.write, self.abort = writer.write, writer.abort
 
@@ -36,6 +38,7 @@ class LocalWriter:
             await self._writer.commit()
         except BlobMissing as error:  # who sent it has given it up
             raise OSError(str(error)) from error
+        self._check()  # else it counts as a copy, and is dropped with its group
         return [self._own]
 
 
@@ -65,7 +68,8 @@ class LocalNode:
     async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> Writer:
         await self._store.answers()
         self._serving(ref.group)  # what nobody follows here would stay for ever
-        local = LocalWriter(self._own, self._store.create(ref.group, ref.blob, ref.partition, length))
+        writer = self._store.create(ref.group, ref.blob, ref.partition, length)
+        local = LocalWriter(self._own, writer, partial(self._serving, ref.group))
         if not leads:
             return local
         placement = self._map.current

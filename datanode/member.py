@@ -2,8 +2,8 @@
 are new to it, gives up those that went elsewhere, and says so.
 
 Rules: nothing is dropped before the map knows this very process, for an older map may not count its data; a group is
-dropped when the node is neither its target nor its holder, and a quorum of its holders lacks nothing of it. What the node
-lost (a truncated volume) it tells before it copies it again.
+dropped when the node is neither its target nor its holder, no claim can come any more that names what it committed, and a
+quorum of its holders lacks nothing of it. What the node lost (a truncated volume) it tells before it copies it again.
 Errors: `NodeReplaced` where another process goes by the node's name now.
 """
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from datanode.copy import GroupCopy
 from datanode.fetch import Fetch
-from datanode.node import Nodes
+from datanode.node import CLAIM_S, Nodes
 from datanode.placement import PlacementMap
 from datanode.replica import GroupReplica
 from datanode.store import VolumeStore
@@ -197,6 +197,7 @@ class Member:
     def _give_up(self, number: int) -> None:
         async def drop() -> None:
             await asyncio.gather(*stopping, return_exceptions=True)
+            await asyncio.sleep(CLAIM_S)  # for the claims of what was committed here, which others learn of by them
             await self._others_have(number)
             await self._drop(number)
             log_.info("group %d is held by others now; its blobs here were given up", number)

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
+from typing import Any
 
 import pytest
 from awscrt.checksums import crc32c
 
 from datanode.client import Blobs
 from datanode.extent import RESEND_BYTES_MAX, STALLED_S, ExtentWriter
-from datanode.node import BlobUnavailable, NoNode
+from datanode.node import CLAIM_S, BlobUnavailable, NoNode
 from tests.datanode.bench import Bench, bench
 from topics import writes
 from topics.log import LogError
@@ -99,6 +100,29 @@ def test_a_leader_that_stalls_is_left_after_a_moment(when: str) -> None:
         await send(await way.create(len(DATA), 3))  # at once: p is suspected
         assert asyncio.get_running_loop().time() - started < STALLED_S + 0.2
         assert made.peers["p"].asked.count("lead") <= 1
+
+    bench(case)
+
+
+@pytest.mark.parametrize(("late_s", "stands"), [(CLAIM_S - 1, True), (CLAIM_S + 1, False)])
+def test_a_blob_stands_only_if_its_claim_came_in_time(late_s: float, stands: bool) -> None:
+    """Who took it waits for that, and no longer, before it drops a group that moved on."""
+
+    async def case(made: Bench) -> None:
+        at_once = made.log.append
+
+        async def append(*arguments: Any, **options: Any) -> list[int]:
+            await asyncio.sleep(late_s)
+            return await at_once(*arguments, **options)
+
+        writer = await blobs(made).create(len(DATA), 3)
+        made.log.append = append  # type: ignore[method-assign]
+        if stands:
+            assert (await send(writer)).length == len(DATA)
+        else:
+            with pytest.raises(OSError, match="its claim came too late"):
+                await send(writer)
+            await writer.abort()
 
     bench(case)
 

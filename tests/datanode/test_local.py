@@ -24,10 +24,11 @@ class Local:
         self.holds = True
         self.damaged: list[tuple[int, bytes]] = []
         self.replica = GroupReplica(made.log, made.store, 0, made.fetch, lambda: ["p"], lambda: None)
+        self.replicas = {0: self.replica}
         self.node = LocalNode(
             OWN,
             made.store,
-            {0: self.replica},
+            self.replicas,
             made.map,
             made.peers,
             lambda _: self.holds,
@@ -110,6 +111,24 @@ def test_a_group_that_is_not_served_takes_and_tells_nothing() -> None:
             ):
                 with pytest.raises(OSError, match="does not serve group 5"):
                     await asked
+
+    bench(case)
+
+
+@pytest.mark.parametrize("leads", [True, False])
+def test_who_gives_a_group_up_commits_nothing_of_it_any_more(leads: bool) -> None:
+    """It would count as a copy, and be dropped before others hear of it."""
+
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p", "q"], [OWN])
+        async with local(made) as own:
+            writer = await own.node.create(ref(1), 3, leads=leads)
+            await writer.write(b"one")
+            del own.replicas[0]
+            with pytest.raises(OSError, match="does not serve group 0"):
+                await writer.commit()
+            await writer.abort()
+            assert names(made.store) == []
 
     bench(case)
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from datanode.member import WELCOME_S, Member, NodeReplaced
+from datanode.node import CLAIM_S
 from tests.datanode.bench import IDENTITY, OWN, Bench, bench, claim, payload, ref, release
 from tests.datanode.stores import blob, names
 from topics import writes
@@ -110,7 +111,7 @@ def test_a_group_is_given_up_when_the_node_is_neither_target_nor_holder() -> Non
             await asyncio.sleep(1)
             assert (names(made.store), member.holds(0), list(member.replicas)) == ([blob(1)], True, [0])
             made.place(["p", "q"], ["p", "q"])
-            await asyncio.sleep(1)
+            await asyncio.sleep(CLAIM_S + 1)
             assert (names(made.store), made.store.position(0), list(member.replicas)) == ([], None, [])
             await made.writes(payload(2, b"x"))
             await asyncio.sleep(1)
@@ -130,7 +131,7 @@ def test_an_index_that_cannot_be_read_for_a_while_ends_nothing(fails_at_s: float
             for peer in made.peers.all.values():
                 peer.slow_s = 2 * fails_at_s
             made.place(["p", "q"], ["p", "q"])
-            await asyncio.sleep(1.5 * fails_at_s)
+            await asyncio.sleep(CLAIM_S + 1.5 * fails_at_s)
             made.index.fails = True
             await asyncio.sleep(10)
             made.index.fails = False
@@ -149,7 +150,7 @@ def test_a_group_that_a_former_process_had_is_given_up_too() -> None:
             del member
         await made.store.sync({5: 1})
         async with membership(made):
-            await asyncio.sleep(1)
+            await asyncio.sleep(CLAIM_S + 1)
             assert made.store.groups() == set()
 
     bench(case)
@@ -170,8 +171,30 @@ def test_before_the_map_knows_this_process_nothing_is_given_up_copied_or_said(kn
             served = [0] if known == "a former process" else []  # it may follow what that one followed
             assert (member.is_registered, list(member.replicas), member.holds(0)) == (False, served, False)
             made.place(["p", OWN], ["p", OWN])
-            await asyncio.sleep(1)
+            await asyncio.sleep(CLAIM_S + 1)
             assert (member.holds(0), made.store.groups()) == (True, {0})
+
+    bench(case)
+
+
+def test_nothing_is_dropped_before_the_claims_of_what_was_committed_here_have_come() -> None:
+    """Its holders learn of such a blob by its claim, and then have it to fetch."""
+
+    async def case(made: Bench) -> None:
+        made.place([OWN, "p"], [OWN, "p"])
+        async with membership(made):
+            writer = made.store.create(0, blob(1), 3, 1)
+            await writer.write(b"x")
+            await writer.commit()
+            made.place(["p", "q"], ["p", "q"])
+            await asyncio.sleep(CLAIM_S - 1)
+            made.peers["p"].fails = made.peers["q"].fails = "blobs"  # they still fetch it
+            await made.writes(claim(1, b"x", OWN))
+            await asyncio.sleep(10)
+            assert names(made.store) == [blob(1)]
+            made.peers["p"].fails = made.peers["q"].fails = ""
+            await asyncio.sleep(5)
+            assert names(made.store) == []
 
     bench(case)
 
@@ -184,7 +207,7 @@ def test_nothing_is_dropped_before_enough_holders_have_all_of_it() -> None:
             await asyncio.sleep(0.1)
             made.peers["p"].fails = made.peers["q"].fails = "blobs"  # they still fetch some
             made.place(["p", "q", "r"], ["p", "q", "r"])
-            await asyncio.sleep(10)
+            await asyncio.sleep(CLAIM_S + 10)
             assert names(made.store) == [blob(1)]
             made.peers["p"].fails = ""
             made.place(["p", "q", "r"], ["p", "q", "r"], down="r")
@@ -206,7 +229,7 @@ def test_a_group_that_is_taken_again_before_it_was_dropped_is_here_still() -> No
             await asyncio.sleep(0.1)
             made.peers["p"].fails = "blobs"
             made.place(["p"], ["p"])
-            await asyncio.sleep(3)
+            await asyncio.sleep(CLAIM_S + 3)
             await made.writes(payload(2, b"x"))
             made.peers["p"].fails = ""
             made.place(["p", OWN], ["p"])
@@ -238,7 +261,7 @@ def test_a_group_that_is_taken_again_while_it_is_dropped_is_taken_whole() -> Non
             await asyncio.sleep(0.5)
             for _ in range(2):
                 made.place(["p"], ["p"])
-                await asyncio.sleep(0.2)
+                await asyncio.sleep(CLAIM_S + 0.2)
                 assert names(made.store) == [blob(2)]
                 made.place([OWN, "p"], ["p"])
                 await asyncio.sleep(0.2)

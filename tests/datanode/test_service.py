@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from datanode.node import BlobRef, BlobUnavailable
+from datanode.node import CLAIM_S, BlobRef, BlobUnavailable
 from datanode.service import NodeService
 from tests.datanode.bench import IDENTITY, OWN, PARTITION, Bench, DeafLog, bench, claim, payload, ref, release
 from tests.datanode.stores import blob
@@ -93,7 +93,7 @@ def test_a_group_that_is_taken_again_tells_no_position_of_before() -> None:
             await asyncio.sleep(2)
             assert service.positions == {0: 9}
             made.place(["p"], ["p"])
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(CLAIM_S + 0.5)
             assert (service.positions, made.store.position(0)) == ({}, None)
             made.place([OWN, "p"], ["p"])
             await asyncio.sleep(0.01)

@@ -61,6 +61,10 @@ class WritesStandOnAQuorum(InvariantBroken):
     """A large payload that was acknowledged is synced on a quorum of the copies that it is to have."""
 
 
+class ClaimsNameHolders(InvariantBroken):
+    """Who is named by the claim of a blob that was acknowledged had it when the claim came, for others to fetch."""
+
+
 class SettlingGoesOn(InvariantBroken):
     """A node settles what it has consumed of a group soon, whatever befell the volumes of other groups."""
 

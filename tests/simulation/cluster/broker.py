@@ -21,6 +21,7 @@ DELAY_S, LONG_DELAY_S = 0.003, 0.4
 REPEATED, AGAIN_S = 0.3, 0.1  # of appends, where nothing else is wrong
 CUT_S = 1.0  # until somebody who is cut off is told so
 UNREAD, ANSWERED_LATE_S = 0.5, 2.0
+LANDS_LATE_S = 6.0
 LATE_S, VERY_LATE_S = 12.0, 60.0  # when an append lands that was given up
 
 
@@ -118,6 +119,7 @@ class Connection:
         self.fails = set[str]()  # topics: who follows one is told that it cannot be read, once
         self.stalls: dict[str, float] = {}  # topic → until when nothing of it gets here
         self.is_told_late = False  # of what it appended
+        self.lands_late_until_s = 0.0  # what it appends: the brokers are busy
         self.misreads_until_s = 0.0  # what other owners say: a newer release's words
         self.unread_until_s = 0.0  # half of what is asked is answered with an error
         self.answers_late_until_s = 0.0  # with what was so when it was asked
@@ -139,6 +141,8 @@ class Connection:
         self._process.reach(f"{at.topic} sent")
         told: asyncio.Future[list[int]] = loop.create_future()
         after_s = self._weather.delay_s()
+        if self.lands_late_until_s > loop.time():
+            after_s += rng.random() * LANDS_LATE_S
         if fate in {Fate.ARRIVES, Fate.SLOWLY_TOLD, Fate.TWICE}:
             lands = self._lands[at] = max(self._lands.get(at, 0.0) + APART_S, loop.time() + after_s)
             is_late = fate is Fate.SLOWLY_TOLD or self.is_told_late

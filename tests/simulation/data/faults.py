@@ -121,6 +121,7 @@ class Faults:
             self._pause_cluster,
             self._break_gateway,
             self._join,
+            self._slow_brokers,
             self._fill_all,
             self._fail_index,
             self._retire,
@@ -149,6 +150,7 @@ class Faults:
             host.clock_off_s = 0.0
         for each in self._everybody():
             each.connection.stalls.clear()
+            each.connection.lands_late_until_s = 0.0
         if self._retiring is not None:
             await self._retiring
             self._retiring = None
@@ -308,9 +310,14 @@ class Faults:
             self._in.note("away for long")
 
     async def _mislay(self) -> None:
-        """A node lacks blobs that it is said to hold, and does not know it; it may be asked for copies at once."""
+        """A node lacks blobs that it is said to hold, and does not know it; it may be asked for copies at once.
+
+        Not where it alone can be asked: who copies from it would lack them, too, and know as little.
+        """
         host = await self._well()
         if host is None or host.service is None or not await self._may_lose(host) or host.table.fails:
+            return
+        if all(each.machine.is_dead for each in self._in.hosts if each.rack != host.rack):
             return
         store = host.service.store
         for group in sorted(store.groups()):
@@ -326,6 +333,8 @@ class Faults:
         if not large or (self._loser and not await self._in.is_whole(self._lost_s)):
             return
         rack, self._loser = self._rng.choice(large), ""
+        if any(each.lacks_mislaid for each in self._in.hosts if each.rack != rack):
+            return
         seconds, power = LONG_AWAY_S * (0.5 + self._rng.random() / 2), self._rng.random() < 0.5
         for host in self._in.hosts:
             if host.rack == rack and not host.machine.is_dead:
@@ -361,6 +370,14 @@ class Faults:
         machine = self._rng.choice(self._everybody())
         machine.connection.stalls[self._rng.choice(TOPICS)] = self._loop.time() + self._rng.random() * 8
         self._in.note("stall")
+
+    async def _slow_brokers(self) -> None:
+        """What a gateway appends lands late; mostly while groups move."""
+        if self._rng.random() < 0.7:
+            await self._drain()
+        gateway = self._rng.choice(self._in.gateways)
+        gateway.connection.lands_late_until_s = self._loop.time() + self._rng.random() * 8
+        self._in.note("slow brokers")
 
     async def _drain(self) -> None:
         """Not where it leaves fewer copies: an operator who does that has a node less to lose."""

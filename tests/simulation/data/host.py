@@ -69,6 +69,12 @@ class Host:
     def lose_index(self) -> None:
         self.table = MemoryTable()
 
+    @property
+    def lacks_mislaid(self) -> bool:
+        """Or what it mislaid was released since."""
+        service = self.service
+        return service is None or not all(service.store.has(*each) for each in self.mislaid)
+
     def start(self) -> None:
         if self.is_retired or (not self.machine.is_dead and self.service is not None):
             return

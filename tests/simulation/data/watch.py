@@ -7,12 +7,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
+from datanode.orphans import minted_ms
 from datanode.replica import GroupReplica
 from tests.simulation.cluster.broker import Weather
 from tests.simulation.data.checks import referred
-from tests.simulation.data.host import Host
+from tests.simulation.data.host import TIMES, Host
 from tests.simulation.data.owner import PARTITION, Owner
 from tests.simulation.invariants import (
+    ClaimsNameHolders,
     FailedDisksAreOut,
     HoldersHaveAll,
     NobodyStandsStill,
@@ -20,6 +22,8 @@ from tests.simulation.invariants import (
     StartsTakeLittleMemory,
     WritesStandOnAQuorum,
 )
+from topics import writes
+from topics.log import Entry
 from topics.objects import Extent
 from topics.placement import COPIES
 
@@ -46,6 +50,7 @@ class Watch:
         self._in = watched
         self._settled: dict[GroupReplica, tuple[int | None, float]] = {}  # how far, and since when
         self._noted = set[object]()
+        self._named_in_vain: dict[bytes, list[str]] = {}  # blob → who did not have it when its first claim came
         self._failing_since_s: dict[str, float] = {}  # and nothing else is wrong with the node
 
     async def run(self) -> None:
@@ -80,10 +85,25 @@ class Watch:
             self._noted.add(of)
             self._in.note(what)
 
+    def landed(self, group: int, entries: Sequence[Entry]) -> None:
+        """In `writes`. Who was disturbed since the blob was minted may have lost it."""
+        for blob, write in ((each.key, writes.decode(each.value)) for each in entries):
+            if isinstance(write, writes.Claim) and blob not in self._named_in_vain:
+                named = (host for host in self._in.hosts if host.name in write.holders)
+                self._named_in_vain[blob] = [
+                    host.name for host in named if host.disturbed_s * 1000 < minted_ms(blob) and not _has(host, group, blob)
+                ]
+
     def check_stored(self, extents: Sequence[Extent], begun_s: float) -> None:
-        """Of a large payload that stands now. Who was disturbed meanwhile may have had it."""
+        """Of a large payload that stands now. Who was disturbed meanwhile may have had it. What is as old as an orphan may
+        be released: the command that refers to it is rejected then."""
+        orphans_below_ms = (asyncio.get_running_loop().time() - TIMES.orphan_after_s) * 1000
         for extent in extents:
-            copies = sum(host.disturbed_s >= begun_s or _has(host, extent) for host in self._in.hosts)
+            if minted_ms(bytes.fromhex(extent.blob)) <= orphans_below_ms:
+                continue
+            if names := self._named_in_vain[bytes.fromhex(extent.blob)]:
+                raise ClaimsNameHolders(f"{names} do not have blob {extent.blob} of group {extent.group}")
+            copies = sum(host.disturbed_s >= begun_s or _has_extent(host, extent) for host in self._in.hosts)
             if copies < QUORUM:
                 raise WritesStandOnAQuorum(f"{copies} nodes have blob {extent.blob} of group {extent.group}")
 
@@ -97,7 +117,7 @@ class Watch:
             told = service.positions
             for (group, blob), extent in extents.items():
                 is_told = service.member.holds(group) and extent.position < told.get(group, 0)
-                if not is_told or _has(host, extent) or (group, blob) in host.mislaid:
+                if not is_told or _has_extent(host, extent) or (group, blob) in host.mislaid:
                     continue
                 wanted = service.member.replicas[group]._wanted.get(blob)
                 if wanted is None or wanted[0] < told[group]:
@@ -134,8 +154,12 @@ def _lives(host: Host) -> bool:
     return not (host.machine.is_dead or host.machine.is_paused)
 
 
-def _has(host: Host, extent: Extent) -> bool:
+def _has_extent(host: Host, extent: Extent) -> bool:
+    return _has(host, extent.group, bytes.fromhex(extent.blob))
+
+
+def _has(host: Host, group: int, blob: bytes) -> bool:
     """Or nobody can say."""
     if host.service is None or host.table.fails:
         return host.table.fails
-    return host.service.store.has(extent.group, bytes.fromhex(extent.blob))
+    return host.service.store.has(group, blob)

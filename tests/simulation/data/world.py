@@ -33,9 +33,11 @@ from tests.simulation.invariants import (
 from tests.simulation.plan import Fault
 from tests.simulation.plants import Patch
 from topics import commands
+from topics.log import Entry
 from topics.memory import MemoryLog
 from topics.placement import Placement
 from topics.sender import CommandSender
+from topics.spec import TopicPartition
 
 GATEWAYS, CLIENTS_EACH = 2, 2
 TROUBLE_S, ALONE_S = (9.0, 9.0), 6.0
@@ -61,6 +63,7 @@ class DataWorld(ProcessWorld[Faults]):
         self._numbers = itertools.count()
         self.racks = self.rng.choice([0, 0, 2, 3])  # 0: each node is a failure domain of its own
         self._watch = Watch(self)
+        self.log.land = self._watched(self.log.land)  # type: ignore[method-assign]
         self._suffer_from(Faults(self, TROUBLE_S, random.Random(f"faults {seed}")), faults)
 
     def _shrink(self, patch: Patch) -> None:
@@ -81,6 +84,14 @@ class DataWorld(ProcessWorld[Faults]):
             return work(*args, **kwargs)
 
         return noted
+
+    def _watched(self, land: Callable[[TopicPartition, Sequence[Entry]], list[int]]) -> Callable[..., list[int]]:
+        def landed(at: TopicPartition, entries: Sequence[Entry]) -> list[int]:
+            if at.topic == "writes":
+                self._watch.landed(at.partition, entries)
+            return land(at, entries)
+
+        return landed
 
     def add_host(self) -> None:
         number, size = next(self._numbers), self.rng.choice([1, 1, 2]) << 30
