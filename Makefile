@@ -37,7 +37,7 @@ test: install  ## run all tests that need nothing but Python
 test-kafka: install  ## run the tests on Apache Kafka, with a broker of their own (Docker, or Java 17 and Maven)
 	$(BROKER) $(BIN)/pytest -n $(TESTERS) --dist worksteal -m "kafka and not cluster and not timed and not nightly" tests/kafka/test_secured.py tests  # the longest first
 	$(BROKER) $(BIN)/pytest -m "kafka and timed and not cluster and not nightly"
-	BUCKETLOG_TEST_STORE=cluster $(BROKER) $(BIN)/pytest -n $(TESTERS) --dist worksteal tests/clients tests/gateway
+	BUCKETLOG_TEST_STORE=cluster $(BROKER) $(BIN)/pytest -n 2 --dist worksteal tests/clients tests/gateway
 
 test-cluster: install  ## run data nodes under faults on Apache Kafka: ROUNDS of each, and FLIPS of bits
 	BUCKETLOG_TEST_ROUNDS=$(ROUNDS) BUCKETLOG_TEST_FLIPS=$(FLIPS) $(BROKER) $(BIN)/pytest -n $(TESTERS) --dist worksteal -m "cluster and not timed"

@@ -127,7 +127,10 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     rows = []
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, any_broker(Path(folder) / "kafka") as bootstrap:
+    with (
+        tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+        any_broker(Path(folder) / "kafka", is_brief=False) as bootstrap,
+    ):
         cluster = Cluster(Path(folder), bootstrap).start()
         targets = [Target("127.0.0.1", each.port, ACCESS_KEY, SECRET_KEY) for each in cluster.gateways]
         prepare(targets[0])

@@ -67,7 +67,10 @@ def main() -> None:
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
     rows = []
-    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder, any_broker(Path(folder) / "kafka") as bootstrap:
+    with (
+        tempfile.TemporaryDirectory(dir=Path.cwd()) as folder,
+        any_broker(Path(folder) / "kafka", is_brief=False) as bootstrap,
+    ):
         for nodes in NODES:
             with Cluster(Path(folder) / f"of{nodes}", bootstrap, datanodes=nodes) as cluster:
                 wait_until_whole(cluster, WHOLE_S)

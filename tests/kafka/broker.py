@@ -27,6 +27,7 @@ from tests.server import free_port
 POM = Path(__file__).with_name("pom.xml")
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "bucketlog" / "kafka-4.3.1"
 START_S = 60
+BRIEF = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]  # a third less work to start; slower than others only when warm
 MISSING = "no Kafka broker: set BUCKETLOG_TEST_KAFKA to bootstrap servers, or install Java 17+ and Maven, or start Docker"
 
 _LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
@@ -82,8 +83,10 @@ class Broker:
         security: Security | None = None,
         proxy_port: int = 0,
         host: str = "127.0.0.1",
+        is_brief: bool = True,
     ) -> None:
-        """With `security` users come in by `secure_port`; a proxy on `proxy_port` by `proxied_port`."""
+        """With `security` users come in by `secure_port`; a proxy on `proxy_port` by `proxied_port`. With `is_brief` it is
+        quickly there, and not so fast later."""
         self.folder = folder
         self.node = node
         self.host = host
@@ -94,6 +97,7 @@ class Broker:
         self._proxy_port = proxy_port
         self.controller_port = (voters or {}).get(node) or free_port()
         self._voters = voters or {node: self.controller_port}
+        self._is_brief = is_brief
         self._cluster = cluster or uuid.uuid4().hex[:22]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -141,6 +145,7 @@ class Broker:
                 "java",
                 "-Xmx512m",
                 "-Xms256m",
+                *(BRIEF if self._is_brief else ()),
                 "-cp",
                 f"{jars()}/*",
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
@@ -195,7 +200,7 @@ def remove_topics(bootstrap: str, prefix: str) -> None:
 
 
 @contextmanager
-def any_broker(folder: Path) -> Iterator[str]:
+def any_broker(folder: Path, *, is_brief: bool = True) -> Iterator[str]:
     """Bootstrap servers of a broker. Raises `NoBroker`."""
     if named := os.environ.get("BUCKETLOG_TEST_KAFKA"):
         yield named
@@ -205,7 +210,7 @@ def any_broker(folder: Path) -> Iterator[str]:
         with KafkaContainer("apache/kafka:4.3.1").with_kraft() as container:
             yield container.get_bootstrap_server()
     else:
-        broker = Broker(folder).start().wait()
+        broker = Broker(folder, is_brief=is_brief).start().wait()
         try:
             yield broker.bootstrap
         finally:

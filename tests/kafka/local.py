@@ -54,7 +54,7 @@ def check_ports(ports: list[int]) -> None:
 
 def new_brokers(folder: Path) -> list[Broker]:
     voters = {node: controller for node, (_, controller) in BROKERS.items()}
-    made = [Broker(folder / f"kafka{node}", node=node, voters=voters, cluster=KAFKA_ID) for node in BROKERS]
+    made = [Broker(folder / f"kafka{node}", node=node, voters=voters, cluster=KAFKA_ID, is_brief=False) for node in BROKERS]
     for each in made:
         each.port, _ = BROKERS[each.node]
     return made

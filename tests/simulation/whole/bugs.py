@@ -127,13 +127,13 @@ def replaced_part_forgotten(patch: Patch, world: object) -> None:
 
 PLANTS = [
     Plant(garbage_waits_for_nobody, ReadsAreWhole),
-    Plant(read_goes_on_without_a_lease, ReadsAreWhole, seen_at=9),
-    Plant(read_begins_behind_its_metadata, ReadsAreWhole),
+    Plant(read_goes_on_without_a_lease, ReadsAreWhole, seen_at=4),
+    Plant(read_begins_behind_its_metadata, ReadsAreWhole, seen_at=11),
     Plant(payload_given_back_though_it_may_be_named, (ReadsAreWhole, ReplicasConverge), seen_at=6),
     Plant(copy_does_not_hold_its_source, ReadsAreWhole, seen_at=1),
     Plant(acknowledged_before_the_commit, (ReadsAreLinearizable, NoAcknowledgedWriteIsLost), seen_at=10),
     Plant(conditions_checked_early_alone, ReadsAreLinearizable, seen_at=21),
-    Plant(lease_ignored, ReadsAreLinearizable, seen_at=16),
+    Plant(lease_ignored, ReadsAreLinearizable, seen_at=57),
     Plant(orphans_stay, ReplicasConverge, seen_at=19),
     Plant(replaced_part_forgotten, ReplicasConverge, seen_at=26),
 ]
