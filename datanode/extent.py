@@ -40,7 +40,8 @@ class ExtentWriter:
         self._partition = partition
         self._durable = durable
         self._kept: list[bytes] | None = [] if length <= RESEND_BYTES_MAX else None
-        self._has_sent = False
+        self._left = length
+        self._complete_s = 0.0  # when its last byte was sent, or before: a node commits what it has all of
         self._attempts = 0
         self._tried: dict[int, str] = {}  # groups, and who failed to lead them
         self._missed: dict[str, Sequence[str]] = {}  # by whom, of those: whom it did not reach
@@ -61,7 +62,9 @@ class ExtentWriter:
         if self._kept is not None:
             self._kept.append(data)
         self._crc32c = crc32c(data, self._crc32c)
-        self._has_sent = True
+        self._left -= len(data)
+        if not self._left:
+            self._complete_s = asyncio.get_running_loop().time()
         try:
             await self._within(self._current.write(data))
         except OSError as error:
@@ -69,9 +72,7 @@ class ExtentWriter:
 
     async def commit(self) -> Extent:
         """Raises `OSError` where no group took it, or `LogError`."""
-        loop = asyncio.get_running_loop()
         while True:
-            asked_s = loop.time()
             try:
                 holders = await self._within(self._current.commit())
                 break
@@ -83,7 +84,7 @@ class ExtentWriter:
         claim = writes.claim(writes.Claim(self._partition, self._length, self._crc32c, holders))
         at = TopicPartition("writes", self._ref.group)
         (position,) = await self._log.append(at, [Entry(self._ref.blob, claim)], durable=self._durable)
-        if loop.time() - asked_s > CLAIM_S:
+        if asyncio.get_running_loop().time() - self._complete_s > CLAIM_S:
             raise OSError("its claim came too late: who holds the blob may have given up its group meanwhile")
         return Extent(self._ref.blob.hex(), self._ref.group, self._length, self._crc32c, position)
 
@@ -98,6 +99,7 @@ class ExtentWriter:
 
     async def _create(self) -> None:
         self._attempts += 1
+        self._complete_s = asyncio.get_running_loop().time()
         group, self._leader = self._routes.group_for_large(self._tried)
         self._ref = BlobRef(group, self._new_blob(), self._partition)
         node = self._routes.node(self._leader)
@@ -108,7 +110,7 @@ class ExtentWriter:
         """Another group, from the first byte. Raises `NoNode` where the bytes are gone, or all attempts."""
         while True:
             await self._leave(failure)
-            if (self._kept is None and self._has_sent) or self._attempts >= ATTEMPTS:
+            if (self._kept is None and self._left < self._length) or self._attempts >= ATTEMPTS:
                 raise NoNode(f"data node {self._leader or '(none)'} did not take a payload: {failure!r}")
             try:
                 await self._create()

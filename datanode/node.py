@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from datanode.store import Held
 
 QUORUM_S = 10.0  # a leader waits for it
-CLAIM_S = 40.0  # from when a blob's commit was asked for until its claim is in the log: that, and an append to Kafka (20 s)
+CLAIM_S = 40.0  # from a blob's last byte until its claim is in the log: that, and an append to Kafka (20 s)
 PIECES_BYTES_MAX, PIECES_MAX = 8 << 20, 1_000  # a node holds this much in memory for each request
 
 

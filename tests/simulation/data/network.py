@@ -89,7 +89,7 @@ class SimulatedNode:
         self._endpoint = endpoint
 
     async def create(self, ref: BlobRef, length: int, *, leads: bool, quorum_s: float = QUORUM_S) -> "SimulatedWriter":
-        return SimulatedWriter(self, lambda node: node.create(ref, length, leads=leads, quorum_s=quorum_s))
+        return SimulatedWriter(self, lambda node: node.create(ref, length, leads=leads, quorum_s=quorum_s), length)
 
     async def read(self, ref: BlobRef, start: int, size: int, position: int) -> bytes:
         if size <= 0:
@@ -188,20 +188,27 @@ _Message = bytes | _Sign
 
 
 class SimulatedWriter:
-    """`RemoteWriter`, and what the API does with it at the other end."""
+    """`RemoteWriter`, and what the API does with it at the other end: it commits as soon as all bytes have come."""
 
-    def __init__(self, node: SimulatedNode, create: Create) -> None:
+    def __init__(self, node: SimulatedNode, create: Create, length: int) -> None:
         self._node = node
+        self._remaining = length
         self._chunks: asyncio.Queue[_Message] = asyncio.Queue(CHUNKS_MAX)
         self.crc32c = 0
         self._answer = asyncio.create_task(self._send(create))
 
     async def write(self, data: bytes) -> None:
+        if len(data) > self._remaining:
+            raise ValueError("more bytes than announced")
         self.crc32c = crc32c(data, self.crc32c)
+        self._remaining -= len(data)
         await self._hand_over(data)
+        if not self._remaining:
+            await self._hand_over(_Sign.END)
 
     async def commit(self) -> list[str]:
-        await self._hand_over(_Sign.END)
+        if self._remaining:
+            raise ValueError(f"{self._remaining} bytes fewer than announced")
         crc, holders = await self._answer
         if crc != self.crc32c:
             raise OSError("the node received other bytes than were sent")
