@@ -137,6 +137,11 @@ class Leases:
                 each.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
 
+    def is_succeeded(self, partition: int, epoch: int) -> bool:
+        """Whether an owner has spoken for it that claimed it after the one of that epoch."""
+        latest = self.map.holders.get(partition)
+        return latest is not None and latest.epoch > epoch
+
     async def displaced(self, partition: int) -> None:
         """Returns when another owner of a partition that is taken here has spoken with a higher epoch."""
         async with self._moved:

@@ -149,8 +149,14 @@ class Ownership:
 
     async def _claim_and_run(self, number: int) -> None:
         """Decides nothing before whoever owned the partition can answer no read any more."""
+        leases = self._leases
         runtime = PartitionRuntime(
-            self._log, self.replicas[number], self._owner, self._replies, lambda: self._leases.is_held(number)
+            self._log,
+            self.replicas[number],
+            self._owner,
+            self._replies,
+            may_refuse=lambda: leases.is_held(number),
+            is_succeeded=lambda: leases.is_succeeded(number, runtime.epoch),
         )
         self._leases.before_claim(number)
         await runtime.claim()

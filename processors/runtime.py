@@ -6,7 +6,8 @@ after a start: the view is the same and so are the rules, so the decisions are.
 Where the rules differ, they may not be. So a claim names the release whose rules it decides by. If another release's owner
 may have refused commands that no event tells of, the new one waits until that owner can answer nothing more, appends that
 all commands up to the end are decided, and answers those without an event as unknown: none of them is ever carried out.
-So that this holds, a refusal is answered only under a lease (`may_refuse`).
+So that this holds, a refusal is answered only under a lease (`may_refuse`). Without one it is turned away, or left to the
+next owner where there is one already (`is_succeeded`).
 Once a second, and at its end, an owner appends `CommandsDecided` where commands were decided without an event: they may be
 trimmed then, and no later owner decides them again.
 Commands that are gone before they were decided here were decided by a later owner, or deleted by an operator: which, the
@@ -63,8 +64,10 @@ class PartitionRuntime:
         replies: Replies,
         may_refuse: Callable[[], bool] = lambda: True,
         release: str = "",
+        is_succeeded: Callable[[], bool] = lambda: False,
     ) -> None:
         """`may_refuse`: whether a refusal that was decided just now may be answered; always where there is one process.
+        `is_succeeded`: whether a later owner is known to have claimed the partition.
 
         `release`: whose rules it decides by, if not by those of this process's own.
         """
@@ -75,6 +78,7 @@ class PartitionRuntime:
         self._owner = owner
         self._replies = replies
         self._may_refuse = may_refuse
+        self._is_succeeded = is_succeeded
         self._release = release or own_release()
         self._decided_below = 0
         self._trimmed_at = -1  # how far it had decided when it trimmed last
@@ -198,7 +202,9 @@ class PartitionRuntime:
         for gateway, reply, is_in_log in batch.answers:
             if is_in_log or self._may_refuse():
                 self._replies.send(gateway, reply)
-            else:
+            elif (
+                batch.entries or not self._is_succeeded()
+            ):  # else the next owner decides and answers it: no event is after it
                 self._turn_away(gateway, reply.request_id, "the lease on the partition has lapsed")
         return taken
 

@@ -56,10 +56,12 @@ class Bench:
         self.view = MemoryView()
         self.sent = Sent()
         self.may_refuse = True
+        self.is_succeeded = False
 
     def runtime(self, owner: str = "a", release: str = "R") -> PartitionRuntime:
         replica = Replica(self.log, self.view, 0)
-        return PartitionRuntime(self.log, replica, owner, self.sent, lambda: self.may_refuse, release)
+        lease = lambda: self.may_refuse, release, lambda: self.is_succeeded
+        return PartitionRuntime(self.log, replica, owner, self.sent, *lease)
 
     async def ask(self, request: str, body: commands.Body, deadline_ms: int = 9_999) -> None:
         command = commands.Command(request, OWNER, "gateway", deadline_ms, body)

@@ -150,6 +150,26 @@ def test_a_refusal_is_told_only_under_a_lease() -> None:
     bench(case)
 
 
+def test_a_refusal_is_left_to_the_next_owner_where_that_decides_it() -> None:
+    async def case(at: Bench) -> None:
+        runtime = at.runtime("first")
+        await runtime.claim()
+        at.may_refuse, at.is_succeeded = False, True
+        await at.ask("R1", commands.DeleteBucket("y"))
+        await at.ask("R2", bucket("x"))
+        await runtime.handle(await at.log.read(COMMANDS, 0))
+        assert at.errors() == {"R1": "ServiceUnavailable", "R2": ""}  # an event is after R1: nobody decides it again
+        await at.ask("R3", commands.DeleteBucket("y"))
+        await runtime.handle(await at.log.read(COMMANDS, 2))
+        assert "R3" not in at.errors()
+        at.may_refuse = True
+        async with running(at.runtime("second")):
+            await at.sent.told("R3")
+        assert at.errors()["R3"] == "NoSuchBucket"
+
+    bench(case)
+
+
 def test_that_commands_are_decided_is_told_once_a_second_and_lets_them_be_trimmed() -> None:
     async def case(at: Bench) -> None:
         runtime = at.runtime()
