@@ -148,7 +148,7 @@ class Leases:
             await self._moved.wait_for(lambda: self._is_displaced(partition))
 
     def _is_displaced(self, partition: int) -> bool:
-        return partition in self._overtaken or self.map.holders[partition].epoch > self._epochs[partition]
+        return partition in self._overtaken or self.is_succeeded(partition, self._epochs[partition])
 
     async def let_go(self, partitions: set[int]) -> None:
         for partition in partitions:

@@ -202,9 +202,7 @@ class PartitionRuntime:
         for gateway, reply, is_in_log in batch.answers:
             if is_in_log or self._may_refuse():
                 self._replies.send(gateway, reply)
-            elif (
-                batch.entries or not self._is_succeeded()
-            ):  # else the next owner decides and answers it: no event is after it
+            elif batch.entries or not self._is_succeeded():  # else the next owner decides it: no event is after it
                 self._turn_away(gateway, reply.request_id, "the lease on the partition has lapsed")
         return taken
 

@@ -99,11 +99,12 @@ class Watch:
         be released: the command that refers to it is rejected then."""
         orphans_below_ms = (asyncio.get_running_loop().time() - TIMES.orphan_after_s) * 1000
         for extent in extents:
-            if minted_ms(bytes.fromhex(extent.blob)) <= orphans_below_ms:
+            blob = bytes.fromhex(extent.blob)
+            if minted_ms(blob) <= orphans_below_ms:
                 continue
-            if names := self._named_in_vain[bytes.fromhex(extent.blob)]:
+            if names := self._named_in_vain[blob]:
                 raise ClaimsNameHolders(f"{names} do not have blob {extent.blob} of group {extent.group}")
-            copies = sum(host.disturbed_s >= begun_s or _has_extent(host, extent) for host in self._in.hosts)
+            copies = sum(host.disturbed_s >= begun_s or _has(host, extent.group, blob) for host in self._in.hosts)
             if copies < QUORUM:
                 raise WritesStandOnAQuorum(f"{copies} nodes have blob {extent.blob} of group {extent.group}")
 
@@ -117,7 +118,7 @@ class Watch:
             told = service.positions
             for (group, blob), extent in extents.items():
                 is_told = service.member.holds(group) and extent.position < told.get(group, 0)
-                if not is_told or _has_extent(host, extent) or (group, blob) in host.mislaid:
+                if not is_told or _has(host, group, blob) or (group, blob) in host.mislaid:
                     continue
                 wanted = service.member.replicas[group]._wanted.get(blob)
                 if wanted is None or wanted[0] < told[group]:
@@ -152,10 +153,6 @@ class Watch:
 
 def _lives(host: Host) -> bool:
     return not (host.machine.is_dead or host.machine.is_paused)
-
-
-def _has_extent(host: Host, extent: Extent) -> bool:
-    return _has(host, extent.group, bytes.fromhex(extent.blob))
 
 
 def _has(host: Host, group: int, blob: bytes) -> bool:
