@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bucketlog import logs
 from bucketlog.folder import FolderRefused
-from bucketlog.protocol import BoundedProtocol
+from bucketlog.http1.connection import Connection
 from bucketlog.settings import Settings
 from datanode.member import NodeReplaced
 from processors.replica import ViewMismatch
@@ -61,14 +61,15 @@ async def _serve(settings: Settings, role: Role, listener: socket.socket) -> Non
     front = _Front()
     config = uvicorn.Config(
         front,
-        http=BoundedProtocol,
+        http=Connection,
+        ws="none",
         lifespan="off",
         access_log=False,
         proxy_headers=False,  # nobody is believed who they say they are
         log_config=None,  # `logs` has it
         log_level="warning",
         server_header=False,
-        date_header=False,  # the protocol has it, to the second
+        date_header=False,  # an exchange has it
         timeout_graceful_shutdown=GRACE_S,
     )
     server = _Server(config, front)

@@ -177,7 +177,7 @@ class Volume:
         crcs = layout.parse_footer(blob, foot)
         if len(data) != to - from_ or layout.block_crcs(memoryview(data)) != crcs[first:last]:
             raise layout.BlobCorrupt(f"blob {blob.hex()} in volume {self.number} is damaged")
-        if crc32c is not None and layout.payload_crc32c(blob, foot, length) != crc32c:
+        if crc32c is not None and crc32c != (crcs[0] if len(crcs) == 1 else layout.payload_crc32c(blob, foot, length)):
             raise layout.BlobCorrupt(f"blob {blob.hex()} in volume {self.number} has other bytes than it is known by")
         return data if len(data) == size else data[start - from_ : start - from_ + size]
 

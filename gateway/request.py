@@ -5,8 +5,8 @@ there so that who uses the URL need not know of it.
 Bounds: headers 16 KiB together, keys 1,024 bytes (S3), everything UTF-8.
 """
 
+import os
 import re
-import secrets
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -56,7 +56,7 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         """Never fails: whatever was sent has an id and a path. `parse` takes the rest in; before it nobody is signed."""
-        self.id = secrets.token_hex(8).upper()
+        self.id = os.urandom(8).hex().upper()
         self.method: str = scope["method"]
         self.read = 0  # of `OpenReads`, ended with the request
         self.scheme: str = scope.get("scheme", "http")

@@ -4,7 +4,7 @@ import socket
 import time
 from email.utils import parsedate_to_datetime
 
-from bucketlog.protocol import HEAD_BYTES_MAX
+from bucketlog.http1.connection import HEAD_BYTES_MAX
 from tests.server import Server
 
 

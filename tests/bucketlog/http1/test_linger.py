@@ -4,12 +4,12 @@ import asyncio
 import http.client
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import pytest
 
-from bucketlog.linger import IDLE_S_MAX, S_MAX, LingeringTransport
+from bucketlog.http1.linger import IDLE_S_MAX, S_MAX, Linger
 from tests.server import Server
 from tests.virtual import run
 
@@ -20,42 +20,25 @@ class Transport:
     def __init__(self, *, can_write_eof: bool = True) -> None:
         self.done: list[str] = []
         self.can_write_eof = lambda: can_write_eof
-        self.write: Callable[[bytes], None] = lambda data: self.done.append(data.decode())
-        self.write_eof, self.resume_reading, self.pause_reading, self.close = map(
-            self._noted, ("eof", "read", "pause", "close")
-        )
-        self.get_extra_info: Callable[[str], None] = lambda name: None
-        self.is_closing = lambda: "close" in self.done
+        self.write_eof, self.resume_reading, self.close = map(self._noted, ("eof", "read", "close"))
 
     def _noted(self, what: str) -> Callable[[], None]:
         return lambda: self.done.append(what)
 
 
-def made(transport: Transport, *, is_sending: bool = True) -> LingeringTransport:
-    return LingeringTransport(transport, asyncio.get_running_loop(), lambda: is_sending)
-
-
-def test_who_has_sent_all_is_closed_at_once() -> None:
-    async def case() -> None:
-        transport = Transport()
-        made(transport, is_sending=False).close()
-        assert transport.done == ["close"]
-
-    run(case())
+def made(transport: Transport) -> Linger:
+    return Linger(cast(asyncio.Transport, transport), asyncio.get_running_loop())
 
 
 def test_who_still_sends_is_listened_to_until_it_is_silent() -> None:
     async def case() -> None:
         transport = Transport()
-        closing = made(transport)
-        closing.write(b"answer")
-        closing.close()
-        closing.close()  # as uvicorn may
-        assert transport.done == ["answer", "eof", "read"]
-        assert closing.is_closing()
+        linger = made(transport)
+        linger.begin()
+        assert transport.done == ["eof", "read"]
         for _ in range(4):
             await asyncio.sleep(IDLE_S_MAX - 1)
-            closing.drop(b"more")
+            linger.drop(b"more")
         assert "close" not in transport.done
         await asyncio.sleep(IDLE_S_MAX + 1)
         assert transport.done[-1] == "close"
@@ -67,8 +50,8 @@ def test_nobody_is_listened_to_for_ever() -> None:
     async def case() -> None:
         transport, other = Transport(), Transport(can_write_eof=False)
         slow, fast = made(transport), made(other)
-        slow.close()
-        fast.linger(100)
+        slow.begin()
+        fast.begin(100)
         assert other.done == ["read"]
         fast.drop(bytes(100))
         assert "close" not in other.done

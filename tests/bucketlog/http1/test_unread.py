@@ -3,18 +3,16 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from bucketlog import unread
-from bucketlog.protocol import BoundedProtocol
-from bucketlog.unread import BYTES_MIN, PERIOD_S, UnreadWatch
+from bucketlog.http1 import unread
+from bucketlog.http1.unread import BYTES_MIN, PERIOD_S, UnreadWatch
 from gateway.app import _stream
 from gateway.tally import IS_GONE
+from tests.bucketlog.http1.serving import served
 from tests.virtual import run
 
 PIECE = bytes(1 << 20)
@@ -97,21 +95,6 @@ def test_who_has_taken_all_is_left_alone() -> None:
         assert taken.is_aborted
 
     run(case())
-
-
-@asynccontextmanager
-async def served(app: ASGIApp) -> AsyncIterator[int]:
-    """Its port, behind the protocol of all roles."""
-    config = uvicorn.Config(app, port=0, http=BoundedProtocol, lifespan="off", log_config=None, timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    listener = config.bind_socket()
-    listener.listen()
-    running = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        await running
 
 
 async def asked(port: int, path: bytes) -> socket.socket:
