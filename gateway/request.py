@@ -56,7 +56,7 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         """Never fails: whatever was sent has an id and a path. `parse` takes the rest in; before it nobody is signed."""
-        self.id = os.urandom(8).hex().upper()
+        self.id = new_id()
         self.method: str = scope["method"]
         self.read = 0  # of `OpenReads`, ended with the request
         self.scheme: str = scope.get("scheme", "http")
@@ -153,6 +153,11 @@ class Request:
             return host.removesuffix("." + domain.lower()), self.path[1:]
         bucket, _, key = self.path[1:].partition("/")
         return bucket, key
+
+
+def new_id() -> str:
+    """16 characters, as S3's have."""
+    return os.urandom(8).hex().upper()
 
 
 def check_key(key: str) -> None:

@@ -111,7 +111,7 @@ class WholeWorld(ProcessWorld[Faults]):
         minted = SimpleNamespace(uuid4=lambda: uuid.UUID(int=self.rng.getrandbits(128)))
         patch.setattr("gateway.multipart.uuid", minted)
         patch.setattr("gateway.buckets.uuid", minted)
-        patch.setattr("gateway.request.secrets", SimpleNamespace(token_hex=lambda _: REQUEST.get()))
+        patch.setattr("gateway.request.new_id", lambda: REQUEST.get().upper())
         patch.setattr("gateway.authn.time", SimpleNamespace(time=self._gateways_time))
 
     def _disks(self) -> Iterable[SimulatedDisk]:
