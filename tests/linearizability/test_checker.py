@@ -1,6 +1,8 @@
 """The checker itself: histories that pass and that fail, all small ones against the definition, and a large one."""
 
+import math
 import random
+from collections import Counter
 from collections.abc import Iterable
 
 import pytest
@@ -8,14 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.linearizability.brute_force import is_linearizable
-from tests.linearizability.checker import Kind, Operation, check
+from tests.linearizability.checker import check
 from tests.linearizability.generated import KINDS, generate, with_a_stale_read
+from tests.linearizability.operations import LOOKS, Kind, Operation
 
-Row = tuple[Kind, str | None, float, float | None]
+Row = tuple[Kind, str | None, float, float | None] | tuple[Kind, str | None, float, float | None, str | None]
 
 
 def history(*rows: Row) -> list[Operation]:
-    return [Operation(client, "k", *row) for client, row in enumerate(rows)]
+    """The last column, where there is one, is what was expected."""
+    return [Operation(client, "k", *row[:4], expected=row[4] if len(row) == 5 else None) for client, row in enumerate(rows)]
 
 
 PASS: dict[str, list[Row]] = {
@@ -36,6 +40,36 @@ PASS: dict[str, list[Row]] = {
     "deleted between two reads": [("write", "a", 0, 1), ("write", None, 2, 9), ("read", "a", 3, 4), ("read", None, 5, 6)],
     "created behind a delete": [("create", "a", 0, 1), ("write", None, 2, 5), ("create", "b", 3, 4), ("read", "b", 6, 7)],
     "a read of unknown outcome": [("write", "a", 0, 1), ("read", None, 2, None)],
+    "refused as something was there": [("write", "a", 0, 1), ("refused", None, 2, 3)],
+    "refused as another was there": [("write", "a", 0, 1), ("refused", None, 2, 3, "b")],
+    "refused before a delete": [("write", "a", 0, 1), ("write", None, 2, 9), ("refused", None, 3, 4)],
+    "refused for what only an open write can be": [("write", "a", 0, None), ("refused", None, 2, 3)],
+    "refused for what only an open create can be": [("create", "a", 0, None), ("refused", None, 2, 3)],
+    "refused between a delete and a write": [
+        ("write", "a", 0, 1),
+        ("write", None, 2, 3),
+        ("write", "b", 4, 9),
+        ("refused", None, 5, 6),
+        ("write", None, 5, 9),
+        ("read", None, 10, 11),
+    ],
+    "refused for what lasts of two": [("write", "a", 1, 3), ("write", "b", 0, 4), ("refused", None, 12, 19, "b")],
+    "replaced": [("write", "a", 0, 1), ("replace", "b", 2, 3, "a"), ("read", "b", 4, 5)],
+    "deleted as it was": [("write", "a", 0, 1), ("replace", None, 2, 3, "a"), ("read", None, 4, 5)],
+    "replaced one by one at once": [
+        ("replace", "c", 0, 9, "b"),
+        ("replace", "b", 0, 9, "a"),
+        ("write", "a", 0, 9),
+        ("read", "c", 10, 11),
+    ],
+    "an open replace seen late": [
+        ("write", "a", 0, 1),
+        ("replace", "b", 2, None, "a"),
+        ("read", "a", 3, 4),
+        ("read", "b", 5, 6),
+    ],
+    "an open write replaced": [("write", "a", 0, None), ("replace", "b", 2, 3, "a"), ("read", "b", 4, 5)],
+    "an open delete of it": [("write", "a", 0, 1), ("replace", None, 2, None, "a"), ("create", "b", 3, 4)],
 }
 FAIL: dict[str, list[Row]] = {
     "a stale read": [("write", "a", 0, 1), ("write", "b", 2, 3), ("read", "a", 4, 5)],
@@ -64,6 +98,23 @@ FAIL: dict[str, list[Row]] = {
     ],
     "created twice": [("create", "a", 0, 1), ("create", "b", 2, 3)],
     "created where something was": [("write", "a", 0, 1), ("create", "b", 2, 3)],
+    "refused where nothing was": [("refused", None, 0, 1)],
+    "refused behind a delete": [("write", "a", 0, 1), ("write", None, 2, 3), ("refused", None, 4, 5)],
+    "refused as another was there, and it was not": [("write", "a", 0, 1), ("refused", None, 2, 3, "a")],
+    "refused before it was written": [("refused", None, 0, 1), ("write", "a", 2, 3)],
+    "the value of what was refused": [("write", "a", 0, 1), ("refused", None, 2, 3), ("read", "b", 4, 5)],
+    "replaced what was not there": [("write", "a", 0, 1), ("replace", "b", 2, 3, "x")],
+    "replaced what was overwritten": [("write", "a", 0, 1), ("write", "b", 2, 3), ("replace", "c", 4, 5, "a")],
+    "replaced twice": [("write", "a", 0, 9), ("replace", "b", 0, 9, "a"), ("replace", "c", 0, 9, "a")],
+    "deleted as it was, twice": [("write", "a", 0, 9), ("replace", None, 0, 9, "a"), ("replace", None, 0, 9, "a")],
+    "seen behind its replacement": [("write", "a", 0, 1), ("replace", "b", 2, 3, "a"), ("read", "a", 4, 5)],
+    "replaced each other": [("replace", "a", 0, 9, "b"), ("replace", "b", 0, 9, "a")],
+    "an open replace of what is gone": [
+        ("write", "a", 0, 1),
+        ("write", "c", 2, 3),
+        ("replace", "b", 4, None, "a"),
+        ("read", "b", 5, 6),
+    ],
 }
 
 
@@ -118,12 +169,15 @@ def small_histories(draw: st.DrawFn) -> list[Operation]:
     found = []
     names = iter("abcdefgh")
     for client in range(draw(st.integers(1, 7))):
-        kind, has_value = draw(st.sampled_from(KINDS))
+        kind, has_value = draw(st.sampled_from([*KINDS, ("refused", False)]))
         value = next(names) if has_value else draw(st.sampled_from([None, *"abc"])) if kind == "read" else None
+        expected = draw(st.sampled_from("abcx")) if kind == "replace" else None
+        if kind == "refused":
+            expected = draw(st.sampled_from([None, *"abcx"]))
         started = draw(st.integers(0, 12))
         ended = draw(st.one_of(st.integers(started, 14), st.integers(started, 14), st.none()))
-        latest = draw(st.one_of(st.just(float("inf")), st.integers(started, 14))) if ended is None else float("inf")
-        found.append(Operation(client, "k", kind, value, started, ended, latest))
+        latest = draw(st.one_of(st.just(math.inf), st.integers(started, 14))) if ended is None else math.inf
+        found.append(Operation(client, "k", kind, value, started, ended, latest, expected))
     return found
 
 
@@ -144,6 +198,8 @@ def test_a_large_history(seed: int) -> None:
     assert len(operations) >= 20_000
     assert len(keys(operations)) == 50
     assert sum(each.ended is None for each in operations) > 100
+    kinds = Counter[str](each.kind for each in operations)
+    assert all(kinds[kind] > 500 for kind in ("create", "replace", *LOOKS))
     assert check(operations) is None
     planted, key = with_a_stale_read(rng, operations)
     told = check(planted)
@@ -151,5 +207,23 @@ def test_a_large_history(seed: int) -> None:
     assert told.startswith(f"{key}: ")
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_refusal_that_is_not_true(seed: int) -> None:
+    """A key that has one value all the time, by what was read, and then a refusal to replace that one."""
+    operations = generate(random.Random(seed), operations=2_000, keys=5, clients=4)
+    last = max(each.deadline for each in operations if each.deadline < math.inf) + 1
+    rest = [
+        Operation(0, "k0", "write", "last", last, last + 1),
+        Operation(1, "k0", "read", "last", last + 2, last + 3),
+        Operation(1, "k0", "read", "last", last + 6, last + 7),
+    ]
+    settled = [each._replace(latest=min(each.latest, last)) if each.ended is None else each for each in operations]
+    false = Operation(2, "k0", "refused", None, last + 4, last + 5, expected="last")
+    assert check([*settled, *rest, false._replace(expected="another")]) is None
+    told = check([*settled, *rest, false])
+    assert told is not None
+    assert "cannot be placed: client 2 " in told.splitlines()[0]
+
+
 def test_one_hot_key() -> None:
-    assert check(generate(random.Random(7), operations=5_000, keys=1, clients=16)) is None
+    assert check(generate(random.Random(7), operations=1_500, keys=1, clients=16)) is None
