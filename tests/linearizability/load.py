@@ -14,11 +14,13 @@ BUCKETS = ["red", "green", "blue", "amber", "black"]  # each in a partition of i
 KEYS = [f"k{number}" for number in range(10)]  # of each bucket
 THINK_S = 0.07  # between two requests of a client: leaves time for the store on a machine of two cores
 TIMEOUT_S = 5.0
-WEIGHTS = [4, 2, 2, 3, 3, 1]
+NEVER = '"00000000000000000000000000000000"'  # an ETag that no object has
+WEIGHTS = [4, 2, 3, 1, 2, 3, 3, 1, 1]  # of the actions of a client
 
 
 class Client(threading.Thread):
-    def __init__(self, endpoint: str, number: int) -> None:
+    def __init__(self, endpoint: str, number: int, seen: dict[str, str], think_s: float) -> None:
+        """`seen`: the value that any client found or wrote last, by key."""
         super().__init__(daemon=True)
         s3 = client_of(endpoint, connect_timeout=2, read_timeout=TIMEOUT_S, max_pool_connections=1)
         self.recorder = Recorder(s3, number)
@@ -26,12 +28,19 @@ class Client(threading.Thread):
         self.crash: Exception | None = None
         self._rng = random.Random(number)
         self._written = 0
+        self._seen = seen
+        self._think_s = think_s
 
     def run(self) -> None:
-        actions: list[Callable[[str, str], None]] = [self._put, self._create, *self._plain(), self._list]
+        conditional = [self._create, self._replace, self._delete_expected]
+        actions: list[Callable[[str, str], None]] = [self._put, *conditional, *self._plain(), self._list, self._list_pages]
         try:
-            while not self.stopping.wait(self._rng.expovariate(1 / THINK_S)):
+            while not self.stopping.wait(self._rng.expovariate(1 / self._think_s)):
+                before = len(self.recorder.operations)
                 self._rng.choices(actions, WEIGHTS)[0](self._rng.choice(BUCKETS), self._rng.choice(KEYS))
+                self._seen |= {
+                    each.key: each.value for each in self.recorder.operations[before:] if each.value and each.ended
+                }
         except Exception as error:  # noqa: BLE001 - told by `Load.stop`
             self.crash = error
 
@@ -44,6 +53,19 @@ class Client(threading.Thread):
     def _create(self, bucket: str, key: str) -> None:
         self.recorder.put(bucket, key, self._body(), only_create=True)
 
+    def _replace(self, bucket: str, key: str) -> None:
+        self.recorder.put(bucket, key, self._body(), expected=self._expected(bucket, key))
+
+    def _delete_expected(self, bucket: str, key: str) -> None:
+        self.recorder.delete(bucket, key, self._expected(bucket, key))
+
+    def _expected(self, bucket: str, key: str) -> str:
+        """Often what is there."""
+        return self._seen.get(f"{bucket}/{key}", NEVER)
+
+    def _list_pages(self, bucket: str, key: str) -> None:
+        self.recorder.list_pages(bucket, KEYS, self._rng.choice([2, 4]))
+
     def _list(self, bucket: str, key: str) -> None:
         after = self._rng.choice(["", key])
         self.recorder.list_some(bucket, KEYS, after, self._rng.choice([3, 1000]))
@@ -54,10 +76,11 @@ class Client(threading.Thread):
 
 
 class Load:
-    def __init__(self, endpoints: Sequence[str]) -> None:
+    def __init__(self, endpoints: Sequence[str], think_s: float = THINK_S) -> None:
         """Clients take the endpoints by turns."""
         self.endpoints = endpoints
-        self.clients = [Client(self.endpoint(number), number) for number in range(CLIENTS)]
+        seen: dict[str, str] = {}
+        self.clients = [Client(self.endpoint(number), number, seen, think_s) for number in range(CLIENTS)]
         self._began = 0.0
 
     def endpoint(self, client: int) -> str:

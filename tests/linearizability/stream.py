@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from tests.linearizability.checker import Operation
+from tests.linearizability.operations import Operation
 
 
 def check_events(bucket: str, events: Iterable[Mapping[str, Any]], operations: Sequence[Operation]) -> list[str]:
@@ -34,7 +34,7 @@ def _check_key(values: list[str | None], operations: list[Operation]) -> Iterabl
     for value, each in writes.items():
         if each.ended is not None and value not in created:
             yield f"{value} was acknowledged and is not in the stream"
-    deleted = sum(each.kind == "write" and each.value is None for each in operations)
+    deleted = sum(each.kind in {"write", "replace"} and each.value is None for each in operations)
     if len(values) - len(created) > deleted:
         yield "there are more deletions in the stream than were asked for"
     last: Operation | None = None  # of those so far, the one that was asked for last
