@@ -13,8 +13,10 @@ from typing import NamedTuple
 import pytest
 
 from tests.kafka.cluster import Cluster, Role
-from tests.linearizability.checker import Operation, check
+from tests.linearizability.checker import check
+from tests.linearizability.history import kept_on_failure
 from tests.linearizability.load import BUCKETS, Load
+from tests.linearizability.operations import Operation
 from tests.linearizability.outages import outages
 from tests.linearizability.recorder import Attempt
 from tests.linearizability.stream import check_events
@@ -87,20 +89,21 @@ def test_histories_under_faults_are_linearizable(tmp_path: Path, kafka: str) -> 
     rng = random.Random(7)
     with Cluster(tmp_path, kafka) as cluster:
         load = Load([each.endpoint for each in cluster.gateways]).start()
-        clients = start_clients(cluster, WRITERS, PAUSE_S)
-        inflict_all(UNDER_LOAD, [BUCKET])
-        wait_for_answers(clients, SERVED_S)
-        stop_clients(clients)
-        inflict_all(ALONE, BUCKETS)
-        load.stop()
-        checks.check(cluster, clients)
-        check_stream(cluster)
-        print(load.summary)
-        assert load.wrong == []
-        assert check(load.operations) is None
-        assert check(stale(load.operations)) is not None
-        for bucket in BUCKETS:
-            assert check_events(bucket, stream(cluster, bucket), load.operations) == []
+        with kept_on_failure("cluster", lambda: load.operations):
+            clients = start_clients(cluster, WRITERS, PAUSE_S)
+            inflict_all(UNDER_LOAD, [BUCKET])
+            wait_for_answers(clients, SERVED_S)
+            stop_clients(clients)
+            inflict_all(ALONE, BUCKETS)
+            load.stop()
+            checks.check(cluster, clients)
+            check_stream(cluster)
+            print(load.summary)
+            assert load.wrong == []
+            assert check(load.operations) is None
+            assert check(stale(load.operations)) is not None
+            for bucket in BUCKETS:
+                assert check_events(bucket, stream(cluster, bucket), load.operations) == []
     attempts = load.attempts
     for fault in dict.fromkeys(each.fault for each in windows):
         longest_s = [

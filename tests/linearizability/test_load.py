@@ -1,12 +1,17 @@
 """What clients saw of one process, killed under them; and the measure of outages."""
 
 import time
+from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from tests.linearizability.checker import Operation, check
+from tests.linearizability.checker import check
+from tests.linearizability.history import kept_on_failure
+from tests.linearizability.latest import limit, next_of
 from tests.linearizability.load import BUCKETS, Load
+from tests.linearizability.operations import Kind, Operation
 from tests.linearizability.outages import longest_outage_s
 from tests.linearizability.recorder import Attempt
 from tests.linearizability.stream import check_events
@@ -18,17 +23,21 @@ from tests.server import Server
 def test_one_process_that_is_killed_is_linearizable(tmp_path: Path) -> None:
     server = Server(tmp_path).start()
     load = Load([server.endpoint]).start()
-    for _ in range(3):
-        time.sleep(2)
-        server.kill()
-        server.start()
-    load.wait_until_served(10)
-    load.stop()
-    print(load.summary)
-    assert load.wrong == []
-    assert check(load.operations) is None
-    for bucket in BUCKETS:
-        assert check_events(bucket, stream(server, bucket), load.operations) == []
+    deaths = []
+    with kept_on_failure("one-process", lambda: load.operations):
+        for _ in range(3):
+            time.sleep(2)
+            server.kill()
+            deaths.append(time.monotonic())
+            server.start()
+        load.wait_until_served(10)
+        load.stop()
+        print(load.summary)
+        assert load.wrong == []
+        assert check(limit(load.operations, next_of(deaths))) is None
+        assert Counter(each.kind for each in load.operations).keys() == set(get_args(Kind))
+        for bucket in BUCKETS:
+            assert check_events(bucket, stream(server, bucket), load.operations) == []
     assert server.stop() == 0
 
 
