@@ -9,7 +9,7 @@ That values are unique (Gibbons and Korach, "Testing shared memories") keeps con
 - a write that holds no longer goes for nothing right before another, and is best placed there at once;
 - of deletions whose end is not known the one that expires first is used, and only where nothing is to be found, or at
   the moment that it expires;
-- what was replaced by a condition on it (If-Match) is a read of it too, and what replaced it comes right behind it;
+- what was replaced by a condition on it (If-Match) is a read of it too, and what replaced it found just that;
 - a refusal, "something was there, and it was not this", does not say which value it found. So a write counts again that
   nobody read: as any other that nobody read, unless something expects its very value. It goes for nothing as before once
   each refusal that may have found it has begun.

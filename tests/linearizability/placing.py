@@ -27,7 +27,6 @@ class Placed(NamedTuple):
     must: bool  # False: it may have had no effect at all
     expected: int = ANYTHING
     leaves_nothing: bool = False  # a replace that deletes
-    heir: int | None = None  # the replace that must follow it at once
     named_until: float = -math.inf  # the last deadline of what expects this value: then it is like any other
     wanted_until: float = -math.inf  # the last start of a look that may find this value, whether it is read or not
 
@@ -37,7 +36,7 @@ class Placed(NamedTuple):
 
 
 def to_place(history: list[Operation]) -> list[Placed] | None:
-    """None where a value was found that was not written before, or that two operations replaced.
+    """None where a value was found that was not written before.
 
     Raises ValueError for a value that was written twice.
     """
@@ -60,20 +59,19 @@ class _Key:
         self._looks = [each for each in history if each.kind == "refused" and each.ended is not None]
         self._first_end: dict[str, float] = {}  # of those that found a value
         self._last_start: dict[str, float] = {}
-        self._heirs: dict[str | None, Operation] = {}  # by the value that they found; those that did have an effect
 
     def placed(self) -> list[Placed] | None:
         for each in self._history:
             if each.kind == "read" and each.ended is not None and each.value is not None:
                 self._found(each.value, each.started, each.ended)
-        if not self._find_heirs() or not self._first_end.keys() <= self._writes.keys():
+        self._find_replaced()
+        if not self._first_end.keys() <= self._writes.keys():
             return None
         kept = [each for each in self._history if self._is_needed(each)]
         numbers = {each.value: number for number, each in enumerate(kept) if each.value is not None and _writes(each)}
-        heir_of = {each.expected: number for number, each in enumerate(kept) if self._heirs.get(each.expected) is each}
         self._changes = self._overwritten()
         self._look_starts = sorted(each.started for each in self._looks)
-        rows = [self._row(number, each, numbers, heir_of) for number, each in enumerate(kept)]
+        rows = [self._row(number, each, numbers) for number, each in enumerate(kept)]
         return None if any(each.deadline < each.started for each in rows) else rows
 
     def _overwritten(self) -> list[tuple[float, float]]:
@@ -89,26 +87,17 @@ class _Key:
         """Whether that says more of when the value was there."""
         first, last = self._first_end.get(value, math.inf), self._last_start.get(value, -math.inf)
         self._first_end[value], self._last_start[value] = min(first, deadline), max(last, started)
-        return value not in self._heirs or deadline < first or started > last
+        return deadline < first or started > last
 
-    def _find_heirs(self) -> bool:
-        """A replace that had an effect found its value, so that this was written; and nothing came between the two."""
+    def _find_replaced(self) -> None:
+        """A replace that had an effect found its value, too; so may the one whose value that was have had one."""
         replaces = [each for each in self._history if each.kind == "replace"]
         says_more = True
         while says_more:
             says_more = False
             for each in replaces:
-                if not self._is_sure(each):
-                    continue
-                assert each.expected is not None
-                if self._heirs.get(each.expected, each) is not each:
-                    return False
-                deadline = self._deadline(each)
-                says_more |= self._found(each.expected, each.started, deadline)
-                self._heirs[each.expected] = each
-                if deadline < each.started:
-                    return False
-        return True
+                if each.expected is not None and self._is_sure(each):
+                    says_more |= self._found(each.expected, each.started, self._deadline(each))
 
     def _is_sure(self, each: Operation) -> bool:
         """Whether it had an effect."""
@@ -132,7 +121,6 @@ class _Key:
         number: int,
         each: Operation,
         numbers: dict[str, int],
-        heir_of: dict[str | None, int],
     ) -> Placed:
         expected = numbers.get(each.expected, ANYTHING) if each.expected is not None else ANYTHING
         must = self._is_sure(each)
@@ -152,7 +140,6 @@ class _Key:
             must,
             expected,
             each.value is None,
-            heir_of.get(each.value) if each.value is not None else None,
             self._named.get(each.value, -math.inf),
             self._wanted_until(deadline),
         )

@@ -86,10 +86,6 @@ class Search:
             if (each is one or may_stay or each.held <= self._now)
             and not (each.looks or number in at.done or number in at.spent)
         ]
-        heir = self._all[at.value].heir if at.value is not None else None
-        if heir is not None:
-            yield from (self._after(at, each) for each in fit if each.number == heir)
-            return
         past = [each for each in fit if self._is_past(each)]
         for each in fit:
             if each.must and self._is_possible(at, each) and (each is one or each not in past):
@@ -141,7 +137,7 @@ class Search:
         if value is None:
             return False
         each = self._all[value]
-        return each.held <= self._now and not self._is_named(each) and each.heir is None
+        return each.held <= self._now and not self._is_named(each)
 
     def _is_named(self, each: Placed) -> bool:
         return each.named_until >= self._now
