@@ -7,10 +7,12 @@ ROUNDS ?= 10
 FLIPS ?= 200
 TESTERS ?= 3  # processes: one more than a small machine has cores, for many tests wait
 KILLS ?= 100
+OPERATIONS ?= 100000
+HISTORY := build/histories/run.jsonl
 export BUCKETLOG_TEST_REQUIRED ?= kafka
 BROKER := $(BIN)/python -m tests.kafka.broker  # for the command that follows
 
-.PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills nightly bench bench-cluster bench-datanodes lock clean
+.PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills histories nightly bench bench-cluster bench-datanodes lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -57,6 +59,10 @@ power-cuts: install  ## cut the power CUTS times under a real store with 16 clie
 
 kills: install  ## kill a real store with 16 clients KILLS times
 	BUCKETLOG_TEST_KILLS=$(KILLS) $(BIN)/pytest tests/faults/test_kill.py
+
+histories: install  ## OPERATIONS of clients on hot keys of a real store whose power is cut, judged here and by Porcupine (Go)
+	$(BIN)/python -m tests.linearizability run --power-cuts --operations $(OPERATIONS) --out $(HISTORY)
+	cd tests/linearizability/porcupine && go run . -timeout 10m $(CURDIR)/$(HISTORY)
 
 nightly: install  ## run the long forms of all tests, each to its end, and tell of them in build/nightly.md
 	$(BIN)/python -m tests.nightly

@@ -45,6 +45,7 @@ def steps(first: int) -> list[Step]:
         *worlds,
         Step("power-cuts", "make power-cuts CUTS=200"),
         Step("kills", "make kills KILLS=100"),
+        Step("histories", "make histories OPERATIONS=200000"),
         Step("kafka", "BUCKETLOG_TEST_ROUNDS=10 make test-kafka"),
         Step("data-nodes", f"{seed} BUCKETLOG_TEST_NODE_CUTS=20 make test-cluster ROUNDS=10 FLIPS=200"),
         Step("rebuild", "BUCKETLOG_TEST_RECORDS=1000000 .venv/bin/pytest tests/datanode/test_rebuild.py"),

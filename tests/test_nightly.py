@@ -32,7 +32,16 @@ def test_what_did_not_run_yet_is_told(tmp_path: Path) -> None:
 
 def test_all_long_forms_are_in_it() -> None:
     commands = " ".join(each.command for each in steps(7))
-    for long in ("CUTS=200", "KILLS=100", "ROUNDS=10", "make test-cluster", "make test-kafka", "-m nightly"):
+    cases = (
+        "CUTS=200",
+        "KILLS=100",
+        "ROUNDS=10",
+        "make test-cluster",
+        "make test-kafka",
+        "-m nightly",
+        "OPERATIONS=200000",
+    )
+    for long in cases:
         assert long in commands
     for world in ("store", "cluster", "data", "whole"):
         assert f"tests.simulation {world} --first 7 --seeds 5000" in commands
