@@ -12,7 +12,7 @@ HISTORY := build/histories/run.jsonl
 export BUCKETLOG_TEST_REQUIRED ?= kafka
 BROKER := $(BIN)/python -m tests.kafka.broker  # for the command that follows
 
-.PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills histories nightly bench bench-cluster bench-datanodes lock clean
+.PHONY: help install serve cluster test test-kafka test-cluster check simulate power-cuts kills histories nightly bench bench-peers bench-cluster bench-datanodes lock clean
 .DEFAULT_GOAL := help
 
 help:  ## list the commands
@@ -69,6 +69,9 @@ nightly: install  ## run the long forms of all tests, each to its end, and tell 
 
 bench: install  ## measure the store's speed and record it in benchmarks/RESULTS.md
 	$(BIN)/python -m benchmarks.bench --record
+
+bench-peers: install  ## measure the store beside MinIO, as ratios, and record them in benchmarks/RESULTS-PEERS.md
+	$(BIN)/python -m benchmarks.peers --record
 
 bench-cluster: install  ## measure a cluster on Kafka and record it in benchmarks/RESULTS-CLUSTER.md
 	$(BIN)/python -m benchmarks.cluster --record

@@ -12,8 +12,9 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from benchmarks.bench import CASES, Case, prepare
-from benchmarks.load import Target, run
+from benchmarks.cases import CASES, Case, prepare
+from benchmarks.load import run
+from benchmarks.requests import Target
 from tests.server import ACCESS_KEY, BUCKETLOG, SECRET_KEY, Server
 
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -28,16 +29,16 @@ def cpu_s(pid: int) -> float:
 class Side:
     """One of the two that are compared."""
 
-    def __init__(self, command: str, folder: Path) -> None:
+    def __init__(self, command: str, folder: Path, *, is_plain: bool) -> None:
         self._server = Server(folder / "data", command=command).start()
-        self._target = Target("127.0.0.1", self._server.port, ACCESS_KEY, SECRET_KEY)
+        self._target = Target("127.0.0.1", self._server.port, ACCESS_KEY, SECRET_KEY, is_plain)
         prepare(self._target)
 
     def measure(self, case: Case, seconds: float) -> tuple[float, int]:
         """(seconds of CPU, requests)."""
         assert self._server.process is not None
         before = cpu_s(self._server.process.pid)
-        outcome = run(self._target, case.connections, seconds, case.calls(0))
+        outcome = run(self._target, case.connections, seconds, case.work(0))
         return cpu_s(self._server.process.pid) - before, len(outcome.latencies_s)
 
     def stop(self) -> None:
@@ -61,12 +62,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--only", default="")
+    parser.add_argument("--plain", action="store_true")
     options = parser.parse_args()
     cases = [case for case in CASES if options.only in case.name]
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for _ in range(options.rounds):  # each with processes of its own: where their memory lies counts for some percent
         with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
-            here, there = (Side(command, Path(folder) / str(at)) for at, command in enumerate((BUCKETLOG, options.other)))
+            commands = enumerate((BUCKETLOG, options.other))
+            here, there = (Side(command, Path(folder) / str(at), is_plain=options.plain) for at, command in commands)
             for case in cases:
                 pairs[case.name].append(compare(here, there, case, options.seconds))
             here.stop()

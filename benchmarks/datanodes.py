@@ -10,8 +10,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.bench import KIB, MIB, Case, gets, measure, prepare, puts, report
-from benchmarks.load import Call, Target, run
+from benchmarks.bench import report
+from benchmarks.cases import KIB, MIB, Case, prepare, puts, reads
+from benchmarks.load import calls, run
+from benchmarks.measure import measure
+from benchmarks.requests import Call, Target
 from tests.cluster.state import wait_until_whole
 from tests.kafka.broker import any_broker
 from tests.kafka.cluster import Cluster
@@ -22,10 +25,10 @@ NODES = (1, 2, 4)
 WHOLE_S = 180.0
 REFILL_OBJECTS = 1_500  # of 1 MiB
 CASES = [
-    Case("PUT 4 KiB", 16, 4 * KIB, "", puts(4 * KIB)),
-    Case("GET 4 KiB", 16, 4 * KIB, "", gets(4 * KIB, 10_000)),
-    Case("PUT 1 MiB", 8, MIB, "", puts(MIB)),
-    Case("GET 1 MiB", 8, MIB, "", gets(MIB, 100)),
+    Case("PUT 4 KiB", 16, 4 * KIB, puts(4 * KIB)),
+    Case("GET 4 KiB", 16, 4 * KIB, reads("GET", 4 * KIB)),
+    Case("PUT 1 MiB", 8, MIB, puts(MIB)),
+    Case("GET 1 MiB", 8, MIB, reads("GET", MIB)),
 ]
 
 
@@ -39,7 +42,7 @@ def refill(cluster: Cluster, target: Target) -> str:
         return Call("PUT", f"/bench/refill/{written}", body=body)
 
     while written < REFILL_OBJECTS:
-        run(target, 8, 1, next_call)
+        run(target, 8, 1, calls(next_call))
     wait_until_whole(cluster, WHOLE_S)
     node = cluster.datanodes[0]
     held = _bytes(node.data)
@@ -78,7 +81,7 @@ def main() -> None:
                 prepare(targets[0])
                 for case in CASES:
                     named = case._replace(name=f"{case.name}, {nodes} data nodes, {min(3, nodes)} copies")
-                    rows.append(measure(targets, named, options.seconds))
+                    rows.append(measure(targets, named, options.seconds).row())
                     print(rows[-1], flush=True)
                 if nodes == NODES[-1]:
                     rows.append(refill(cluster, targets[0]))

@@ -1,120 +1,138 @@
-"""A load generator: one process, several kept-alive connections, each request signed (Signature V4, unsigned payload).
+"""A load generator: one process, several kept-alive connections, each of which does one piece of work after the other.
 
-Only what a measurement needs: requests are put together as bytes, answers are read by their Content-Length.
+Only what a measurement needs: answers are read by their Content-Length, and bodies kept only where they are asked for.
 """
 
 import asyncio
-import functools
-import hashlib
-import hmac
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, cast
 from urllib.parse import quote, urlencode
 
-from gateway import sigv4
-from gateway.claim import ALGORITHM
-
-REGION = "us-east-1"
-PAYLOAD = "UNSIGNED-PAYLOAD"
-signing_key = functools.lru_cache(sigv4.signing_key)  # as SDKs keep it, all day
+from benchmarks.requests import Call, Target, request_bytes
 
 
-class Target(NamedTuple):
-    host: str
-    port: int
-    access_key: str
-    secret: str
+class Answer(NamedTuple):
+    head: bytes
+    body: bytes  # where it was to be kept
 
 
-class Call(NamedTuple):
-    method: str
-    path: str
-    query: str = ""
-    body: bytes = b""
+class Connection(asyncio.Protocol):
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._head = b""
+        self._left = 0
+        self._is_head_only = self._is_well = False
+        self._kept: list[bytes] | None = None
+        self._answer: asyncio.Future[Answer] | None = None
+
+    async def open(self) -> "Connection":
+        await asyncio.get_running_loop().create_connection(lambda: self, self._target.host, self._target.port)
+        return self
+
+    def close(self) -> None:
+        self._transport.close()
+
+    async def ask(self, call: Call, *, keeps: bool = False) -> Answer:
+        """Raises `RuntimeError` for any status but 2xx."""
+        self._head, self._kept = b"", [] if keeps else None
+        self._is_head_only = call.method == "HEAD"
+        self._answer = asyncio.get_running_loop().create_future()
+        self._transport.write(request_bytes(self._target, call))
+        return await self._answer
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(exc or ConnectionError("the connection was closed"))
+
+    def data_received(self, data: bytes) -> None:
+        if self._left == 0:
+            self._head += data
+            self._head, end, data = self._head.partition(b"\r\n\r\n")
+            if not end:
+                return
+            self._begin(self._head.lower())
+        self._left -= len(data)
+        if self._kept is not None and data:
+            self._kept.append(data)
+        if self._left == 0:
+            self._end()
+
+    def _begin(self, head: bytes) -> None:
+        _, _, rest = head.partition(b"\r\ncontent-length:")
+        self._left = 0 if self._is_head_only or not rest else int(rest.partition(b"\r\n")[0])
+        self._is_well = head[9:10] == b"2"
+        if not self._is_well:
+            self._kept = []
+
+    def _end(self) -> None:
+        assert self._answer is not None
+        body = b"".join(self._kept or ())
+        if self._is_well:
+            self._answer.set_result(Answer(self._head, body))
+        else:
+            self._answer.set_exception(RuntimeError(f"{self._head[:40]!r} {body[:300]!r}"))
+
+
+Work = Callable[[Connection], Awaitable[int]]  # → keys that answers listed
 
 
 class Outcome(NamedTuple):
     latencies_s: list[float]
-    keys: int  # that listings returned
+    keys: int
     started_s: float  # CLOCK_MONOTONIC, shared by all processes
     ended_s: float
 
 
-def request_bytes(target: Target, call: Call) -> bytes:
-    date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-    scope = f"{date[:8]}/{REGION}/s3/aws4_request"
-    host = f"{target.host}:{target.port}"
-    canonical = (
-        f"{call.method}\n{call.path}\n{call.query}\nhost:{host}\nx-amz-content-sha256:{PAYLOAD}\nx-amz-date:{date}\n\n"
-        f"host;x-amz-content-sha256;x-amz-date\n{PAYLOAD}"
-    )
-    text = f"{ALGORITHM}\n{date}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
-    signature = hmac.digest(signing_key(target.secret, scope), text.encode(), "sha256").hex()
-    url = f"{call.path}?{call.query}" if call.query else call.path
-    head = (
-        f"{call.method} {url} HTTP/1.1\r\nHost: {host}\r\nx-amz-date: {date}\r\nx-amz-content-sha256: {PAYLOAD}\r\n"
-        f"Content-Length: {len(call.body)}\r\nAuthorization: {ALGORITHM} Credential={target.access_key}/{scope},"
-        f"SignedHeaders=host;x-amz-content-sha256;x-amz-date,Signature={signature}\r\n\r\n"
-    )
-    return head.encode() + call.body
-
-
-async def send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> bytes:
-    """One request and its answer's body. Raises `RuntimeError` for any status but 2xx."""
-    writer.write(data)
-    await writer.drain()
-    head = await reader.readuntil(b"\r\n\r\n")
-    length = 0
-    for line in head.split(b"\r\n"):
-        if line.lower().startswith(b"content-length:"):
-            length = int(line.partition(b":")[2])
-    body = await reader.readexactly(length) if length else b""
-    if head[9:10] != b"2":
-        raise RuntimeError(f"{head[:40]!r} {body[:300]!r}")
-    return body
-
-
-async def _connection(target: Target, next_call: Callable[[], Call], until_s: float, latencies: list[float]) -> int:
-    """Returns how many keys the answers listed."""
-    reader, writer = await asyncio.open_connection(target.host, target.port, limit=16 << 20)
+async def _connection(target: Target, work: Work, until_s: float, latencies: list[float]) -> int:
+    connection = await Connection(target).open()
     keys = 0
     while time.monotonic() < until_s:
-        call = next_call()
-        data = request_bytes(target, call)
         start = time.perf_counter()
-        body = await send(reader, writer, data)
+        keys += await work(connection)
         latencies.append(time.perf_counter() - start)
-        keys += body.count(b"<Key>") if call.query else 0
-    writer.close()
+    connection.close()
     return keys
 
 
-async def _run(target: Target, connections: int, seconds: float, next_call: Callable[[], Call]) -> Outcome:
+async def _run(target: Target, connections: int, seconds: float, work: Work) -> Outcome:
     latencies: list[float] = []
     started = time.monotonic()
     until = started + seconds
-    keys = await asyncio.gather(*(_connection(target, next_call, until, latencies) for _ in range(connections)))
+    keys = await asyncio.gather(*(_connection(target, work, until, latencies) for _ in range(connections)))
     return Outcome(latencies, sum(keys), started, time.monotonic())
 
 
-def run(target: Target, connections: int, seconds: float, next_call: Callable[[], Call]) -> Outcome:
+def run(target: Target, connections: int, seconds: float, work: Work) -> Outcome:
     import uvloop  # noqa: PLC0415 - the parent process does not need it
 
-    return uvloop.run(_run(target, connections, seconds, next_call))
+    return uvloop.run(_run(target, connections, seconds, work))
+
+
+def calls(next_call: Callable[[], Call]) -> Work:
+    """One request each."""
+
+    async def work(connection: Connection) -> int:
+        await connection.ask(next_call())
+        return 0
+
+    return work
 
 
 def call_once(target: Target, call: Call) -> bytes:
     async def once() -> bytes:
-        reader, writer = await asyncio.open_connection(target.host, target.port, limit=16 << 20)
+        connection = await Connection(target).open()
         try:
-            return await send(reader, writer, request_bytes(target, call))
+            return (await connection.ask(call, keeps=True)).body
         finally:
-            writer.close()
+            connection.close()
 
     return asyncio.run(once())
 
 
-def listing(bucket: str, after: str) -> Call:
-    query = urlencode(sorted({"list-type": "2", "start-after": after}.items()), quote_via=quote)
-    return Call("GET", f"/{bucket}", query)
+def query(**fields: str) -> str:
+    """As it is signed."""
+    return urlencode(sorted((name.replace("_", "-"), value) for name, value in fields.items()), quote_via=quote)
