@@ -17,6 +17,7 @@ from processors.reads import Bucket, Object, Reads
 XML = ("content-type", "application/xml")
 ROOT_ACCOUNT = "000000000000"  # of the root user: AWS account ids are 12 digits; a setting may name another
 _ACCOUNT = re.compile(r"[0-9]{12}")
+EXPECTED_OWNER = "x-amz-expected-bucket-owner"
 _VERSION = re.compile(r"null|[A-Za-z0-9._-]{32}")  # as S3 and its kin make version ids
 
 
@@ -51,38 +52,45 @@ class Gateway:
 
     async def bucket(self, request: Request) -> Bucket:
         """Raises NoSuchBucket, or AccessDenied for who does not own it."""
-        return await self.owned(request, request.bucket, "x-amz-expected-bucket-owner")
+        found = await self.existing(request.bucket)
+        self._check_owner(request, found, EXPECTED_OWNER)
+        return found
 
-    async def owned(self, request: Request, name: str, expectation: str) -> Bucket:
-        """`expectation`: the header that names the owner's account, where the client is not sure of it.
+    async def existing(self, name: str) -> Bucket:
+        """Whoever owns it. Raises NoSuchBucket."""
+        return _there(await self.reads.bucket(name), name)
+
+    async def object(self, request: Request) -> Object:
+        """Raises NoSuchBucket, AccessDenied, NoSuchKey, or NoSuchVersion for a version there is not."""
+        found = await self.owned_object(request, request.bucket, request.key, EXPECTED_OWNER)
+        if wanted_version(request) not in ("", "null"):
+            raise S3Error("NoSuchVersion")
+        if found is None:
+            raise S3Error("NoSuchKey")
+        return found
+
+    async def owned_object(self, request: Request, name: str, key: str, expectation: str) -> Object | None:
+        """Also of another bucket than the request's. `expectation`: the header that names the owner's account, where the
+        client is not sure of it.
 
         Raises NoSuchBucket, AccessDenied, or InvalidBucketOwnerAWSAccountID for what is no account.
         """
-        bucket = await self.existing(name)
+        bucket, found = await self.reads.current(name, key)
+        self._check_owner(request, _there(bucket, name), expectation)
+        return found
+
+    def _check_owner(self, request: Request, bucket: Bucket, expectation: str) -> None:
         if bucket.owner != request.principal:
             raise S3Error("AccessDenied")
         expected = request.headers.get(expectation)
         if expected is not None and expected != self.account:
             raise S3Error("AccessDenied" if _ACCOUNT.fullmatch(expected) else "InvalidBucketOwnerAWSAccountID")
-        return bucket
 
-    async def existing(self, name: str) -> Bucket:
-        """Whoever owns it. Raises NoSuchBucket."""
-        bucket = await self.reads.bucket(name)
-        if bucket is None:
-            raise S3Error("NoSuchBucket", BucketName=name)
-        return bucket
 
-    async def object(self, request: Request) -> Object:
-        """Raises NoSuchBucket, NoSuchKey, or NoSuchVersion for a version there is not."""
-        bucket = await self.bucket(request)
-        version = wanted_version(request)
-        found = await self.reads.current(request.bucket, bucket, request.key)
-        if version not in ("", "null"):
-            raise S3Error("NoSuchVersion")
-        if found is None:
-            raise S3Error("NoSuchKey")
-        return found
+def _there(bucket: Bucket | None, name: str) -> Bucket:
+    if bucket is None:
+        raise S3Error("NoSuchBucket", BucketName=name)
+    return bucket
 
 
 def wanted_version(request: Request) -> str:

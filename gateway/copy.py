@@ -9,11 +9,12 @@ from gateway import attributes, checksums, payload, xml
 from gateway.context import Gateway, Response, check_version, xml_response
 from gateway.errors import S3Error, invalid_argument
 from gateway.get import check_conditions
-from gateway.put import PUT_BYTES_MAX, check_early
+from gateway.hashing import BESIDE_BYTES_MIN, Hashing
+from gateway.put import PUT_BYTES_MAX, check_target
 from gateway.request import Request, check_key, is_bucket_name
 from processors.reads import Object
 from topics import commands
-from topics.objects import Attributes, Checksum, Extent, Preconditions
+from topics.objects import Attributes, Checksum, Extent
 
 _PREFIX = "x-amz-copy-source-"
 _RANGE = re.compile(r"bytes=([0-9]{1,15})-([0-9]{1,15})")
@@ -21,9 +22,7 @@ _REDIRECT = "x-amz-website-redirect-location"
 
 
 async def copy_object(gateway: Gateway, request: Request) -> Response:
-    target, wanted = await gateway.bucket(request), attributes.preconditions(request)
-    if wanted != Preconditions():  # spares the copying; decided for good in the log
-        check_early(await gateway.reads.current(request.bucket, target, request.key), wanted)
+    wanted = await check_target(gateway, request)
     bucket, key, found = await source(gateway, request)
     if found.size > PUT_BYTES_MAX:
         raise S3Error("InvalidRequest", "The specified copy source is larger than the maximum allowable size.")
@@ -90,10 +89,9 @@ async def source(gateway: Gateway, request: Request) -> tuple[str, str, Object]:
     """(bucket, key, object) of x-amz-copy-source, its conditions checked."""
     bucket_name, key, version = named_source(request.headers["x-amz-copy-source"])
     await gateway.begin_read(request)
-    bucket = await gateway.owned(request, bucket_name, "x-amz-source-expected-bucket-owner")
+    found = await gateway.owned_object(request, bucket_name, key, "x-amz-source-expected-bucket-owner")
     if version not in ("", "null"):
         raise S3Error("NoSuchVersion", Key=key, VersionId=version)
-    found = await gateway.reads.current(bucket_name, bucket, key)
     if found is None:
         raise S3Error("NoSuchKey", Key=key)
     check_conditions(request.headers, found, _PREFIX)
@@ -133,12 +131,13 @@ async def copy_bytes(
         algorithm = found.checksum.algorithm
     algorithm = algorithm or checksums.DEFAULT
     md5, digest = checksums.new("MD5"), checksums.new(algorithm)
+    hashing = Hashing([md5.update, digest.update], is_beside=size >= BESIDE_BYTES_MIN)
 
     async def passing() -> AsyncIterator[bytes]:
         async for chunk in payload.read(gateway.blobs, found.extents, start, size, gateway.check_read(request)):
-            md5.update(chunk)
-            digest.update(chunk)
+            await hashing.add(chunk)
             yield chunk
+        await hashing.end()
 
     if size <= payload.INLINE_BYTES_MAX:
         extents = await payload.put_inline(gateway.blobs, b"".join([chunk async for chunk in passing()]), request.partition)

@@ -2,7 +2,7 @@
 
 from gateway import attributes, payload
 from gateway.body import Body
-from gateway.context import Gateway, Response
+from gateway.context import EXPECTED_OWNER, Gateway, Response
 from gateway.errors import S3Error
 from gateway.request import Request
 from processors.reads import Object
@@ -13,13 +13,11 @@ PUT_BYTES_MAX = 5 << 30  # S3: one PUT
 
 
 async def put_object(gateway: Gateway, request: Request) -> Response:
-    wanted, kept = attributes.preconditions(request), attributes.from_headers(request.headers, request.in_utf8)
+    kept = attributes.from_headers(request.headers, request.in_utf8)
     body = Body(request)
     if body.length > PUT_BYTES_MAX:
         raise S3Error("EntityTooLarge", ProposedSize=body.length, MaxSizeAllowed=PUT_BYTES_MAX)
-    bucket = await gateway.bucket(request)
-    if wanted != Preconditions():  # spares the client the upload; decided for good in the log
-        check_early(await gateway.reads.current(request.bucket, bucket, request.key), wanted)
+    wanted = await check_target(gateway, request)
     stored = await payload.store(gateway.blobs, body, request.partition)
     command = commands.PutObject(
         request.bucket, request.key, stored.size, stored.etag, stored.extents, stored.checksum, kept, wanted
@@ -28,7 +26,20 @@ async def put_object(gateway: Gateway, request: Request) -> Response:
     return Response(200, [("etag", f'"{reply.etag}"'), *attributes.checksum_headers(stored.checksum)])
 
 
-def check_early(existing: Object | None, wanted: Preconditions) -> None:
+async def check_target(gateway: Gateway, request: Request) -> Preconditions:
+    """What must hold when it is written. To see it before spares the client the upload; it is decided for good in the log.
+
+    Raises the errors of `Gateway.bucket`, NoSuchKey or PreconditionFailed.
+    """
+    wanted = attributes.preconditions(request)
+    if wanted == Preconditions():
+        await gateway.bucket(request)
+    else:
+        _check(await gateway.owned_object(request, request.bucket, request.key, EXPECTED_OWNER), wanted)
+    return wanted
+
+
+def _check(existing: Object | None, wanted: Preconditions) -> None:
     if wanted.if_match:
         if existing is None:
             raise S3Error("NoSuchKey")

@@ -8,11 +8,29 @@ from processors.machine.tables import Bucket, Object, Part, Upload
 from processors.view import Readable
 from topics.spec import bucket_partition
 
-__all__ = ["Bucket", "Listing", "Object", "Part", "ReadUnavailable", "Reads", "Upload", "UploadListing", "ViewReads"]
+__all__ = [
+    "Bucket",
+    "Found",
+    "Listing",
+    "Object",
+    "Part",
+    "ReadUnavailable",
+    "Reads",
+    "Upload",
+    "UploadListing",
+    "ViewReads",
+]
 
 
 class ReadUnavailable(Exception):
     """No owner of the partition answered in time."""
+
+
+class Found(NamedTuple):
+    """What there is under a name: of one moment, and asked at once, for in a cluster each question is a way to an owner."""
+
+    bucket: Bucket | None
+    object: Object | None
 
 
 class Listing(NamedTuple):
@@ -33,7 +51,7 @@ class Reads(Protocol):
 
     async def buckets(self) -> list[tuple[str, Bucket]]: ...
 
-    async def current(self, name: str, bucket: Bucket, key: str) -> Object | None: ...
+    async def current(self, name: str, key: str) -> Found: ...
 
     async def listing(self, name: str, bucket: Bucket, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
         """Names above `after`, grouped by `delimiter` after `prefix`; at most `limit` contents and prefixes together."""
@@ -60,8 +78,10 @@ class ViewReads:
     async def buckets(self) -> list[tuple[str, Bucket]]:
         return sorted(row for view in self._views.values() for row in tables.buckets(view))
 
-    async def current(self, name: str, bucket: Bucket, key: str) -> Object | None:
-        return tables.current(self._view(name), bucket.incarnation, key)
+    async def current(self, name: str, key: str) -> Found:
+        view = self._view(name)
+        bucket = tables.bucket(view, name)
+        return Found(bucket, None if bucket is None else tables.current(view, bucket.incarnation, key))
 
     async def listing(self, name: str, bucket: Bucket, prefix: str, delimiter: str, after: str, limit: int) -> Listing:
         return list_objects(self._view(name), bucket.incarnation, prefix, delimiter, after, limit)

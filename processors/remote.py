@@ -12,8 +12,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 from yarl import URL
 
 from processors.leases import AT, OwnerMap, leases
-from processors.machine.tables import Bucket, Object, Part, Upload
-from processors.reads import Listing, ReadUnavailable, UploadListing
+from processors.machine.tables import Bucket, Part, Upload
+from processors.reads import Found, Listing, ReadUnavailable, UploadListing
 from processors.service import DECIDED, OPERATIONS, encode_arguments
 from topics import request_id
 from topics.log import Log, LogError
@@ -64,8 +64,8 @@ class OwnerReads(ABC):
         )
         return sorted(row for some in rows for row in some)
 
-    async def current(self, name: str, bucket: Bucket, key: str) -> Object | None:
-        found: Object | None = await self._ask(bucket_partition(name), "current", name, bucket, key)
+    async def current(self, name: str, key: str) -> Found:
+        found: Found = await self._ask(bucket_partition(name), "current", name, key)
         return found
 
     async def listing(self, name: str, bucket: Bucket, prefix: str, delimiter: str, after: str, limit: int) -> Listing:

@@ -17,8 +17,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from processors.machine.tables import Bucket, Object, Part, Upload
-from processors.reads import Listing, UploadListing, ViewReads
+from processors.machine.tables import Bucket, Part, Upload
+from processors.reads import Found, Listing, UploadListing, ViewReads
 from processors.view import Readable
 from topics import request_id
 from topics.secret import ClusterSecret
@@ -29,7 +29,7 @@ NOT_HELD = 421  # Misdirected Request (RFC 9110 §15.5.20)
 OPERATIONS: dict[str, tuple[Any, Any]] = {  # the operations of `Reads`: what they take, what they give
     "bucket": (tuple[str], Bucket | None),
     "buckets": (tuple[()], list[tuple[str, Bucket]]),
-    "current": (tuple[str, Bucket, str], Object | None),
+    "current": (tuple[str, str], Found),
     "listing": (tuple[str, Bucket, str, str, str, int], Listing),
     "upload": (tuple[str, Bucket, str, str], Upload | None),
     "uploads": (tuple[str, Bucket, str, str, tuple[str, str], int], UploadListing),

@@ -26,7 +26,7 @@ from gateway.context import Gateway
 from gateway.errors import S3Error
 from gateway.model import routes_of_s3
 from gateway.tally import ACCESS
-from processors.reads import Bucket
+from processors.reads import Bucket, Found
 from processors.service import create_read_service
 from tests.gateway.requests import ACCESS_KEY, SECRET, Keys, receive_from, request
 from topics import request_id
@@ -45,6 +45,9 @@ class OneBucket:
     async def bucket(self, name: str) -> Bucket:
         del name
         return Bucket(self._owner, "us-east-1", "i", 0)
+
+    async def current(self, name: str, key: str) -> Found:
+        return Found(await self.bucket(name), None)
 
 
 def made(owner: str = "someone") -> Gateway:

@@ -166,8 +166,10 @@ def test_a_bucket_is_read_from_the_view_of_its_partition(name: str) -> None:
         reads = two_buckets()
         bucket = await reads.bucket(name)
         assert bucket is not None
-        assert await reads.current(name, bucket, f"of {name}") is not None
-        assert await reads.current(name, bucket, "nothing") is None
+        found = await reads.current(name, f"of {name}")
+        assert (found.bucket, found.object is not None) == (bucket, True)
+        assert await reads.current(name, "nothing") == (bucket, None)
+        assert await reads.current("nowhere", "nothing") == (None, None)
         assert [key for key, _ in (await reads.listing(name, bucket, "", "", "", 9)).contents] == [f"of {name}"]
         assert await reads.upload(name, bucket, f"to {name}", U) is not None
         assert await reads.upload(name, bucket, f"of {name}", U) is None

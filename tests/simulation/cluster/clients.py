@@ -144,7 +144,7 @@ class Client:
         """Whether it was answered."""
         started = self._history.now_s()
         try:
-            found = await self._gateway.reads.current(bucket, self._buckets[bucket], key)
+            _, found = await self._gateway.reads.current(bucket, key)
         except ReadUnavailable as error:
             return self._was_unavailable(f"read of {bucket}/{key}", error)
         self._saw(bucket, key, found.etag if found else None, started)

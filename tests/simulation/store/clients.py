@@ -268,8 +268,7 @@ async def value_of(store: Store, key: Key, slow_s: float = 0.0) -> Value:
     bucket, name = key
     read = await store.open_reads.begin()
     try:
-        row = await store.reads.bucket(bucket)
-        found = await store.reads.current(bucket, row, name) if row else None
+        _, found = await store.reads.current(bucket, name)
         if found is None:
             return None
         await asyncio.sleep(slow_s)  # it may be replaced meanwhile, and goes on
