@@ -47,6 +47,7 @@ class Routes:
         self._rng = rng
         self._suspect_until_s: dict[str, float] = {}
         self.hedges = HedgeBudget()
+        self._best: tuple[Placement | None, list[int]] = (None, [])  # by this map
         self._sticky = 0
         self._sticky_until_s = 0.0
 
@@ -91,7 +92,8 @@ class Routes:
             has_leader = any(not any(doubts[name]) for name in takers)
             return _room(placement, group, sum(not self.is_suspect(name) for name in takers) if has_leader else 0)
 
-        group = self._choose(room, tried)
+        is_in_doubt = bool(tried) or any(map(self.is_suspect, self._suspect_until_s))
+        group = self._choose(room, tried) if is_in_doubt else self._rng.choice(self._by_map_alone())
         placement = self._map.current
         if not (takers := _takers(placement, placement.groups[group])):
             raise NoNode(f"no data node of replication group {group} is up and has room")
@@ -110,15 +112,25 @@ class Routes:
             return list(names)
         return sorted(names, key=lambda name: (self.is_suspect(name), not placement.is_up(name)))
 
+    def _by_map_alone(self) -> list[int]:
+        """The groups with most room where nobody is in doubt: found once a map, for each large payload asks."""
+        placement = self._map.current
+        if self._best[0] is not placement:
+            self._best = (placement, self._with_most(_room_for_small, ()))
+        return self._best[1]
+
     def _choose(self, room: Callable[[Placement, Group], Room], tried: Collection[int]) -> int:
         """A random one of the groups with most room."""
+        return self._rng.choice(self._with_most(room, tried))
+
+    def _with_most(self, room: Callable[[Placement, Group], Room], tried: Collection[int]) -> list[int]:
         placement = self._map.current
         groups = enumerate(placement.groups)
         found = {number: room(placement, each) for number, each in groups if each.targets and number not in tried}
         if not found:
             raise NoNode("no data node is there to take a payload")
         most = max(found.values())
-        return self._rng.choice([number for number, each in found.items() if each == most])
+        return [number for number, each in found.items() if each == most]
 
 
 def has_quorum(placement: Placement) -> bool:

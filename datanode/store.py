@@ -25,7 +25,7 @@ from datanode.writer import RecordWriter
 from topics.disk import Disk
 
 __all__ = ["ACTIVE_VOLUMES", "VOLUME_BYTES", "BlobExists", "BlobMissing", "BlobWriter", "DiskFull", "VolumeStore"]
-READ_INLINE_BYTES_MAX = 256 << 10  # below this a hand-over to a thread costs more than the read, if that is of memory
+READ_INLINE_BYTES_MAX = 1 << 20  # below this a hand-over to a thread costs more than the read, if that is of memory
 PAGE_BLOBS = 1_000
 LATE_LOOK_S = 0.05
 DROPPED_AT_ONCE = 200  # blobs: ~2 ms of the loop

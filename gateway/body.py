@@ -1,37 +1,39 @@
 """A request's body as it arrives: plain, or aws-chunked (signed or not, with or without trailers).
 
-Source: "Signature Calculations for the Authorization Header: Transferring Payload in Multiple Chunks" of the S3 API.
-
-Bytes are passed on as they come, whatever the size of their chunk: some SDKs send all of a body as one. So whoever takes
-them must undo it if an error comes later: only at their end do all signatures hold. Bounds: a line 1 KiB, what follows
-the trailers 64 KiB.
+It is given in windows while it comes, and hashed beside the loop meanwhile. So whoever takes them must undo it if an error
+comes later: only at their end do all signatures hold. What is wrong is told in the order of the body's bytes, however these
+came. Bound: what follows the trailers 64 KiB.
 """
 
 import asyncio
-import hashlib
-import hmac
 import re
 import weakref
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, NamedTuple, TypeVar
 
 from gateway import checksums
+from gateway.chunked import Chain, Decoder, Segment
 from gateway.errors import S3Error
+from gateway.hashing import BESIDE_BYTES_MIN, Hashing
 from gateway.request import Request
 from gateway.sigv4 import UNSIGNED
 
-LINE_BYTES_MAX = 1 << 10
+WINDOW_BYTES = 512 << 10  # of a large body, at once: whole blocks of a volume
 REST_BYTES_MAX = 64 << 10  # read after the trailers, so that the connection can be used again
 IDLE_S_MAX = 60.0  # a client that sends nothing for so long keeps space from others
-TRAILER_LINES_MAX = 16
 _STREAMING = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
 _STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _TRAILERS = {checksums.header(each): each for each in checksums.ALGORITHMS}
-_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8}|[1-9a-fA-F][0-9a-fA-F]{8,15})(?:;chunk-signature=([0-9a-f]{64}))?\r")
+Data = TypeVar("Data", bytes, bytes | memoryview)
 
 
 class ClientGone(Exception):
     """The client broke off; there is nobody to answer."""
+
+
+class Window(NamedTuple):
+    data: bytes
+    ends: list[tuple[int, bytes]]  # where in it a chunk ends, and how that is signed
 
 
 class Body:
@@ -55,8 +57,8 @@ class Body:
         self.digests = checksums.BodyDigests(
             request.headers, trailer, signed=self._mode if is_digest else "", default=algorithm
         )
-        self.trailers: dict[str, str] = {}
-        self._data, self._at = b"", 0  # of an aws-chunked body: what came last, and what of it was decoded
+        self._chain = Chain(request.signing) if self._mode in _STREAMING else None
+        self._decoder = self._new_decoder() if self._is_chunked else None
         self._ended = False
         self._received = 0  # bytes, decoded
         self._reader: asyncio.Task[Any] | None = None  # that waits for the next message
@@ -73,36 +75,62 @@ class Body:
             raise S3Error("MissingContentLength")
         return int(text)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The decoded bytes; raises unless exactly `length` came and all signatures of chunks and trailers hold.
+    def _new_decoder(self) -> Decoder:
+        is_signed, signs_trailers = self._chain is not None, self._mode == _STREAMING[1]
+        return Decoder(is_signed=is_signed, signs_trailers=signs_trailers, announced=self._announced)
 
-        `digests.finish` tells whether the digests hold.
-        """
-        async for data in self._decoded() if self._is_chunked else self.raw():
-            self._take(data)
-            yield data
-        self._check_length()
+    @property
+    def trailers(self) -> dict[str, str]:
+        return self._decoder.trailers if self._decoder is not None else {}
+
+    async def windows(self) -> AsyncIterator[bytes]:
+        """The payload in pieces of `WINDOW_BYTES`, and a last one. Raises unless exactly `length` came and all signatures
+        of chunks and trailers hold; `digests.finish` tells whether the digests do."""
+        hashing = Hashing(self._lanes(), is_beside=self.length >= BESIDE_BYTES_MIN)
+        parts: list[bytes | memoryview] = []
+        size, ends = 0, list[tuple[int, bytes]]()
+        error: S3Error | None = None
+        try:
+            async for data, signature in self._segments():
+                at = 0
+                while size + len(data) - at > WINDOW_BYTES:
+                    start, at = at, at + WINDOW_BYTES - size
+                    window = Window(b"".join([*parts, data[start:at]]), ends)
+                    parts, size, ends = [], 0, []
+                    await self._hash(hashing, window)
+                    yield window.data
+                parts.append(data[at:])
+                size += len(data) - at
+                if signature:
+                    ends.append((size, signature))
+        except S3Error as found:
+            error = found
+        last = Window(b"".join(parts), ends)
+        await self._hash(hashing, last)
+        if last.data and error is None:
+            yield last.data
+        await hashing.end()
+        self._check(error)
 
     async def joined(self) -> bytes:
-        """`chunks` of a small body in one piece; without a step for each layer where it comes so."""
-        if self._is_chunked:
-            return b"".join([chunk async for chunk in self.chunks()])
-        parts = []
-        while not self._ended:
-            parts.append(await self._more())
-            self._take(parts[-1])
-        self._check_length()
-        return b"".join(parts)  # of one part that part itself
-
-    def _take(self, data: bytes) -> None:
-        self._received += len(data)
-        if self._received > self.length:
-            raise S3Error("IncompleteBody", "More bytes than announced were sent.")
-        self.digests.update(data)
-
-    def _check_length(self) -> None:
-        if self._received != self.length:
-            raise S3Error("IncompleteBody")
+        """`windows` of a small body in one piece."""
+        parts: list[bytes | memoryview] = []
+        error: S3Error | None = None
+        try:
+            if self._decoder is None:
+                while not self._ended:
+                    parts.append(self._take(await self._more()))
+            else:
+                async for data, signature in self._segments():
+                    parts.append(data)
+                    if self._chain is not None:
+                        self._chain.take(data, [(len(data), signature)] if signature else ())
+        except S3Error as found:
+            error = found
+        joined = b"".join(parts)  # of one part that part itself
+        self.digests.update(joined)
+        self._check(error)
+        return joined
 
     async def whole(self, size_max: int) -> bytes:
         """A small body, verified. Raises MaxMessageLengthExceeded over `size_max` bytes."""
@@ -117,6 +145,67 @@ class Body:
         while not self._ended:
             if data := await self._more():
                 yield data
+
+    async def _segments(self) -> AsyncIterator[Segment]:
+        """What came, up to the first byte that is amiss."""
+        decoder = self._decoder
+        while not (self._ended or (decoder is not None and decoder.is_whole)):
+            data = await self._more()
+            if decoder is None:
+                yield Segment(self._take(data))
+                continue
+            for segment in decoder.feed(data):
+                self._take(segment.data)
+                yield segment
+            if decoder.error is not None:
+                raise decoder.error
+        if decoder is None:
+            return
+        decoder.end()
+        if decoder.error is not None:
+            raise decoder.error
+        rest = 0
+        while not self._ended and rest <= REST_BYTES_MAX:
+            rest += len(await self._more())
+
+    def _take(self, data: Data) -> Data:
+        self._received += len(data)
+        if self._received > self.length:
+            raise S3Error("IncompleteBody", "More bytes than announced were sent.")
+        return data
+
+    def _lanes(self) -> list[Callable[[Window], None]]:
+        """MD5, the slowest, beside what else is slow."""
+        digests = self.digests
+
+        def md5(window: Window) -> None:
+            digests.md5.update(window.data)
+
+        def others(window: Window) -> None:
+            digests.update_others(window.data)
+
+        return [md5, others] if digests.are_others_slow else [md5]
+
+    async def _hash(self, hashing: Hashing[Window], window: Window) -> None:
+        await hashing.add(window)
+        if not self.digests.are_others_slow:
+            self.digests.update_others(window.data)
+        if self._chain is not None:
+            self._chain.take(*window)
+            if self._chain.error is not None:
+                raise self._chain.error
+
+    def _check(self, error: S3Error | None) -> None:
+        """All of it was hashed. `error`: what ended it. A signature that does not hold was before that."""
+        chain, decoder = self._chain, self._decoder
+        if chain is not None and decoder is not None:
+            if error is None and decoder.trailer_signature:
+                chain.check_trailers(decoder.signed_trailers, decoder.trailer_signature)
+            error = chain.error or error
+        if error is not None:
+            raise error
+        if self._received != self.length:
+            raise S3Error("IncompleteBody")
 
     async def _more(self) -> bytes:
         """Raises RequestTimeout, or `ClientGone`. One timer for all messages of a body."""
@@ -140,95 +229,6 @@ class Body:
         body: bytes = message.get("body", b"")
         self._request.received_bytes += len(body)
         return body
-
-    async def _decoded(self) -> AsyncIterator[bytes]:
-        signing = self._request.signing if self._mode in _STREAMING else None
-        previous = signing.seed if signing else ""
-        while True:
-            match = _CHUNK.fullmatch(await self._line())
-            if match is None or (signing is not None and match[2] is None):
-                raise S3Error("InvalidRequest", "The chunk header is malformed.")
-            size = remaining = int(match[1], 16)
-            digest = hashlib.sha256() if signing is not None else None
-            while remaining:
-                piece = await self._piece(remaining)
-                remaining -= len(piece)
-                if digest is not None:
-                    digest.update(piece)
-                yield piece
-            if signing is not None and digest is not None:
-                previous = self._check(signing.chunk(previous, digest.hexdigest()), match[2])
-            if size == 0:
-                break
-            if await self._line() != b"\r":
-                raise S3Error("InvalidRequest", "The chunk is malformed.")
-        await self._read_trailers(previous)
-
-    async def _read_trailers(self, previous: str) -> None:
-        lines, is_signed, raw = "", False, b""
-        signature_due = self._mode == _STREAMING[1]
-        for _ in range(TRAILER_LINES_MAX):
-            raw = await self._line(at_end_ok=True)
-            line = raw.removesuffix(b"\r")
-            if not line and (not signature_due or self._is_drained()):
-                break
-            if not line:
-                continue  # some SDKs put an empty line before the trailer's signature
-            raw_name, separator, raw_value = line.decode("latin-1").partition(":")
-            name, value = raw_name.strip(" \t").lower(), raw_value.strip(" \t")
-            if signature_due and name == "x-amz-trailer-signature":
-                self._check(self._request.signing.trailer(previous, lines.encode("latin-1")), value.encode())
-                is_signed = True
-                break  # what follows is not signed
-            if not name or not separator or name in self.trailers:
-                raise S3Error("MalformedTrailerError")
-            self.trailers[name] = value
-            lines += f"{name}:{value}\n"
-        if signature_due and not is_signed:
-            raise S3Error("SignatureDoesNotMatch")
-        if self._announced and self._announced not in self.trailers:
-            raise S3Error("MalformedTrailerError" if raw else "IncompleteBody")  # an empty line ended it, or nothing did
-        rest = 0
-        while not self._ended and rest <= REST_BYTES_MAX:
-            rest += len(await self._more())
-
-    def _is_drained(self) -> bool:
-        return self._ended and self._at == len(self._data)
-
-    @staticmethod
-    def _check(expected: str, received: bytes) -> str:
-        if not hmac.compare_digest(expected.encode(), received):
-            raise S3Error("SignatureDoesNotMatch")
-        return expected
-
-    async def _line(self, *, at_end_ok: bool = False) -> bytes:
-        """To the next line feed, without it."""
-        line = b""
-        while (end := self._data.find(b"\n", self._at, self._at + LINE_BYTES_MAX + 2)) < 0:
-            if len(line) + len(self._data) - self._at > LINE_BYTES_MAX + 1:
-                raise S3Error("InvalidRequest", "A chunk header is too long.")
-            line += self._data[self._at :]
-            self._at = len(self._data)
-            if self._ended:
-                if at_end_ok and not line:
-                    return b""
-                raise S3Error("IncompleteBody")
-            self._data, self._at = await self._more(), 0
-        line += self._data[self._at : end]
-        self._at = end + 1
-        if len(line) > LINE_BYTES_MAX + 1:
-            raise S3Error("InvalidRequest", "A chunk header is too long.")
-        return line
-
-    async def _piece(self, size_max: int) -> bytes:
-        """What came next, at least a byte; all of it if it may be, so that it is not copied."""
-        while self._at == len(self._data):
-            if self._ended:
-                raise S3Error("IncompleteBody")
-            self._data, self._at = await self._more(), 0
-        piece = self._data[self._at : self._at + size_max]
-        self._at += len(piece)
-        return piece
 
     def look(self) -> None:
         """Whether the client sends: whoever waited too long for it is woken."""

@@ -56,6 +56,7 @@ _ALGORITHMS: dict[str, tuple[int, Callable[[], Digest]]] = {  # bytes of a value
     "XXHASH128": (16, lambda: _XxHash(XXHash.new_xxhash3_128())),
 }
 ALGORITHMS = tuple(_ALGORITHMS)
+_SLOW = ("SHA1", "SHA256", "SHA512")
 
 
 def header(algorithm: str) -> str:
@@ -133,18 +134,21 @@ class BodyDigests:
         self._md5_given = content_md5(headers)
         self._signed = signed
         self.algorithm = _named(headers, self._given.algorithm if self._given else trailer) or default
-        self._md5 = new("MD5")
+        self.md5 = new("MD5")
         self._sha256 = new("SHA256") if signed else None
-        self._all: list[Digest] = [self._md5]
-        if self._sha256 is not None:
-            self._all.append(self._sha256)
-        known = {"MD5": self._md5, "SHA256": self._sha256}.get(self.algorithm)
+        known = {"MD5": self.md5, "SHA256": self._sha256}.get(self.algorithm)
         self._checksum = known or new(self.algorithm)
-        if known is None:
-            self._all.append(self._checksum)
+        others = [self._sha256, None if known else self._checksum]
+        self._others: list[Digest] = [each for each in others if each is not None]
+        self.are_others_slow = self._sha256 is not None or self.algorithm in _SLOW
 
     def update(self, data: bytes) -> None:
-        for each in self._all:
+        self.md5.update(data)
+        self.update_others(data)
+
+    def update_others(self, data: bytes) -> None:
+        """All but `md5`."""
+        for each in self._others:
             each.update(data)
 
     def finish(self, trailers: dict[str, str]) -> tuple[str, Checksum]:
@@ -155,14 +159,14 @@ class BodyDigests:
                 ClientComputedContentSHA256=self._signed,
                 S3ComputedContentSHA256=self._sha256.digest().hex(),
             )
-        if self._md5_given is not None and self._md5_given != self._md5.digest():
-            given_md5, md5 = (base64.b64encode(each).decode() for each in (self._md5_given, self._md5.digest()))
+        if self._md5_given is not None and self._md5_given != self.md5.digest():
+            given_md5, md5 = (base64.b64encode(each).decode() for each in (self._md5_given, self.md5.digest()))
             raise S3Error("BadDigest", ExpectedDigest=given_md5, CalculatedDigest=md5)
         value = base64.b64encode(self._checksum.digest()).decode()
         for wanted in (self._given, given(trailers)):
             if wanted is not None and wanted != Checksum(self.algorithm, value):
                 raise S3Error("BadDigest", f"The {wanted.algorithm} you specified did not match the calculated checksum.")
-        return self._md5.digest().hex(), Checksum(self.algorithm, value)
+        return self.md5.digest().hex(), Checksum(self.algorithm, value)
 
 
 def _named(headers: dict[str, str], sent: str) -> str:

@@ -20,7 +20,7 @@ async def get_object(gateway: Gateway, request: Request) -> Response:
     found = await gateway.object(request)
     status, headers, start, size = _answer(request, found)
     where = gateway.blobs, found.extents, start, size, gateway.check_read(request)
-    if size <= payload.WINDOW_BYTES:
+    if size <= payload.JOINED_BYTES_MAX:
         return Response(status, headers, await payload.joined(*where))
     body = payload.read(*where)
     headers.append(("content-length", str(size)))

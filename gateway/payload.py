@@ -4,20 +4,23 @@ Small payloads ride the log; larger ones are streamed in extents of at most 64 M
 still being checked. Whatever goes wrong before the object's command is sent, the blobs written so far are given back.
 """
 
+import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 from datanode.client import Blobs
 from datanode.extent import ExtentWriter
 from gateway.body import Body
 from gateway.checksums import BodyDigests
+from gateway.hashing import Hashing
 from topics.objects import Checksum, Extent
 
 INLINE_BYTES_MAX = 128 << 10  # at most this rides the log: written twice, but synced once with its event
 EXTENT_BYTES_MAX = 64 << 20
 PIECE_BYTES = 8 << 20  # of a body whose length is not known before its end: what it holds in memory
-WINDOW_BYTES = 1 << 20  # read from a blob at once: what a slow reader holds in memory
+WINDOW_BYTES = 512 << 10  # of a large payload, read at once: a slow reader holds two of them
+JOINED_BYTES_MAX = 1 << 20  # what is smaller is read in one piece
 
 
 class Stored:
@@ -45,7 +48,7 @@ async def store(blobs: Blobs, body: Body, partition: int) -> Stored:
     digests: list[tuple[str, Checksum]] = []
 
     async def verified() -> AsyncIterator[bytes]:
-        async for chunk in body.chunks():
+        async for chunk in body.windows():
             yield chunk
         digests.append(body.digests.finish(body.trailers))
 
@@ -56,9 +59,12 @@ async def store(blobs: Blobs, body: Body, partition: int) -> Stored:
 async def store_unsized(blobs: Blobs, chunks: AsyncIterator[bytes], digests: BodyDigests, partition: int) -> Stored:
     """Like `store`, for a body whose length shows only at its end: an extent for each piece of it."""
     extents: list[Extent] = []
+    hashing = Hashing([digests.update], is_beside=True)
     try:
-        async for piece in _pieces(chunks, digests):
+        async for piece in _pieces(chunks):
+            await hashing.add(piece)
             extents += await put(blobs, piece, partition)
+        await hashing.end()
         etag, checksum = digests.finish({})
     except BaseException:
         await release(blobs, extents)
@@ -66,10 +72,9 @@ async def store_unsized(blobs: Blobs, chunks: AsyncIterator[bytes], digests: Bod
     return Stored(extents, etag, checksum)
 
 
-async def _pieces(chunks: AsyncIterator[bytes], digests: BodyDigests) -> AsyncIterator[bytes]:
+async def _pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     buffer = bytearray()
     async for chunk in chunks:
-        digests.update(chunk)
         buffer += chunk
         while len(buffer) >= PIECE_BYTES:
             yield bytes(buffer[:PIECE_BYTES])
@@ -133,25 +138,43 @@ async def release(blobs: Blobs, extents: Sequence[Extent]) -> None:
 async def read(
     blobs: Blobs, extents: Sequence[Extent], start: int, size: int, check: Callable[[], None]
 ) -> AsyncIterator[bytes]:
-    """`size` bytes from `start`, verified; `check` raises where the read may not go on. Raises BlobUnavailable, too."""
+    """`size` bytes from `start`, verified, the next window while one is sent; `check` raises where the read may not go on.
+    Raises BlobUnavailable, too."""
+    ahead: asyncio.Task[bytes] | None = None
+    try:
+        for extent, at, length in _windows(extents, start, size):
+            check()
+            reading = asyncio.create_task(blobs.read(extent, at, length))
+            reading.add_done_callback(_heard)
+            ahead, before = reading, ahead
+            if before is not None:
+                yield await before
+        if ahead is not None:
+            yield await ahead
+    finally:
+        if ahead is not None:
+            ahead.cancel()
+
+
+def _windows(extents: Sequence[Extent], start: int, size: int) -> Iterator[tuple[Extent, int, int]]:
+    """(extent, start in it, bytes) of each window."""
     for extent in extents:
-        if size <= 0:
-            return
-        if start >= extent.length:
-            start -= extent.length
-            continue
         end = min(extent.length, start + size)
-        size -= end - start
         while start < end:
             window = min(WINDOW_BYTES, end - start)
-            check()
-            yield await blobs.read(extent, start, window)
-            start += window
-        start = 0
+            yield extent, start, window
+            start, size = start + window, size - window
+        start -= min(start, extent.length)
+
+
+def _heard(reading: asyncio.Task[bytes]) -> None:
+    """Whoever wanted it may be gone."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 async def joined(blobs: Blobs, extents: Sequence[Extent], start: int, size: int, check: Callable[[], None]) -> bytes:
-    """`read` in one piece, of at most a window."""
+    """`read` in one piece, of at most `JOINED_BYTES_MAX`."""
     if len(extents) == 1:  # as most are: no generator
         check()
         return await blobs.read(extents[0], start, size)

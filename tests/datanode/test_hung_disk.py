@@ -180,7 +180,7 @@ def test_what_compaction_copied_in_vain_is_marked_when_the_disk_answers() -> Non
 def test_a_blob_that_does_not_come_is_given_up_at_once() -> None:
     async def case(store: VolumeStore, disk: FaultyDisk) -> None:
         disk.go_on()
-        writer = store.create(0, blob(99), 3, 1 << 19)
+        writer = store.create(0, blob(99), 3, 1 << 20)
         disk.hang()
         writing = asyncio.create_task(writer.write(bytes(1 << 19)))
         await asyncio.sleep(5)

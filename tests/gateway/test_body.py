@@ -3,13 +3,15 @@
 import asyncio
 import base64
 import hashlib
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.types import Message
 
-from gateway.body import LINE_BYTES_MAX, REST_BYTES_MAX, Body, ClientGone
+from gateway.body import REST_BYTES_MAX, WINDOW_BYTES, Body, ClientGone
+from gateway.chunked import LINE_BYTES_MAX
 from gateway.errors import S3Error
 from gateway.request import Request
 from gateway.sigv4 import Signing
@@ -34,10 +36,20 @@ from tests.gateway.chunks import (
 from tests.gateway.requests import request
 
 
+@pytest.fixture(params=["on the loop", "beside it"], autouse=True, scope="module")
+def _hashed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Beside the loop also what is small, in windows that chunks straddle."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "beside it":
+            patch.setattr("gateway.body.WINDOW_BYTES", 7)
+            patch.setattr("gateway.body.BESIDE_BYTES_MIN", 0)
+        yield
+
+
 def read(made: Request) -> bytes:
     async def whole() -> bytes:
         body = Body(made)
-        data = b"".join([chunk async for chunk in body.chunks()])
+        data = b"".join([chunk async for chunk in body.windows()])
         body.digests.finish(body.trailers)
         return data
 
@@ -300,22 +312,23 @@ def test_chunks_cannot_change_places() -> None:
         assert refused(asked(SIGNED, 10, pieces)) == "SignatureDoesNotMatch"
 
 
-def test_a_body_ends_well_only_if_its_last_signature_holds() -> None:
+def test_a_body_ends_well_only_if_its_last_signature_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.body.WINDOW_BYTES", 3)
     framed = chunked([b"first", b"other"]).replace(b"other", b"OTHER")
 
     async def passed() -> list[bytes]:
         seen: list[bytes] = []
         with pytest.raises(S3Error, match="SignatureDoesNotMatch"):
-            async for data in Body(asked(SIGNED, 10, [framed])).chunks():
+            async for data in Body(asked(SIGNED, 10, [framed])).windows():
                 seen.append(data)
         return seen
 
-    assert asyncio.run(passed()) == [b"first", b"OTHER"]  # as they come: who takes them undoes it
+    assert asyncio.run(passed())[:3] == [b"fir", b"stO", b"THE"]  # as they come: who takes them undoes it
 
 
 @pytest.mark.parametrize("mode", FRAMED)
-def test_no_chunk_is_held_back(mode: str) -> None:
-    """Go, Rust and CRT SDKs frame a whole body as one chunk: it is passed on while it arrives, and not copied."""
+def test_no_chunk_is_held_back(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Go, Rust and CRT SDKs frame a whole body as one chunk: it is passed on while it arrives."""
     size = 40 << 20
     data = bytes(size)
     trailer = b"" if mode == SIGNED else f"x-amz-checksum-crc32:{crc32(data)}".encode()
@@ -324,14 +337,17 @@ def test_no_chunk_is_held_back(mode: str) -> None:
 
     async def count() -> tuple[int, int, int]:
         made = whole(mode, pieces, size)
-        body, received, longest, same = Body(made), 0, 0, 0
-        async for each in body.chunks():
+        body, received, longest, held = Body(made), 0, 0, 0
+        async for each in body.windows():
             received, longest = received + len(each), max(longest, len(each))
-            same += any(each is piece for piece in pieces[1:3])
+            held = max(held, made.received_bytes - received)
         body.digests.finish(body.trailers)
-        return received, longest, same
+        return received, longest, held
 
-    assert asyncio.run(count()) == (size, 65_536, 2)
+    monkeypatch.setattr("gateway.body.WINDOW_BYTES", WINDOW_BYTES)
+    received, longest, held = asyncio.run(count())
+    assert (received, longest) == (size, WINDOW_BYTES)
+    assert held <= WINDOW_BYTES
 
 
 def test_what_follows_the_trailers_is_not_read_for_ever() -> None:
@@ -368,3 +384,18 @@ def test_a_trailer_that_nobody_announced() -> None:
     for name, code in (("x-amz-meta-a:1", ""), (TRAILER.decode(), "BadDigest"), ("nothing", "MalformedTrailerError")):
         made = asked(UNSIGNED, len(DATA), [chunked([DATA], name.encode(), is_signed=False)])
         assert outcome(made) == (code or DATA)
+
+
+@pytest.mark.parametrize("cut", [10_000, 65_536, 262_144])
+@pytest.mark.parametrize("wrong", [None, 0, 7, 99])
+def test_a_large_body_is_hashed_beside_the_loop_and_no_signature_is_passed_over(
+    wrong: int | None, cut: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.body.WINDOW_BYTES", WINDOW_BYTES)
+    chunks = [bytes([number]) * 65_536 for number in range(100)]
+    data = b"".join(chunks)
+    framed = bytearray(chunked(chunks, f"x-amz-checksum-crc32:{crc32(data)}".encode()))
+    if wrong is not None:
+        framed[wrong * (len(framed) // 100) + 1000] ^= 1
+    pieces = [bytes(framed[at : at + cut]) for at in range(0, len(framed), cut)]
+    assert outcome(whole(TRAILED, pieces, len(data))) == ("SignatureDoesNotMatch" if wrong is not None else data)

@@ -99,6 +99,7 @@ class WholeWorld(ProcessWorld[Faults]):
         scale.shrink(patch)
         patch.setattr(payload, "INLINE_BYTES_MAX", 3_000)
         patch.setattr(payload, "WINDOW_BYTES", 6_000)
+        patch.setattr(payload, "JOINED_BYTES_MAX", 6_000)
         patch.setattr(extent, "RESEND_BYTES_MAX", 30_000)
         patch.setattr(complete, "PART_BYTES_MIN", 1)
         patch.setattr(decide, "PARTS_DISCARDED_MAX", 2)
