@@ -161,6 +161,7 @@ def test_a_read_under_way_outlives_the_file(tmp_path: Path, monkeypatch: pytest.
         assert await reading == data
 
     monkeypatch.setattr(Volume, "read", slow)
+    monkeypatch.setattr("datanode.store.READ_INLINE_BYTES_MAX", 0)
     data = os.urandom(300_000)
     with opened(tmp_path) as store:
         put_large(store, 5_000, data)
