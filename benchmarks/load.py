@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple, cast
 from urllib.parse import quote, urlencode
 
-from benchmarks.requests import Call, Target, request_bytes
+from benchmarks.requests import Call, Target, request_pieces
 
 
 class Answer(NamedTuple):
@@ -38,7 +38,7 @@ class Connection(asyncio.Protocol):
         self._head, self._kept = b"", [] if keeps else None
         self._is_head_only = call.method == "HEAD"
         self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(request_bytes(self._target, call))
+        self._transport.writelines(request_pieces(self._target, call))
         return await self._answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

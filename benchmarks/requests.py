@@ -1,4 +1,4 @@
-"""Requests as SDKs send them over HTTP, put together as bytes: signed in 64 KiB chunks, with a checksum behind the body.
+"""Requests as SDKs send them over HTTP, as bytes: signed in 64 KiB chunks, with a checksum behind the body.
 
 `Target.is_plain`: as few headers as there can be, and bodies that nobody signs: what HTTPS clients that ask for speed send.
 A body's digests are computed once, so that what is measured is not the load generator.
@@ -52,7 +52,8 @@ class Signer(NamedTuple):
         return hmac.digest(self.key, f"{kind}\n{self.date}\n{self.scope}\n{text}".encode(), "sha256").hex()
 
 
-def request_bytes(target: Target, call: Call) -> bytes:
+def request_pieces(target: Target, call: Call) -> list[bytes | memoryview]:
+    """To be written one after the other: a body is not copied."""
     date = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
     scope = f"{date[:8]}/{REGION}/s3/aws4_request"
     signer = Signer(_signing_key(target.secret, scope), date, scope)
@@ -69,7 +70,7 @@ def request_bytes(target: Target, call: Call) -> bytes:
         f"SignedHeaders={names}, Signature={signature}\r\n\r\n"
     ).encode()
     is_chunked = headers["x-amz-content-sha256"] == _CHUNKED
-    return head + (b"".join(_chunks(signer, signature, call.body)) if is_chunked else call.body)
+    return [head, *(_chunks(signer, signature, call.body) if is_chunked else [call.body] * bool(call.body))]
 
 
 def _headers(target: Target, call: Call) -> dict[str, str]:
@@ -103,11 +104,12 @@ def _digests(body: bytes) -> tuple[list[str], str]:
     return [hashlib.sha256(chunk).hexdigest() for chunk in chunks], checksum
 
 
-def _chunks(signer: Signer, seed: str, body: bytes) -> list[bytes]:
+def _chunks(signer: Signer, seed: str, body: bytes) -> list[bytes | memoryview]:
     digests, checksum = _digests(body)
-    pieces, previous = [], seed
+    pieces: list[bytes | memoryview] = []
+    previous, view = seed, memoryview(body)
     for number, digest in enumerate([*digests, sigv4.EMPTY_SHA256]):
-        chunk = body[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
+        chunk = view[number * CHUNK_BYTES : (number + 1) * CHUNK_BYTES]
         previous = signer.sign(f"{ALGORITHM}-PAYLOAD", f"{previous}\n{sigv4.EMPTY_SHA256}\n{digest}")
         pieces += [f"{len(chunk):x};chunk-signature={previous}\r\n".encode(), chunk, b"\r\n" if chunk else b""]
     trailer = f"{_TRAILER}:{checksum}\n"
