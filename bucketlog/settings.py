@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = "auto"  # auto: text on a terminal
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = "info"
     access_log: bool = False  # a line for each request, at gateways
+    cache_bytes: int = Field(default=64 << 20, ge=0)  # of small payloads that were read lately, in memory, at gateways
     metrics_token: SecretStr = SecretStr("")  # who sends it may read /-/metrics [default: this machine only]
 
     # of a cluster

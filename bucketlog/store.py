@@ -93,6 +93,7 @@ async def open_store(folders: Sequence[Path], settings: Settings) -> "Store":
         release_after_s=settings.release_after_s,
         read_max_s=settings.read_max_s,
         times=times(settings),
+        cache_bytes=settings.cache_bytes,
     )
 
 
@@ -142,6 +143,7 @@ class Store:
         times: Times = Times(),  # noqa: B008 - immutable
         rng: random.Random | None = None,
         new_blob: Callable[[], bytes] = client.new_blob,
+        cache_bytes: int = 0,
     ) -> None:
         self._release_after_s = release_after_s
         self.open_reads = OpenReads(read_max_s, boot_s)
@@ -155,7 +157,7 @@ class Store:
         for each in disks:
             volumes = VolumeStore(each.disk, BlobIndex(each.blobs), volume_bytes=volume_bytes)
             self.nodes[each.own.name] = NodeService(each.own, log, volumes, self.map, self._node, send, clock_ms, times)
-        self.blobs = Blobs(log, self.map, self._node, durable=False, rng=rng, new_blob=new_blob)
+        self.blobs = Blobs(log, self.map, self._node, durable=False, rng=rng, new_blob=new_blob, cache_bytes=cache_bytes)
         self._views = views
         self.reads = ViewReads(dict(enumerate(views)))
         owner = uuid.uuid4().hex

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 from awscrt.checksums import crc32c
 
+from datanode.cache import BlobCache
 from datanode.extent import ExtentWriter
 from datanode.hedge import first_answer
 from datanode.node import BlobRef, Nodes
@@ -43,12 +44,15 @@ class Blobs:
         durable: bool,
         rng: random.Random | None = None,
         new_blob: Callable[[], bytes] = new_blob,
+        cache_bytes: int = 0,
     ) -> None:
-        """`durable=False` where the event's append syncs what is appended here: the embedded log."""
+        """`durable=False` where the event's append syncs what is appended here: the embedded log. `cache_bytes`: of small
+        payloads that were read lately."""
         self._log = log
         self._routes = Routes(known, nodes, rng or random.Random())  # noqa: S311 - spreads blobs over groups
         self._new_blob = new_blob
         self._durable = durable
+        self.cache = BlobCache(cache_bytes)
 
     async def put(self, data: bytes, partition: int) -> Extent:
         """A small payload, for metadata that lives in `partition`."""
@@ -65,6 +69,14 @@ class Blobs:
 
     async def read(self, extent: Extent, start: int, size: int) -> bytes:
         """Verified bytes. Raises `BlobUnavailable` where every node said that it has none, or `OSError`."""
+        if (known := self.cache.get(extent.blob)) is not None:
+            return known[start : start + size]
+        data = await self._read(extent, start, size)
+        if size == extent.length:
+            self.cache.put(extent.blob, data)
+        return data
+
+    async def _read(self, extent: Extent, start: int, size: int) -> bytes:
         ref = BlobRef(extent.group, bytes.fromhex(extent.blob), writes.UNKNOWN_PARTITION, extent.crc32c)
         names = self._routes.readers(ref)
         if len(names) == 1:

@@ -61,7 +61,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Service]:
         tell(settings, "gateway")
         made = Gateway(
             reads,
-            Blobs(log, known, nodes, durable=True),
+            Blobs(log, known, nodes, durable=True, cache_bytes=settings.cache_bytes),
             commander,
             root,
             settings.region,
