@@ -188,7 +188,7 @@ PLANTS = [
     Plant(clock_ahead_held_against_deadlines, Progress, seen_at=90),
     Plant(repeated_command_carried_out, StreamIsComplete),
     Plant(asked_before_the_claim_forgotten, (StreamIsComplete, ViewEqualsReplay), seen_at=23),
-    Plant(displacement_not_noticed, (NobodyNotices, EveryRequestIsAnswered), seen_at=12),
+    Plant(displacement_not_noticed, (NobodyNotices, EveryRequestIsAnswered), seen_at=208),
     Plant(unknown_lease_left_out, ReadsAreLinearizable, seen_at=4),
     Plant(bugs.claim_skipped, (StreamIsComplete, ViewEqualsReplay, ReadsAreLinearizable)),
     Plant(bugs.cause_ignored, (StreamIsComplete, ReadsAreLinearizable)),
