@@ -9,7 +9,7 @@ import asyncio
 import re
 import weakref
 from collections.abc import AsyncIterator, Callable
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from gateway import checksums
 from gateway.chunked import Chain, Decoder, Segment
@@ -24,16 +24,12 @@ IDLE_S_MAX = 60.0  # a client that sends nothing for so long keeps space from ot
 _STREAMING = ("STREAMING-AWS4-HMAC-SHA256-PAYLOAD", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")
 _STREAMING_UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 _TRAILERS = {checksums.header(each): each for each in checksums.ALGORITHMS}
+Ends = list[tuple[int, bytes]]  # where in a window a chunk ends, and how that is signed
 Data = TypeVar("Data", bytes, bytes | memoryview)
 
 
 class ClientGone(Exception):
     """The client broke off; there is nobody to answer."""
-
-
-class Window(NamedTuple):
-    data: bytes
-    ends: list[tuple[int, bytes]]  # where in it a chunk ends, and how that is signed
 
 
 class Body:
@@ -88,27 +84,27 @@ class Body:
         of chunks and trailers hold; `digests.finish` tells whether the digests do."""
         hashing = Hashing(self._lanes(), is_beside=self.length >= BESIDE_BYTES_MIN)
         parts: list[bytes | memoryview] = []
-        size, ends = 0, list[tuple[int, bytes]]()
+        size, ends = 0, Ends()
         error: S3Error | None = None
         try:
             async for data, signature in self._segments():
                 at = 0
                 while size + len(data) - at > WINDOW_BYTES:
                     start, at = at, at + WINDOW_BYTES - size
-                    window = Window(b"".join([*parts, data[start:at]]), ends)
+                    window, ended = b"".join([*parts, data[start:at]]), ends
                     parts, size, ends = [], 0, []
-                    await self._hash(hashing, window)
-                    yield window.data
+                    await self._hash(hashing, window, ended)
+                    yield window
                 parts.append(data[at:])
                 size += len(data) - at
                 if signature:
                     ends.append((size, signature))
         except S3Error as found:
             error = found
-        last = Window(b"".join(parts), ends)
-        await self._hash(hashing, last)
-        if last.data and error is None:
-            yield last.data
+        last = b"".join(parts)
+        await self._hash(hashing, last, ends)
+        if last and error is None:
+            yield last
         await hashing.end()
         self._check(error)
 
@@ -174,24 +170,17 @@ class Body:
             raise S3Error("IncompleteBody", "More bytes than announced were sent.")
         return data
 
-    def _lanes(self) -> list[Callable[[Window], None]]:
+    def _lanes(self) -> list[Callable[[bytes], None]]:
         """MD5, the slowest, beside what else is slow."""
         digests = self.digests
+        return [digests.md5.update, digests.update_others] if digests.are_others_slow else [digests.md5.update]
 
-        def md5(window: Window) -> None:
-            digests.md5.update(window.data)
-
-        def others(window: Window) -> None:
-            digests.update_others(window.data)
-
-        return [md5, others] if digests.are_others_slow else [md5]
-
-    async def _hash(self, hashing: Hashing[Window], window: Window) -> None:
+    async def _hash(self, hashing: Hashing, window: bytes, ends: Ends) -> None:
         await hashing.add(window)
         if not self.digests.are_others_slow:
-            self.digests.update_others(window.data)
+            self.digests.update_others(window)
         if self._chain is not None:
-            self._chain.take(*window)
+            self._chain.take(window, ends)
             if self._chain.error is not None:
                 raise self._chain.error
 

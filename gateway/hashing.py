@@ -5,24 +5,22 @@ import asyncio
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
 
 BESIDE_BYTES_MIN = 256 << 10  # of a body: the way to a thread takes longer than to hash less
 THREADS = max(2, os.cpu_count() or 1)
-T = TypeVar("T")
 _threads = ThreadPoolExecutor(THREADS, "hashing")
 
 
-class Hashing(Generic[T]):
+class Hashing:
     """Of one body: each lane sees all pieces in their order, and lanes go on beside each other."""
 
-    def __init__(self, lanes: Sequence[Callable[[T], None]], *, is_beside: bool) -> None:
+    def __init__(self, lanes: Sequence[Callable[[bytes], None]], *, is_beside: bool) -> None:
         """`is_beside`: false for what is so small that the way to a thread takes longer."""
         self._lanes = lanes
         self._is_beside = is_beside
         self._running: list[asyncio.Future[None]] = []
 
-    async def add(self, piece: T) -> None:
+    async def add(self, piece: bytes) -> None:
         """Returns when the one before is hashed."""
         if not self._is_beside:
             for lane in self._lanes:

@@ -25,7 +25,7 @@ async def served(app: ASGIApp) -> AsyncIterator[int]:
     )
     server = uvicorn.Server(config)
     listener = config.bind_socket()
-    listener.listen()
+    listener.listen()  # who asks before it has started waits
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         yield listener.getsockname()[1]
